@@ -1,0 +1,1 @@
+"""The resources of group tomoul.ai as pydantic models, and the CRDs made from them."""

@@ -1,0 +1,57 @@
+"""The closed lists of condition types and reasons; docs/conditions.md explains each."""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Aspects of a resource that have a condition."""
+
+    ACCEPTED = "Accepted"
+    SCHEDULED = "Scheduled"
+    WORKLOAD_READY = "WorkloadReady"
+    ROUTES_PROGRAMMED = "RoutesProgrammed"
+    CACHE_POLICY_ENFORCED = "CachePolicyEnforced"
+    GATEWAYS_READY = "GatewaysReady"
+    ENFORCED = "Enforced"
+    READY = "Ready"
+
+
+class Reason(StrEnum):
+    """Why a condition has its status."""
+
+    # Accepted
+    ACCEPTED = "Accepted"
+    INVALID_SPEC = "InvalidSpec"
+    UNKNOWN_REGION = "UnknownRegion"
+    UNKNOWN_ACCELERATOR = "UnknownAccelerator"
+    UNSUPPORTED_BY_ENGINE = "UnsupportedByEngine"
+    MODEL_ID_CONFLICT = "ModelIdConflict"
+    REGION_DISABLED = "RegionDisabled"
+    HOSTED_ELSEWHERE = "HostedElsewhere"
+    # Scheduled
+    ALL_PODS_SCHEDULED = "AllPodsScheduled"
+    UNSCHEDULABLE = "Unschedulable"
+    WAITING_FOR_PODS = "WaitingForPods"
+    # WorkloadReady
+    ALL_REPLICAS_READY = "AllReplicasReady"
+    SOME_REPLICAS_READY = "SomeReplicasReady"
+    NO_REPLICA_READY = "NoReplicaReady"
+    SCALED_TO_ZERO = "ScaledToZero"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CRASH_LOOP = "CrashLoop"
+    # RoutesProgrammed
+    ACKNOWLEDGED = "Acknowledged"
+    WAITING_FOR_TABLE = "WaitingForTable"
+    WAITING_FOR_GATEWAYS = "WaitingForGateways"
+    NO_LIVE_GATEWAY = "NoLiveGateway"
+    REJECTED_BY_GATEWAY = "RejectedByGateway"
+    # CachePolicyEnforced
+    ENFORCED = "Enforced"
+    ENGINE_CANNOT_ISOLATE = "EngineCannotIsolate"
+    NO_STORE_POOL_EMPTY = "NoStorePoolEmpty"
+    # Enforced (Tenant)
+    AUTH_DISABLED = "AuthDisabled"
+    # Ready, and conditions that cannot be judged yet
+    READY = "Ready"
+    NOT_READY = "NotReady"
+    PENDING = "Pending"

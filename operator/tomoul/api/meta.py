@@ -1,0 +1,63 @@
+"""What all resources share: the group, the base model, object metadata and conditions."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "tomoul.ai"
+VERSION = "v1alpha1"
+API_VERSION: Literal["tomoul.ai/v1alpha1"] = "tomoul.ai/v1alpha1"
+
+# Labels that the operator sets on everything it creates. Selectors and watches go by these and by nothing else.
+LABEL_REGION = f"{GROUP}/region"
+LABEL_MODEL_DEPLOYMENT = f"{GROUP}/model-deployment"
+LABEL_POOL = f"{GROUP}/pool"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_NAME = "app.kubernetes.io/name"
+MANAGED_BY = "tomoul"
+COMPONENT_ENGINE = "engine"
+COMPONENT_GATEWAY = "gateway"
+COMPONENT_OPERATOR = "operator"
+
+
+class ApiModel(BaseModel):
+    """Base of everything a person writes: camelCase outside, snake_case inside, unknown fields refused, immutable."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid", frozen=True
+    )
+
+
+class StatusModel(ApiModel):
+    """Base of what the operator writes; unknown fields are dropped, so that an older operator reads a newer status."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ObjectMeta(StatusModel):
+    """The part of Kubernetes' ObjectMeta that Tomoul reads; the rest is left alone."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+
+class Condition(StatusModel):
+    """One aspect of an object's state, as Kubernetes' metav1.Condition."""
+
+    type: str = Field(description="Aspect that this condition speaks of", max_length=63)
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the aspect holds")
+    reason: str = Field(description="Why, as one word from the documented list", max_length=63)
+    message: str = Field(default="", description="Why, for a person", max_length=4096)
+    observed_generation: int = Field(default=0, description="The metadata.generation that this was judged by", ge=0)
+    last_transition_time: datetime | None = Field(default=None, description="When the status last changed")

@@ -1,0 +1,250 @@
+"""ModelDeployment: one model, the engine that runs it, and the regions that serve it."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from tomoul.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel
+
+
+class Ownership(StrEnum):
+    """Exclusive models are Tomoul's own; ThirdParty ones are published by others."""
+
+    EXCLUSIVE = "Exclusive"
+    THIRD_PARTY = "ThirdParty"
+
+
+class EngineType(StrEnum):
+    """The inference server that runs the model."""
+
+    VLLM = "VLLM"
+    SGLANG = "SGLang"
+    LLAMA_CPP = "LlamaCpp"
+
+
+class CacheMode(StrEnum):
+    """Who shares a prompt cache: nobody (no cache at all), calls of one tenant, or all calls."""
+
+    OFF = "Off"
+    TENANT = "Tenant"
+    SHARED = "Shared"
+
+
+class NoStore(StrEnum):
+    """What `X-Tomoul-Cache: no-store` gets.
+
+    Isolated: nothing is read from, or served to, another call. NotStored: the call runs in a pool without any prompt
+    cache. Refuse: 400 `cache_policy_unsatisfiable`.
+    """
+
+    ISOLATED = "Isolated"
+    NOT_STORED = "NotStored"
+    REFUSE = "Refuse"
+
+
+class RolloutStrategy(StrEnum):
+    """Surge starts the new pod before it stops the old one; Replace stops first, which needs no spare GPUs."""
+
+    SURGE = "Surge"
+    REPLACE = "Replace"
+
+
+class Model(ApiModel):
+    """What clients call the model."""
+
+    id: str = Field(min_length=1, max_length=128, description="Id that calls name, such as `microsoft/phi-4`")
+    aliases: tuple[str, ...] = Field(default=(), max_length=16, description="Other ids for it")
+    ownership: Ownership = Field(default=Ownership.THIRD_PARTY, description="Whose model it is")
+
+
+class SecretKeyRef(ApiModel):
+    """One key of a Secret in the same namespace."""
+
+    name: str = Field(min_length=1, max_length=253, description="Secret name")
+    key: str = Field(min_length=1, max_length=253, description="Key in the Secret's data")
+
+
+class HuggingFaceSource(ApiModel):
+    """Weights that the engine downloads from a Hugging Face repository."""
+
+    repo: str = Field(min_length=3, max_length=256, description="Repository, such as `microsoft/phi-4`")
+    revision: str = Field(min_length=1, max_length=128, description="Commit or tag; pin a commit in production")
+    file: str | None = Field(default=None, max_length=256, description="One file of it, which LlamaCpp needs: its GGUF")
+    token: SecretKeyRef | None = Field(default=None, description="Access token for a gated repository")
+
+
+class PvcSource(ApiModel):
+    """Weights on a PersistentVolumeClaim of the same namespace, mounted read-only."""
+
+    claim_name: str = Field(min_length=1, max_length=253, description="PersistentVolumeClaim name")
+    path: str = Field(min_length=1, max_length=512, description="Path in the volume, relative")
+
+
+class FileSource(ApiModel):
+    """Weights that are already in the engine's image."""
+
+    path: str = Field(min_length=2, max_length=512, description="Absolute path in the engine's container")
+
+
+class Source(ApiModel):
+    """Where the weights come from: exactly one of the fields."""
+
+    hf: HuggingFaceSource | None = Field(default=None, description="Hugging Face repository")
+    pvc: PvcSource | None = Field(default=None, description="PersistentVolumeClaim")
+    file: FileSource | None = Field(default=None, description="File or folder in the engine's image")
+
+
+class Engine(ApiModel):
+    """The inference server and how it is started."""
+
+    type: EngineType = Field(description="Which inference server")
+    image: str | None = Field(
+        default=None, max_length=512, description="Container image in the place of the engine's default"
+    )
+    args: tuple[str, ...] = Field(
+        default=(), max_length=64, description="Further arguments; those that a promise rests on are refused"
+    )
+
+
+class Tools(ApiModel):
+    """Tool calling."""
+
+    parser: str | None = Field(default=None, max_length=63, description="Tool-call parser, which VLLM and SGLang need")
+
+
+class Capabilities(ApiModel):
+    """What the model can do; calls that ask for more are refused."""
+
+    tools: Tools | None = Field(default=None, description="Present if the model calls tools")
+    structured_output: bool = Field(default=False, description="Whether `response_format: json_schema` is enforced")
+    json_mode: bool = Field(default=False, description="Whether `response_format: json_object` is enforced")
+    context_window: int | None = Field(default=None, ge=256, le=16_777_216, description="Longest context, in tokens")
+
+
+class Resources(ApiModel):
+    """What one replica needs."""
+
+    accelerator: str | None = Field(
+        default=None, max_length=63, description="Accelerator name of the Region; none for CPU only"
+    )
+    count: int = Field(default=1, ge=1, le=16, description="GPUs per replica")
+    cpu: str | None = Field(default=None, max_length=32, description="CPU request, such as `4` or `500m`")
+    memory: str | None = Field(default=None, max_length=32, description="Memory request and limit, such as `16Gi`")
+
+
+class RegionTarget(ApiModel):
+    """One region that serves the model."""
+
+    name: str = Field(min_length=1, max_length=32, description="Region name")
+    replicas: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Engine pods; leave it out where an autoscaler sets the Deployment's scale",
+    )
+    no_store_replicas: int = Field(
+        default=1,
+        ge=0,
+        le=1000,
+        description="Engine pods of the pool without a cache, which `noStore: NotStored` makes",
+    )
+
+
+class Timeouts(ApiModel):
+    """How long the gateway waits, in seconds."""
+
+    request_seconds: int = Field(default=600, ge=1, le=86400, description="For the whole answer")
+    idle_seconds: int = Field(default=300, ge=1, le=86400, description="For the next byte, the first one included")
+
+
+class Routing(ApiModel):
+    """Which regions may answer a call that names none."""
+
+    fallback: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Regions, in order, for calls that name none and that the gateway's own region cannot answer",
+    )
+    require_region: bool = Field(default=False, description="Refuse calls that name no region")
+    timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
+
+
+class Cache(ApiModel):
+    """The prompt cache, and what opting out of it means."""
+
+    mode: CacheMode = Field(default=CacheMode.TENANT, description="Who shares the prompt cache")
+    no_store: NoStore = Field(default=NoStore.REFUSE, description="What `X-Tomoul-Cache: no-store` gets")
+
+
+class Rollout(ApiModel):
+    """How a new revision takes over."""
+
+    strategy: RolloutStrategy = Field(default=RolloutStrategy.SURGE, description="Which pod goes first")
+    drain_seconds: int = Field(
+        default=60, ge=1, le=3600, description="Time for streams to finish before a pod is stopped"
+    )
+
+
+class ModelDeploymentSpec(ApiModel):
+    """What to run, where, and for whom."""
+
+    model: Model = Field(description="What clients call it")
+    source: Source = Field(description="Where the weights come from")
+    engine: Engine = Field(description="What runs it")
+    capabilities: Capabilities = Field(default_factory=Capabilities, description="What it can do")
+    resources: Resources = Field(default_factory=Resources, description="What one replica needs")
+    regions: tuple[RegionTarget, ...] = Field(min_length=1, max_length=16, description="Regions that serve it")
+    routing: Routing = Field(default_factory=Routing, description="Which regions may answer")
+    cache: Cache = Field(default_factory=Cache, description="The prompt cache")
+    rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over")
+
+
+class PoolStatus(StatusModel):
+    """One Deployment of engine pods."""
+
+    name: str = Field(max_length=32, description="Pool name: `default` or `no-store`")
+    deployment: str = Field(default="", max_length=63, description="Deployment name")
+    replicas: int = Field(default=0, description="Pods wanted")
+    ready: int = Field(default=0, description="Pods ready")
+
+
+class RegionModelStatus(StatusModel):
+    """The model in one region: one row of the region × condition matrix."""
+
+    name: str = Field(max_length=32, description="Region name")
+    conditions: tuple[Condition, ...] = Field(default=(), description="Conditions by type")
+    pools: tuple[PoolStatus, ...] = Field(default=(), description="The region's pools")
+    waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
+    programmed_route: str = Field(
+        default="", max_length=64, description="Hash of the route that every live gateway has acknowledged"
+    )
+
+
+class ModelDeploymentStatus(StatusModel):
+    """What the operators see; each writes the regions that it hosts."""
+
+    observed_generation: int = Field(default=0, ge=0, description="The metadata.generation that this was judged by")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="Conditions by type, over all regions hosted here"
+    )
+    regions: tuple[RegionModelStatus, ...] = Field(default=(), description="Conditions by region")
+    ready_regions: str = Field(default="", max_length=32, description="Ready and wanted regions, such as `1/2`")
+    reason: str = Field(default="", max_length=63, description="Why it is not ready, in one word")
+
+
+class ModelDeployment(ApiModel):
+    """One model, the engine that runs it, and the regions that serve it."""
+
+    api_version: Literal["tomoul.ai/v1alpha1"] = API_VERSION
+    kind: Literal["ModelDeployment"] = "ModelDeployment"
+    metadata: ObjectMeta
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus)
+
+
+def region_target(spec: ModelDeploymentSpec, region: str) -> RegionTarget | None:
+    """The entry of `spec.regions` for `region`, or None."""
+    by_name: Mapping[str, RegionTarget] = {target.name: target for target in spec.regions}
+    return by_name.get(region)

@@ -1,0 +1,113 @@
+"""Region: a place where models run, whose name is the code that `X-Tomoul-Region` carries."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from tomoul.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel
+
+
+class RegionState(StrEnum):
+    """Whether a region takes calls.
+
+    Active serves all calls. Draining serves calls that are pinned to it and no others. Disabled runs nothing.
+    """
+
+    ACTIVE = "Active"
+    DRAINING = "Draining"
+    DISABLED = "Disabled"
+
+
+class Toleration(ApiModel):
+    """A taint that pods of this region tolerate, as in a pod's `tolerations`."""
+
+    key: str | None = Field(default=None, max_length=317, description="Taint key; without it every key matches")
+    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="How the key relates to the value")
+    value: str | None = Field(default=None, max_length=63, description="Taint value that `Equal` compares with")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Taint effect; without it every effect matches"
+    )
+    toleration_seconds: int | None = Field(default=None, ge=0, description="How long `NoExecute` is tolerated")
+
+
+class Accelerator(ApiModel):
+    """A kind of GPU that this region has, under the name that models ask for it by."""
+
+    name: str = Field(max_length=63, description="Name that `resources.accelerator` of a ModelDeployment refers to")
+    resource: str = Field(default="nvidia.com/gpu", max_length=317, description="Extended resource that pods request")
+    node_selector: Mapping[str, str] = Field(
+        default_factory=dict, description="Labels of the nodes that have it, besides the region's own"
+    )
+    product: str | None = Field(
+        default=None, max_length=128, description="Product name, such as `NVIDIA-H100-80GB-HBM3`"
+    )
+
+
+class Placement(ApiModel):
+    """Where the pods of this region run."""
+
+    node_selector: Mapping[str, str] = Field(default_factory=dict, description="Labels of this region's nodes")
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16, description="Taints that pods tolerate")
+    accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=32, description="Kinds of GPU, by unique name")
+
+
+class RegionEndpoint(ApiModel):
+    """How gateways of other regions reach the gateways of this one, where they are not in the same cluster."""
+
+    url: str = Field(
+        max_length=512, description="Address such as `https://eu-west.api.example.com`; a path is not allowed"
+    )
+    ca_bundle: str | None = Field(
+        default=None, max_length=16384, description="PEM certificates to trust in the place of the system's"
+    )
+
+
+class RegionSpec(ApiModel):
+    """What a region is."""
+
+    display_name: str = Field(default="", max_length=128, description="Name for people")
+    jurisdiction: str = Field(default="", max_length=63, description="Legal area, such as `EU`")
+    state: RegionState = Field(default=RegionState.ACTIVE, description="Whether the region takes calls")
+    placement: Placement = Field(default_factory=Placement, description="Where its pods run")
+    endpoint: RegionEndpoint | None = Field(default=None, description="Address of its gateways for other clusters")
+
+
+class AcceleratorCapacity(StatusModel):
+    """GPUs of one kind on the region's nodes, counted in devices."""
+
+    name: str = Field(max_length=63, description="Accelerator name")
+    allocatable: int = Field(default=0, description="Devices on ready nodes")
+    requested: int = Field(default=0, description="Devices that this region's model pods request")
+
+
+class GatewayStatus(StatusModel):
+    """What one gateway pod of the region serves."""
+
+    name: str = Field(max_length=253, description="Pod name")
+    ready: bool = Field(default=False, description="Whether the pod is ready")
+    accepted_generation: int = Field(default=0, ge=0, description="RoutingTable generation that its Envoy accepted")
+
+
+class RegionStatus(StatusModel):
+    """What the operator that hosts the region sees."""
+
+    observed_generation: int = Field(default=0, ge=0, description="The metadata.generation that this was judged by")
+    conditions: tuple[Condition, ...] = Field(default=(), description="Conditions by type")
+    accelerators: tuple[AcceleratorCapacity, ...] = Field(default=(), description="Capacity by accelerator")
+    models_desired: int = Field(default=0, description="ModelDeployments that name the region")
+    models_ready: int = Field(default=0, description="Those of them that are Ready here")
+    models: str = Field(default="", max_length=32, description="Ready and desired models, such as `2/3`")
+    gateways: tuple[GatewayStatus, ...] = Field(default=(), description="The region's gateway pods")
+    routing_generation: int = Field(default=0, description="Generation of the region's RoutingTable")
+
+
+class Region(ApiModel):
+    """A place where models run. Its name is the code that `X-Tomoul-Region` carries."""
+
+    api_version: Literal["tomoul.ai/v1alpha1"] = API_VERSION
+    kind: Literal["Region"] = "Region"
+    metadata: ObjectMeta
+    spec: RegionSpec
+    status: RegionStatus = Field(default_factory=RegionStatus)

@@ -1,0 +1,119 @@
+"""RoutingTable: what the gateways of one region serve; written by the operator, acknowledged by the gateways."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from tomoul.api.meta import API_VERSION, ApiModel, ObjectMeta, StatusModel
+from tomoul.api.modeldeployment import CacheMode, NoStore, Timeouts
+
+PoolName = Literal["default", "no-store"]
+SeedSupport = Literal["deterministic", "best_effort"]
+
+
+class RouteCapabilities(ApiModel):
+    """What `/v1/models` advertises and what calls may ask for."""
+
+    tools: bool = Field(default=False, description="Whether `tools` may be used")
+    structured_output: bool = Field(default=False, description="Whether `response_format: json_schema` may be used")
+    json_mode: bool = Field(default=False, description="Whether `response_format: json_object` may be used")
+    seed: SeedSupport = Field(default="best_effort", description="What `seed` promises")
+
+
+class RouteCache(ApiModel):
+    """How the gateway keeps the model's cache policy."""
+
+    mode: CacheMode = Field(description="Who shares the prompt cache")
+    no_store: NoStore = Field(
+        description="What `X-Tomoul-Cache: no-store` gets; Refuse where the engine cannot keep more"
+    )
+    salt_field: str | None = Field(
+        default=None, max_length=63, description="Body field that carries the cache salt, where the engine has one"
+    )
+
+
+class RoutePool(ApiModel):
+    """Engine pods behind one headless Service."""
+
+    name: PoolName = Field(description="Which calls it takes")
+    namespace: str = Field(max_length=63, description="Namespace of its Service")
+    service: str = Field(
+        max_length=63, description="Name of its headless Service, by which its EndpointSlices are found"
+    )
+    port: int = Field(ge=1, le=65535, description="Port of the engine's HTTP server")
+
+
+class ModelRoute(ApiModel):
+    """One model as a region's gateways see it, whether it runs in this region or only in others."""
+
+    id: str = Field(max_length=128, description="Model id")
+    aliases: tuple[str, ...] = Field(default=(), max_length=16, description="Other ids for it")
+    owned_by: str = Field(default="", max_length=128, description="`owned_by` in `/v1/models`")
+    created: int = Field(default=0, ge=0, description="Creation time in `/v1/models`, in Unix seconds")
+    capabilities: RouteCapabilities = Field(default_factory=RouteCapabilities, description="What calls may ask for")
+    regions: tuple[str, ...] = Field(max_length=16, description="All regions that serve it, sorted")
+    fallback: tuple[str, ...] = Field(
+        default=(), max_length=16, description="Other regions, in order, for calls that name none"
+    )
+    require_region: bool = Field(default=False, description="Refuse calls that name no region")
+    cache: RouteCache = Field(description="Cache policy in this region")
+    timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
+    remove_fields: tuple[str, ...] = Field(
+        default=(), max_length=16, description="Top-level body fields that a client must not control"
+    )
+    pools: tuple[RoutePool, ...] = Field(
+        default=(), max_length=2, description="Pools in this region; none where the model runs only in others"
+    )
+
+
+class RemoteGateway(ApiModel):
+    """How to reach another region's gateways."""
+
+    region: str = Field(max_length=32, description="Region name")
+    url: str = Field(max_length=512, description="Scheme, host and port")
+    ca_bundle: str | None = Field(default=None, max_length=16384, description="PEM certificates to trust")
+
+
+class RoutingTableSpec(ApiModel):
+    """What the gateways of one region serve."""
+
+    region: str = Field(max_length=32, description="Region whose gateways serve this table")
+    draining: bool = Field(default=False, description="Whether only calls pinned to the region are served in it")
+    models: tuple[ModelRoute, ...] = Field(default=(), max_length=4096, description="Models, by id")
+    known_regions: tuple[str, ...] = Field(
+        default=(), max_length=64, description="All regions that exist; any other code is unknown"
+    )
+    remote_gateways: tuple[RemoteGateway, ...] = Field(default=(), max_length=64, description="Other regions' gateways")
+
+
+class GatewayAcknowledgement(StatusModel):
+    """What one gateway's Envoy made of this table."""
+
+    name: str = Field(max_length=253, description="Gateway pod name")
+    accepted_generation: int = Field(default=0, ge=0, description="Newest generation that its Envoy accepted")
+    rejected_generation: int = Field(default=0, ge=0, description="Newest generation that its Envoy rejected, or 0")
+    message: str = Field(default="", max_length=2048, description="Why it was rejected, in Envoy's words")
+    last_update_time: datetime | None = Field(default=None, description="When the gateway last reported a change")
+
+
+class RoutingTableStatus(StatusModel):
+    """What the gateways acknowledged; each writes its own entry."""
+
+    gateways: tuple[GatewayAcknowledgement, ...] = Field(default=(), description="Acknowledgements by gateway")
+
+
+class RoutingTable(ApiModel):
+    """What the gateways of one region serve. Written by the operator: do not edit."""
+
+    api_version: Literal["tomoul.ai/v1alpha1"] = API_VERSION
+    kind: Literal["RoutingTable"] = "RoutingTable"
+    metadata: ObjectMeta
+    spec: RoutingTableSpec
+    status: RoutingTableStatus = Field(default_factory=RoutingTableStatus)
+
+
+def routes_by_id(table: RoutingTable) -> Mapping[str, ModelRoute]:
+    """The table's models by id."""
+    return {route.id: route for route in table.spec.models}

@@ -1,0 +1,1 @@
+"""The operator: handlers that only enqueue, one level-triggered reconcile per kind."""

@@ -1,0 +1,1 @@
+"""The process beside each Envoy: watches, serves ADS, acknowledges."""

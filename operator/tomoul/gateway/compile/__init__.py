@@ -1,0 +1,1 @@
+"""RoutingTable + ready endpoints → Envoy resources. Pure; one Envoy noun per module."""

@@ -1,0 +1,49 @@
+"""The input and output types of the compiler."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+EnvoyResource = Mapping[str, Any]
+"""An Envoy v3 resource in proto3 JSON with the proto field names (snake_case), ready for `json_format.ParseDict`."""
+
+
+class PoolKey(NamedTuple):
+    """The Service behind a pool."""
+
+    namespace: str
+    service: str
+
+
+class Endpoint(NamedTuple):
+    """One ready engine pod."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    """What a gateway is told at its start and what never changes while it runs."""
+
+    region: str
+    listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway serves the network
+    listen_port: int = 8080
+    max_body_bytes: int = 16 * 1024 * 1024
+    salt_key: bytes = b""
+    """Secret from which cache salts are derived: HMAC-SHA256(salt_key, tenant, model)."""
+
+
+@dataclass(frozen=True)
+class EnvoyResources:
+    """One whole configuration, by type, each by resource name and sorted by it."""
+
+    listeners: Mapping[str, EnvoyResource] = field(default_factory=dict)
+    routes: Mapping[str, EnvoyResource] = field(default_factory=dict)
+    clusters: Mapping[str, EnvoyResource] = field(default_factory=dict)
+    endpoints: Mapping[str, EnvoyResource] = field(default_factory=dict)
+    """ClusterLoadAssignments by cluster name."""
+
+
+Endpoints = Mapping[PoolKey, Sequence[Endpoint]]
+"""Ready endpoints by pool; a pool without any is left out or empty."""

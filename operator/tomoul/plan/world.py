@@ -1,0 +1,110 @@
+"""World: everything that a plan may depend on, as plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.region import Region
+from tomoul.api.routingtable import RoutingTable
+from tomoul.api.tenant import Tenant
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as it is written in YAML."""
+
+
+class Key(NamedTuple):
+    """Identity of an object within its kind; cluster-scoped objects have an empty namespace."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the installation decides, not the resources: flags of the operator, values of the chart."""
+
+    namespace: str = "tomoul-system"
+    """Namespace of the operator and the gateways."""
+    hosted_regions: frozenset[str] | None = None
+    """Regions that this operator realises; None means all."""
+    operator_image: str = "tomoul/operator:0.1.0"
+    """Image of the operator and the agent."""
+    envoy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
+    image_pull_policy: str = "IfNotPresent"
+    gateway_replicas: int = 2
+    gateway_service_type: str = "ClusterIP"
+    gateway_service_account: str = "tomoul-gateway"
+    """ServiceAccount of the gateway pods, which the chart creates with the rights that an agent needs."""
+
+    def hosts(self, region: str) -> bool:
+        """Whether this operator realises `region`."""
+        return self.hosted_regions is None or region in self.hosted_regions
+
+
+@dataclass(frozen=True)
+class PodFact:
+    """What a plan needs to know of a pod."""
+
+    name: str
+    node: str = ""
+    phase: str = "Pending"
+    ready: bool = False
+    terminating: bool = False
+    scheduled: bool = False
+    unschedulable: str = ""
+    """The scheduler's message when it found no node."""
+    waiting_reason: str = ""
+    """A container's `state.waiting.reason`, such as ImagePullBackOff."""
+    waiting_message: str = ""
+    restarts: int = 0
+    requests: Mapping[str, int] = field(default_factory=dict)
+    """Extended resources that it requests, in devices."""
+
+
+@dataclass(frozen=True)
+class DeploymentFact:
+    """What a plan needs to know of a Deployment."""
+
+    generation: int = 0
+    observed_generation: int = 0
+    replicas: int = 0
+    """`spec.replicas`, as somebody (perhaps an autoscaler) set it."""
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+
+
+@dataclass(frozen=True)
+class NodeFact:
+    """What a plan needs to know of a node."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ready: bool = True
+    allocatable: Mapping[str, int] = field(default_factory=dict)
+    """Extended resources, in devices."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the cluster looks like now. Offline plans run with none."""
+
+    deployments: Mapping[Key, DeploymentFact] = field(default_factory=dict)
+    """Engine and gateway Deployments by namespace and name."""
+    pods: Mapping[Key, Sequence[PodFact]] = field(default_factory=dict)
+    """Pods by namespace and name of the Deployment that they belong to."""
+    nodes: Sequence[NodeFact] = ()
+    tables: Mapping[str, RoutingTable] = field(default_factory=dict)
+    """RoutingTables by name as last read, with their status."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Resources and facts. Every planning function takes one and returns the same for the same."""
+
+    settings: Settings = field(default_factory=Settings)
+    regions: Mapping[str, Region] = field(default_factory=dict)
+    models: Mapping[Key, ModelDeployment] = field(default_factory=dict)
+    tenants: Mapping[Key, Tenant] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
