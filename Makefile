@@ -1,0 +1,65 @@
+# Everything that this project does, one target each; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.installed: requirements/dev.txt pyproject.toml
+	@echo "==> installing the locked dependencies into .venv (half a minute to two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(BIN)/python -c "import sysconfig, pathlib; pathlib.Path(sysconfig.get_path('purelib'), 'tomoul-source.pth').write_text(str(pathlib.Path('operator').resolve()) + '\n')"
+	@printf '#!/bin/sh\nexec "%s" -m tomoul "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/tomoul && chmod +x $(BIN)/tomoul
+	@touch $@
+
+.PHONY: install
+install: .venv/.installed ## Install what the other targets need into .venv
+
+.PHONY: demo
+demo: install ## Serve two models in two regions on this machine and walk through the contract
+	@$(BIN)/tomoul local --demo examples/
+
+.PHONY: test
+test: install lint ## Run every test that needs neither Docker nor a GPU
+	@$(BIN)/python -m tests.controlplane
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests
+
+.PHONY: lint
+lint: install ## Check format, style, types and layers
+	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache | tail -3
+
+.PHONY: format
+format: install ## Format the code
+	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
+
+.PHONY: e2e
+e2e: install ## Run the end-to-end tests on kind (needs Docker and kind)
+	@$(BIN)/pytest -x -p no:xdist e2e
+
+.PHONY: generate
+generate: install ## Write crds/ and the chart's copies from the models
+	@$(BIN)/tomoul crds --output crds
+
+.PHONY: golden
+golden: install ## Rewrite the golden files; review the diff as you would an API change
+	@$(BIN)/pytest -q -n $(WORKERS) tests/plan tests/compile --update-golden
+
+.PHONY: lock
+lock: install ## Resolve the dependencies anew and write requirements/*.txt
+	@lock="$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate"; \
+	 printf 'uv\n' | $$lock - -o requirements/uv.txt; \
+	 $$lock pyproject.toml -o requirements/runtime.txt; \
+	 $$lock pyproject.toml --extra local -c requirements/runtime.txt -o requirements/local.txt; \
+	 $$lock pyproject.toml --extra local --group dev -c requirements/local.txt -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove what the other targets made in this folder
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .e2e

@@ -1,0 +1,44 @@
+"""The command `tomoul`; each subcommand lives in a module of its own and is imported only when it is called."""
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+from tomoul import __version__
+
+SUBCOMMANDS: Mapping[str, tuple[str, str]] = {
+    "plan": ("tomoul.cli.plan", "Print what the resources in FILES would create, change and remove."),
+    "local": ("tomoul.cli.local", "Serve the resources in FILES on this machine, with processes in the place of pods."),
+    "operator": ("tomoul.cli.operator", "Run the operator."),
+    "agent": ("tomoul.cli.agent", "Run the agent beside a gateway's Envoy."),
+    "crds": ("tomoul.cli.crds", "Write the CustomResourceDefinitions."),
+}
+"""Module and summary by name. Each module has a click command named `command`."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is called: `tomoul plan` needs none of the libraries of the operator."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all subcommands, in the order in which people meet them."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand `cmd_name`, imported now, or None."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command = importlib.import_module(SUBCOMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in SUBCOMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="tomoul")
+def main() -> None:
+    """Tomoul: an OpenAI-compatible chat endpoint in several regions, as Kubernetes resources."""
