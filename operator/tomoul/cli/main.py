@@ -18,7 +18,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand when it is called: `tomoul plan` needs none of the libraries of the operator."""
+    """Subcommands are imported when called: `tomoul plan` needs none of the libraries of the operator."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all subcommands, in the order in which people meet them."""
