@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 
 import yaml
-
 from tests.controlplane.api import Api, ApiError, eventually
 from tests.controlplane.kubelet import Kubelet, Status, running
 from tests.controlplane.process import Process, free_port
@@ -189,7 +188,7 @@ class ControlPlane:
                 collection = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"
                 eventually(lambda collection=collection: self.api.get(collection), message=f"{collection} is served")
 
-    def add_node(self, name: str, labels: Mapping[str, str] = {}, capacity: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def add_node(self, name: str, labels: Mapping[str, str] = {}, capacity: Mapping[str, str] = {}) -> None:
         """Add a ready node, or update it; `capacity` (such as {"nvidia.com/gpu": "8"}) adds to 32 CPUs and 256Gi."""
         node = {
             "apiVersion": "v1",
@@ -209,7 +208,7 @@ class ControlPlane:
         """A kubelet for the `with` block: scheduled pods get `status`; deleted pods go. No namespace means all."""
         return Kubelet(self.api, namespace, selector, status)
 
-    def add_namespace(self, name: str, labels: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def add_namespace(self, name: str, labels: Mapping[str, str] = {}) -> None:
         """Add a namespace and wait until pods can be created in it."""
         meta = {"name": name, "labels": dict(labels)}
         self.api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": meta})

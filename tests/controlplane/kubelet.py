@@ -1,5 +1,6 @@
 """A kubelet without containers: it says of scheduled pods what a test wants to hear, and lets deleted ones go."""
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -102,10 +103,8 @@ class Kubelet:
     ) -> None:
         self._stopping.set()
         if self._socket is not None:
-            try:
+            with contextlib.suppress(OSError):  # it may be closed already
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it is closed already
         self._thread.join(30)
         if self.failure is not None and error is None:
             raise self.failure

@@ -38,7 +38,7 @@ class Process:
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on.
 
-    It is outside the range from which the system gives ports to clients, so that it stays free while its server restarts.
+    It is outside the range from which the system gives ports to clients, so it stays free while its server restarts.
     """
     for _ in range(100):
         port = random.randint(15000, 30000)
