@@ -1,0 +1,178 @@
+"""What one connected Envoy asked for, was sent and acknowledged, and what it should be sent next. No I/O.
+
+State-of-the-world ADS. Clusters and listeners are always sent whole, since what is left out is removed; endpoints and
+routes are sent by name, and only those that changed. The order makes before it breaks:
+
+1. clusters, including those that only the old routes use; 2. endpoints; 3. listeners, when every cluster is warm;
+4. routes; 5. clusters again, without those that nothing uses any more.
+
+Envoy acknowledges clusters only when they are warm, and a modified cluster is warm only when its endpoints have been
+sent again. Its renewed request for them cannot be told from an acknowledgement (same names, same nonce), so a change
+of a cluster forgets that its endpoints were ever sent. The same goes for a listener and its routes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tomoul.gateway.agent.configuration import Configuration
+from tomoul.gateway.agent.messages import TypeUrl
+
+WHOLE = (TypeUrl.CLUSTER, TypeUrl.LISTENER)
+_PARENT = {TypeUrl.CLUSTER: TypeUrl.ENDPOINTS, TypeUrl.LISTENER: TypeUrl.ROUTES}
+
+
+class Request(NamedTuple):
+    """What Envoy says: a subscription, and perhaps an answer to the response of that nonce."""
+
+    type_url: str
+    names: Sequence[str]
+    nonce: str = ""
+    error: str | None = None
+
+
+class Response(NamedTuple):
+    """What Envoy is told."""
+
+    type_url: TypeUrl
+    version: int
+    nonce: str
+    resources: Sequence[bytes]
+
+
+class Refusal(NamedTuple):
+    """Envoy's answer to a version that it does not accept."""
+
+    version: int
+    type_url: TypeUrl
+    message: str
+
+
+class _InFlight(NamedTuple):
+    nonce: str
+    version: int
+    names: frozenset[str]
+
+
+@dataclass
+class _TypeState:
+    subscribed: frozenset[str] | None = None
+    """Names asked for; None before the first request, empty for "all"."""
+    sent: dict[str, bytes] = field(default_factory=dict)
+    told: bool = False
+    """Whether `sent` is what Envoy was told last; even an empty set has to be told once."""
+    in_flight: _InFlight | None = None
+    confirmed: dict[str, bytes] = field(default_factory=dict)
+
+
+class EnvoyStream:
+    """The state of one ADS stream."""
+
+    def __init__(self, identity: str) -> None:
+        self._identity = identity
+        self._sequence = 0
+        self._types = {type_url: _TypeState() for type_url in TypeUrl}
+        self.refusal: Refusal | None = None
+        """The latest refusal; nothing more of that version is sent."""
+
+    def receive(self, request: Request) -> None:
+        """Take in a request. Types that this server does not have are ignored."""
+        if request.type_url not in self._types:
+            return
+        type_url = TypeUrl(request.type_url)
+        state = self._types[type_url]
+        names = frozenset(request.names)
+        # What was dropped and is asked for again is new to Envoy, whatever it was sent before.
+        for name in names ^ (state.subscribed or frozenset()):
+            state.sent.pop(name, None)
+        state.subscribed = names
+        sent = state.in_flight
+        if sent is None or request.nonce != sent.nonce:
+            return  # a new subscription, or the answer to a response that a newer one has replaced
+        state.in_flight = None
+        if request.error is None:
+            if type_url in WHOLE:
+                state.confirmed = dict(state.sent)
+            return
+        # Envoy applies parts of what it refuses, so what it has now is unknown.
+        state.told = False
+        for name in sent.names:
+            state.sent.pop(name, None)
+        self.refusal = Refusal(sent.version, type_url, request.error)
+
+    def next_response(self, target: Configuration) -> Response | None:
+        """The next response on the way to `target`, noted as sent; None while Envoy must answer first, or has all."""
+        if self.refusal and self.refusal.version == target.version:
+            return None
+        clusters = self._clusters(target)
+        if self._differs(TypeUrl.CLUSTER, clusters):
+            return self._send_whole(TypeUrl.CLUSTER, clusters, target)
+        if changed := self._changed(TypeUrl.ENDPOINTS, target):
+            return self._send(TypeUrl.ENDPOINTS, changed, target)
+        if not (self._settled(TypeUrl.CLUSTER, clusters) and self._has_all(TypeUrl.ENDPOINTS, target)):
+            return None
+        listeners = target.resources[TypeUrl.LISTENER]
+        if self._differs(TypeUrl.LISTENER, listeners):
+            return self._send_whole(TypeUrl.LISTENER, listeners, target)
+        if self._settled(TypeUrl.LISTENER, listeners) and (changed := self._changed(TypeUrl.ROUTES, target)):
+            return self._send(TypeUrl.ROUTES, changed, target)
+        return None
+
+    def has(self, target: Configuration) -> bool:
+        """Whether Envoy has acknowledged all of `target` and nothing else."""
+        return (
+            all(self._settled(type_url, target.resources[type_url]) for type_url in WHOLE)
+            and self._has_all(TypeUrl.ENDPOINTS, target)
+            and self._has_all(TypeUrl.ROUTES, target)
+        )
+
+    def _clusters(self, target: Configuration) -> Mapping[str, bytes]:
+        wanted = target.resources[TypeUrl.CLUSTER]
+        if self._has_all(TypeUrl.ROUTES, target):
+            return wanted
+        return {**self._types[TypeUrl.CLUSTER].confirmed, **wanted}
+
+    def _differs(self, type_url: TypeUrl, wanted: Mapping[str, bytes]) -> bool:
+        state = self._types[type_url]
+        return state.subscribed is not None and not (state.told and state.sent == wanted)
+
+    def _settled(self, type_url: TypeUrl, wanted: Mapping[str, bytes]) -> bool:
+        state = self._types[type_url]
+        return state.told and state.in_flight is None and state.sent == wanted
+
+    def _changed(self, type_url: TypeUrl, target: Configuration) -> dict[str, bytes]:
+        """What to send of a type that is sent by name: nothing while an answer is outstanding."""
+        state, wanted = self._types[type_url], target.resources[type_url]
+        if state.in_flight is not None:
+            return {}
+        names = (state.subscribed or frozenset()) & wanted.keys()
+        return {name: wanted[name] for name in sorted(names) if state.sent.get(name) != wanted[name]}
+
+    def _has_all(self, type_url: TypeUrl, target: Configuration) -> bool:
+        state, wanted = self._types[type_url], target.resources[type_url]
+        return state.in_flight is None and all(
+            state.sent.get(name) == wanted[name] for name in target.required(type_url)
+        )
+
+    def _send_whole(self, type_url: TypeUrl, wanted: Mapping[str, bytes], target: Configuration) -> Response:
+        state = self._types[type_url]
+        for name in wanted.keys() | state.sent.keys():
+            if state.sent.get(name) != wanted.get(name):
+                self._forget_children(type_url, name, target)
+        state.sent, state.told = {}, True
+        return self._send(type_url, wanted, target)
+
+    def _forget_children(self, type_url: TypeUrl, parent: str, target: Configuration) -> None:
+        children = (
+            {target.assignments.get(parent, "")} if type_url is TypeUrl.CLUSTER else target.routes.get(parent, set())
+        )
+        for child in children:
+            self._types[_PARENT[type_url]].sent.pop(child, None)
+
+    def _send(self, type_url: TypeUrl, resources: Mapping[str, bytes], target: Configuration) -> Response:
+        self._sequence += 1
+        nonce = f"{self._identity}.{self._sequence}"
+        state = self._types[type_url]
+        state.sent.update(resources)
+        state.in_flight = _InFlight(nonce, target.version, frozenset(resources))
+        return Response(type_url, target.version, nonce, tuple(resources.values()))
