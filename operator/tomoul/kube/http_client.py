@@ -1,0 +1,218 @@
+"""KubeClient over HTTP: configuration, authentication and connections are those of `kubernetes.aio`."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import incluster_config, kube_config
+
+from tomoul import __version__
+from tomoul.kube.client import Listing, Object, WatchEvent
+from tomoul.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeError, NotFound, Throttled, Unavailable
+from tomoul.kube.resources import Resource, key_of, resource_of
+from tomoul.plan.world import Key, Manifest
+
+PAGE = 500
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+# The API server sends a bookmark about once a minute: a watch that is silent for longer is dead.
+WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
+
+_ERRORS: Mapping[int, type[KubeError]] = {
+    400: Invalid,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    422: Invalid,
+}
+
+
+class HttpKubeClient:
+    """A KubeClient for one API server; use it as an async context manager."""
+
+    def __init__(self, configuration: Configuration, *, user_agent: str = f"tomoul/{__version__}") -> None:
+        self.configuration = configuration
+        self._api = ApiClient(configuration)
+        self._user_agent = user_agent
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None = None) -> Self:
+        """Client for the cluster around the pod, else for the kubeconfig file (argument, KUBECONFIG, ~/.kube/config).
+
+        In a cluster the ServiceAccount's token is read again every minute. Raises `ConfigException` or `OSError` if
+        there is neither.
+        """
+        configuration = Configuration()
+        if kubeconfig is None and incluster_config.SERVICE_HOST_ENV_NAME in os.environ:
+            incluster_config.load_incluster_config(configuration)
+        else:
+            await kube_config.load_kube_config(kubeconfig, client_configuration=configuration)
+        return cls(configuration)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def get(self, resource: Resource, key: Key) -> Object:
+        """See KubeClient."""
+        return await self._call("GET", resource.path(key))
+
+    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+        """See KubeClient."""
+        items: list[Object] = []
+        query = {"limit": str(PAGE), "labelSelector": selector}
+        while True:
+            page = await self._call("GET", resource.path(namespace=namespace), query)
+            # Items of a list come without these two, and everything downstream goes by them.
+            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
+            if not (token := page["metadata"].get("continue")):
+                return Listing(items, page["metadata"]["resourceVersion"])
+            query["continue"] = token
+
+    async def watch(
+        self, resource: Resource, *, resource_version: str, selector: str = "", timeout_seconds: int = 300
+    ) -> AsyncIterator[WatchEvent]:
+        """See KubeClient."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "labelSelector": selector,
+            "timeoutSeconds": str(timeout_seconds),
+        }
+        async with self._request("GET", resource.path(), query, timeout=WATCH_TIMEOUT) as response:
+            # Lines are split here: aiohttp's readline refuses long ones, and one object may have more than a megabyte.
+            tail = b""
+            async for chunk in response.content.iter_any():
+                *lines, tail = (tail + chunk).split(b"\n")
+                for line in lines:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _error(event["object"].get("code", 500), event["object"].get("message", ""), None)
+                    yield WatchEvent(event["type"], event["object"])
+
+    async def apply(
+        self, manifest: Manifest, *, manager: str, force: bool = True, subresource: Literal["", "status"] = ""
+    ) -> Object:
+        """See KubeClient."""
+        return await self._call(
+            "PATCH",
+            resource_of(manifest).path(key_of(manifest), subresource=subresource),
+            {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"},
+            dict(manifest),
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def patch_json(
+        self,
+        resource: Resource,
+        key: Key,
+        operations: Sequence[Mapping[str, Any]],
+        *,
+        manager: str,
+        subresource: Literal["", "status"] = "",
+    ) -> Object:
+        """See KubeClient."""
+        return await self._call(
+            "PATCH",
+            resource.path(key, subresource=subresource),
+            {"fieldManager": manager},
+            [dict(operation) for operation in operations],
+            content_type="application/json-patch+json",
+        )
+
+    async def create(self, manifest: Manifest) -> Object:
+        """See KubeClient."""
+        path = resource_of(manifest).path(namespace=key_of(manifest).namespace)
+        return await self._call("POST", path, body=dict(manifest))
+
+    async def replace(self, manifest: Manifest) -> Object:
+        """See KubeClient."""
+        return await self._call("PUT", resource_of(manifest).path(key_of(manifest)), body=dict(manifest))
+
+    async def delete(
+        self, resource: Resource, key: Key, *, uid: str, propagation: Literal["Background", "Foreground"] = "Background"
+    ) -> None:
+        """See KubeClient."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
+        await self._call("DELETE", resource.path(key), body=options)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Object] | None = None,
+        *,
+        content_type: str = "application/json",
+    ) -> Object:
+        async with self._request(method, path, query, body, content_type) as response:
+            result: Object = json.loads(await response.read())
+            return result
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Object] | None = None,
+        content_type: str = "application/json",
+        timeout: aiohttp.ClientTimeout = REQUEST_TIMEOUT,  # noqa: ASYNC109 - aiohttp's, not one of ours
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request whose answer is a success, or a KubeError; the answer's body is not read yet."""
+        headers = {"User-Agent": self._user_agent, "Accept": "application/json", "Content-Type": content_type}
+        parameters = urlencode({name: value for name, value in (query or {}).items() if value})
+        url = f"{self.configuration.host}{path}{'?' if parameters else ''}{parameters}"
+        try:
+            await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+            answer = await self._api.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+            async with answer.response as response:
+                if response.status >= 400:
+                    text = (await response.read()).decode(errors="replace")
+                    raise _error(response.status, f"{method} {path}: {_message(text)}", _retry_after(response))
+                yield response
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+            raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+
+
+def _error(status: int, message: str, retry_after: float | None) -> KubeError:
+    if status == 500 and "failed to create typed patch object" in message:
+        # What an apply with an unknown or mistyped field gets; waiting does not help.
+        return Invalid(f"{status}: {message}")
+    if status == 429:
+        return Throttled(f"{status}: {message}", retry_after if retry_after is not None else 1.0)
+    if status in _ERRORS:
+        return _ERRORS[status](f"{status}: {message}")
+    return Unavailable(f"{status}: {message}", retry_after)
+
+
+def _message(text: str) -> str:
+    """The words of a `Status`, or the text itself where a proxy answered."""
+    try:
+        status = json.loads(text)
+    except ValueError:
+        return text[:500]
+    return str(status.get("message", text[:500])) if isinstance(status, dict) else text[:500]
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None

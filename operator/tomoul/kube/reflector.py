@@ -1,0 +1,70 @@
+"""Reflector: keeps one Store like the API server by list and watch. The agent's feed; the operator's is `feed.py`.
+
+Not kopf, because an agent has to start, and to stay, without an API server, and kopf ends when it cannot read one.
+Operator and agent share Store, resync and client; only the loop around the watch differs.
+
+    store = Store(ENDPOINT_SLICES, project=lambda item: item, selector="tomoul.ai/region=eu-west", listener=on_change)
+    tasks.create_task(reflect(client, store))       # runs until it is cancelled
+    store.synced                                    # False until the first complete list
+"""
+
+import asyncio
+import logging
+import random
+import time
+from typing import TypeVar
+
+from tomoul.kube.client import KubeClient
+from tomoul.kube.errors import Gone, KubeError, Unavailable
+from tomoul.kube.resync import resync
+from tomoul.kube.store import Store
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+
+
+async def reflect(client: KubeClient, store: Store[T], *, relist_seconds: float = 600.0) -> None:
+    """Feed `store` for ever; errors of the API server are logged and retried after 0.5 to 30 seconds.
+
+    Every `relist_seconds` a list repairs what the watch may have missed.
+    """
+    delay = FIRST_DELAY
+    while True:
+        try:
+            version = await resync(client, store)
+            delay = FIRST_DELAY
+            await _watch(client, store, version, until=time.monotonic() + relist_seconds)
+        except Gone:
+            continue
+        except KubeError as error:
+            wait = max(delay * random.uniform(0.8, 1.2), getattr(error, "retry_after", None) or 0.0)  # noqa: S311
+            logger.warning("%s: %s; again in %.1f s", store.resource.plural, error, wait)
+            await asyncio.sleep(wait)
+            delay = min(delay * 2, LONGEST_DELAY)
+
+
+async def _watch(client: KubeClient, store: Store[T], version: str, *, until: float) -> None:
+    """Follow the changes since `version`, through broken connections, until the monotonic time `until`."""
+    while (left := until - time.monotonic()) > 0:
+        began = time.monotonic()
+        try:
+            async for event in client.watch(
+                store.resource,
+                resource_version=version,
+                selector=store.selector,
+                timeout_seconds=max(1, min(300, int(left))),
+            ):
+                version = event.object["metadata"]["resourceVersion"]
+                if event.type == "DELETED":
+                    store.remove(event.object)
+                elif event.type == "BOOKMARK":
+                    store.heard()
+                else:
+                    store.put(event.object)
+        except Unavailable:
+            # A watch that lived for a while may end like this at any time: go on where it was. One that did not is a
+            # server that is not there.
+            if time.monotonic() - began < FIRST_DELAY:
+                raise

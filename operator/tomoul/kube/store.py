@@ -1,0 +1,148 @@
+"""Store: what is known of the objects of one kind, fed by watches, by lists and by the answers to one's own writes.
+
+What arrives is reduced at once to the projection that somebody needs, and the listener hears whether the part of it
+that causes work has changed. Of two observations of an object the one with the higher resourceVersion is right,
+deletions included, whatever the order in which they arrive: kopf runs one task per uid, and an answer to a write may
+come before or after its watch event. Only a list may take a version back, for objects that nobody has observed since
+it began (the API server's data may have been restored from a backup).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from tomoul.kube.client import Object
+from tomoul.kube.resources import Resource, key_of
+from tomoul.plan.world import Key
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Change(Generic[T]):
+    """An object came, changed or went: `old` or `new` is None where there is none."""
+
+    resource: Resource
+    key: Key
+    old: T | None
+    new: T | None
+    relevant: bool
+    """Whether the part that causes work has changed."""
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[T]):
+    value: T | None
+    """None: deleted."""
+    version: int
+    observed: int
+    trigger: object
+
+
+class Store(Mapping[Key, T]):
+    """Projections by key. `put`, `remove` and `replace` call the listener before they return."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        project: Callable[[Object], T],
+        *,
+        selector: str = "",
+        trigger: Callable[[T], object] = lambda value: value,
+        listener: Callable[[Change[T]], None] = lambda change: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`project` reduces an object to what is kept of it (never None); `trigger` that to what causes work.
+
+        `selector` is the label selector, for the server, of what belongs here: `a=b,c`.
+        """
+        self.resource = resource
+        self.selector = selector
+        self.synced = False
+        """Whether a complete list has been seen."""
+        self.last_event = monotonic()
+        """Monotonic time, in seconds, of the last observation of any kind."""
+        self.listener = listener
+        self._project = project
+        self._trigger = trigger
+        self._monotonic = monotonic
+        self._entries: dict[Key, _Entry[T]] = {}
+        self._tick = 0
+        self._live = 0
+
+    def __getitem__(self, key: Key) -> T:
+        entry = self._entries[key]
+        if entry.value is None:
+            raise KeyError(key)
+        return entry.value
+
+    def __iter__(self) -> Iterator[Key]:
+        return (key for key, entry in self._entries.items() if entry.value is not None)
+
+    def __len__(self) -> int:
+        return self._live
+
+    def put(self, item: Object) -> None:
+        """An object as a watch, a read or a write returned it; ignored if a newer version is known."""
+        key, version = key_of(item), _version(item)
+        self.heard()
+        if (entry := self._entries.get(key)) is None or entry.version < version:
+            self._set(key, self._project(item), version)
+
+    def remove(self, item: Object) -> None:
+        """An object in the version in which it was deleted; ignored if a newer one is known."""
+        key, version = key_of(item), _version(item)
+        self.heard()
+        if (entry := self._entries.get(key)) is None or entry.version <= version:
+            self._set(key, None, version)
+
+    def heard(self) -> None:
+        """The API server has spoken, if only with a bookmark."""
+        self.last_event = self._monotonic()
+
+    def tick(self) -> int:
+        """A moment in this store's own time, to tell later what has been observed since."""
+        self._tick += 1
+        return self._tick
+
+    def replace(self, item: Object, since: int) -> None:
+        """An object as a list that began at `since` has it; ignored if it has been observed after that."""
+        key = key_of(item)
+        if (entry := self._entries.get(key)) is None or entry.observed < since:
+            self._set(key, self._project(item), _version(item))
+
+    def suspects(self, listed: set[Key], since: int) -> list[Key]:
+        """Objects that a list that began at `since` should have had and has not: perhaps deleted."""
+        return [
+            key
+            for key, entry in self._entries.items()
+            if entry.value is not None and entry.observed < since and key not in listed
+        ]
+
+    def drop(self, key: Key, since: int) -> None:
+        """The object is known to be gone; ignored if it has been observed after `since`."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.observed < since:
+            self._set(key, None, entry.version)
+
+    def forget_deleted(self, since: int) -> None:
+        """Drop what is remembered of objects whose deletion was observed before `since`."""
+        self._entries = {
+            key: entry for key, entry in self._entries.items() if entry.value is not None or entry.observed >= since
+        }
+
+    def _set(self, key: Key, value: T | None, version: int) -> None:
+        entry = self._entries.get(key)
+        old = entry.value if entry is not None else None
+        trigger = self._trigger(value) if value is not None else None
+        relevant = (old is None) != (value is None) or (entry is not None and trigger != entry.trigger)
+        self._live += (value is not None) - (old is not None)
+        self._entries[key] = _Entry(value, version, self.tick(), trigger)
+        if old is not None or value is not None:
+            self.listener(Change(self.resource, key, old, value, relevant))
+
+
+def _version(item: Object) -> int:
+    """`metadata.resourceVersion` as the number that etcd and the API server make of it."""
+    return int(item["metadata"]["resourceVersion"])
