@@ -1,0 +1,69 @@
+"""Acceptance: which ModelDeployments may run in which regions, and why not."""
+
+from collections.abc import Iterable, Mapping
+
+from tomoul.api.conditions import Reason
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
+from tomoul.api.region import Accelerator, Region, RegionState
+from tomoul.plan.claims import Claims
+from tomoul.plan.engines.base import Refusal
+from tomoul.plan.engines.registry import engine_of
+from tomoul.plan.world import Key, World
+
+
+def refusals(world: World, key: Key, claims: Claims) -> Mapping[str, Refusal | None]:
+    """For each region of a ModelDeployment, in its order, why it is not accepted there, or None if it is."""
+    model = world.models[key]
+    everywhere = engine_of(model.spec).refusal(model.spec)
+    return {
+        target.name: everywhere or _region_refusal(world, key, model, index, claims)
+        for index, target in enumerate(model.spec.regions)
+    }
+
+
+def accepted_regions(world: World, key: Key, claims: Claims) -> tuple[str, ...]:
+    """Regions in which a ModelDeployment is accepted, sorted; hosted here or not."""
+    return tuple(sorted(name for name, refusal in refusals(world, key, claims).items() if refusal is None))
+
+
+def accelerator_of(spec: ModelDeploymentSpec, region: Region) -> Accelerator | None:
+    """The region's accelerator that the spec asks for; None for CPU only, and where the region lacks it."""
+    by_name = {accelerator.name: accelerator for accelerator in region.spec.placement.accelerators}
+    return by_name.get(spec.resources.accelerator or "")
+
+
+def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, claims: Claims) -> Refusal | None:
+    name = model.spec.regions[index].name
+    region = world.regions.get(name)
+    if region is None:
+        message = f"Region `{name}` does not exist; {_one_of(world.regions, 'create it')}"
+        return Refusal(Reason.UNKNOWN_REGION, f"spec.regions[{index}].name", message)
+    if region.spec.state is RegionState.DISABLED:
+        message = f"Region `{name}` is Disabled: nothing runs there"
+        return Refusal(Reason.REGION_DISABLED, f"spec.regions[{index}].name", message)
+    if model.spec.resources.accelerator is not None and accelerator_of(model.spec, region) is None:
+        names = [accelerator.name for accelerator in region.spec.placement.accelerators]
+        hint = _one_of(names, "leave it out to run on CPUs")
+        message = f"Region `{name}` has no accelerator `{model.spec.resources.accelerator}`; {hint}"
+        return Refusal(Reason.UNKNOWN_ACCELERATOR, "spec.resources.accelerator", message)
+    return _conflict(key, model, name, claims)
+
+
+def _conflict(key: Key, model: ModelDeployment, region: str, claims: Claims) -> Refusal | None:
+    fields = {"spec.model.id": model.spec.model.id}
+    fields |= {f"spec.model.aliases[{index}]": alias for index, alias in enumerate(model.spec.model.aliases)}
+    for field, name in fields.items():
+        owner = claims.owner(region, name)
+        if owner is not None and owner.key != key:
+            other = f"{owner.key.namespace}/{owner.key.name}"
+            message = (
+                f"`{name}` is served in region `{region}` by ModelDeployment `{other}`, which is older; "
+                "use another name, or remove the region"
+            )
+            return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
+    return None
+
+
+def _one_of(names: Iterable[str], otherwise: str) -> str:
+    known = sorted(names)
+    return f"use one of: {', '.join(known)}" if known else f"there is none; {otherwise}"

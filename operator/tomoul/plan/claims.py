@@ -1,0 +1,55 @@
+"""Claims: which ModelDeployment owns a model id or alias in a region, where several name it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.plan.world import Key
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One ModelDeployment's wish to answer to a name."""
+
+    key: Key
+    regions: frozenset[str]
+    is_id: bool
+    """Whether the name is the model's id; else it is an alias."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """All claims by name, oldest first: of two that name the same region the first owns it."""
+
+    by_name: Mapping[str, tuple[Claim, ...]]
+
+    def owner(self, region: str, name: str) -> Claim | None:
+        """Who answers to `name` in `region`, or None."""
+        return next((claim for claim in self.by_name.get(name, ()) if region in claim.regions), None)
+
+    def holder(self, region: str, name: str) -> Claim | None:
+        """Who `name` means in the tables of `region`: its owner there, else the oldest claim of other regions."""
+        return self.owner(region, name) or next(iter(self.by_name.get(name, ())), None)
+
+    def claimants(self, model_id: str) -> tuple[Key, ...]:
+        """ModelDeployments whose id is `model_id`, oldest first."""
+        return tuple(claim.key for claim in self.by_name.get(model_id, ()) if claim.is_id)
+
+
+def claims(models: Mapping[Key, ModelDeployment]) -> Claims:
+    """The claims of all models: the older creationTimestamp wins, ties go by namespace and name.
+
+    Models that are being deleted claim nothing. A refused model keeps its claim, so that fixing it does not take the
+    id away from a younger one that served it meanwhile.
+    """
+    found: dict[str, list[Claim]] = {}
+    for key, model in sorted(models.items(), key=lambda item: (item[1].metadata.creation_timestamp or _NEVER, item[0])):
+        if model.metadata.deletion_timestamp is not None:
+            continue
+        regions = frozenset(target.name for target in model.spec.regions)
+        for name in dict.fromkeys((model.spec.model.id, *model.spec.model.aliases)):
+            found.setdefault(name, []).append(Claim(key, regions, is_id=name == model.spec.model.id))
+    return Claims({name: tuple(rivals) for name, rivals in found.items()})

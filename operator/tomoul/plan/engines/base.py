@@ -1,0 +1,122 @@
+"""What every engine module answers, and the shapes of the answers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from tomoul.api.conditions import Reason
+from tomoul.api.modeldeployment import ModelDeploymentSpec, Source
+from tomoul.api.routingtable import PoolName, SeedSupport
+
+PORT = 8000
+"""Port of every engine's HTTP server."""
+HEALTH_PATH = "/health"
+MODELS_DIR = "/models"
+"""Where a PersistentVolumeClaim with weights is mounted."""
+CACHE_DIR = "/cache"
+"""Writable folder for downloads and compiled kernels; also the home directory, since the images' own is not ours."""
+
+
+class Refusal(NamedTuple):
+    """Why a spec is not accepted, naming the field and the right form."""
+
+    reason: Reason
+    field: str
+    message: str
+
+
+class CachePromise(NamedTuple):
+    """Whether the engine keeps the cache policy that the spec states."""
+
+    kept: bool
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class EngineContainer:
+    """How the engine is started."""
+
+    args: tuple[str, ...]
+    command: tuple[str, ...] = ()
+    """Empty where the image's entrypoint is right."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: bool = False
+    """Whether its processes talk through /dev/shm."""
+    read_only_root: bool = False
+
+
+class EngineModule(Protocol):
+    """What differs between engines; each implements it as a module."""
+
+    @property
+    def DEFAULT_IMAGE(self) -> str:  # noqa: N802 - a module's constant
+        """Image with a pinned tag."""
+
+    @property
+    def SALT_FIELD(self) -> str | None:  # noqa: N802
+        """Body field that carries the cache salt, or None where the engine has none."""
+
+    @property
+    def REMOVE_FIELDS(self) -> tuple[str, ...]:  # noqa: N802
+        """Top-level body fields that a client must not control."""
+
+    def container(self, spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+        """Command line of the engine in a pool."""
+
+    def refusal(self, spec: ModelDeploymentSpec) -> Refusal | None:
+        """The first thing in the spec that this engine cannot do, or None."""
+
+    def cache_promise(self, spec: ModelDeploymentSpec) -> CachePromise:
+        """Whether this engine keeps `spec.cache`."""
+
+    def seed_support(self, spec: ModelDeploymentSpec) -> SeedSupport:
+        """What `seed` promises with this spec."""
+
+
+def model_path(source: Source) -> str:
+    """Path of the weights in the container, or the name of the Hugging Face repository."""
+    if source.file is not None:
+        return source.file.path
+    if source.pvc is not None:
+        return f"{MODELS_DIR}/{source.pvc.path}"
+    assert source.hf is not None, "the schema demands exactly one source"
+    return source.hf.repo
+
+
+def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbreviates: bool) -> Refusal | None:
+    """The first of `args` that sets what a promise rests on; `reserved` maps flags to who sets them.
+
+    `abbreviates`: the engine's parser takes `--serv` for `--served-model-name` and `_` for `-`, as argparse does.
+    """
+    for index, arg in enumerate(args):
+        flag = re.split(r"[=.\s]", arg, maxsplit=1)[0]
+        if not re.fullmatch(r"--?[A-Za-z].*", flag):
+            continue
+        if abbreviates:
+            flag = flag.replace("_", "-")
+        owner = reserved.get(flag)
+        if owner is None and abbreviates and flag.startswith("--") and len(flag) > len("--x"):
+            owner = next((why for known, why in reserved.items() if known.startswith(flag)), None)
+        if owner is not None:
+            message = f"`{arg}` is not allowed: {owner}; remove it"
+            return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
+    return None
+
+
+def image_version(image: str) -> tuple[int, int, int] | None:
+    """Version that an image's tag names, such as (0, 5, 23) for `…:v0.5.23-cu129`, or None if it names none."""
+    tag = image.rsplit("/", maxsplit=1)[-1].partition("@")[0].partition(":")[2]
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", tag)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def flag_value(args: Sequence[str], *flags: str) -> str | None:
+    """Value of the last of `flags` in `args`, written as `--flag value` or `--flag=value`."""
+    found: str | None = None
+    for index, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if name in flags:
+            found = value if equals else next(iter(args[index + 1 : index + 2]), None)
+    return found

@@ -1,0 +1,141 @@
+"""llama.cpp: its server, in an image whose entrypoint takes llama-server's flags."""
+
+from tomoul.api.conditions import Reason
+from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore, Ownership
+from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.plan.engines.base import (
+    CACHE_DIR,
+    PORT,
+    CachePromise,
+    EngineContainer,
+    Refusal,
+    flag_value,
+    model_path,
+    reserved_argument,
+)
+from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT
+
+DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
+SALT_FIELD: str | None = None
+REMOVE_FIELDS = ("cache_prompt", "id_slot", "n_cache_reuse")
+
+_DEFAULT_PARALLEL = 4
+_PARALLEL_FLAGS = ("--parallel", "-np")
+_CACHE = "`spec.cache` decides about the prompt cache"
+_ADDRESS = "the gateway reaches the engine where the operator says"
+_SOURCE = "`spec.source` names the weights"
+_WINDOW = "`spec.capabilities.contextWindow` is the longest context"
+_KEY = "the gateway alone calls the engine, and without a key"
+_LOG = "prompts must not be logged"
+_RESERVED = {
+    "--model": _SOURCE,
+    "-m": _SOURCE,
+    "--model-url": _SOURCE,
+    "-mu": _SOURCE,
+    "--hf-repo": _SOURCE,
+    "-hf": _SOURCE,
+    "-hfr": _SOURCE,
+    "--hf-file": _SOURCE,
+    "-hff": _SOURCE,
+    "--hf-token": "`spec.source.hf.token` names the Secret",
+    "-hft": "`spec.source.hf.token` names the Secret",
+    "--alias": "`spec.model.id` is the name that the engine serves",
+    "-a": "`spec.model.id` is the name that the engine serves",
+    "--host": _ADDRESS,
+    "--port": _ADDRESS,
+    "--path": _ADDRESS,
+    "--api-prefix": _ADDRESS,
+    "--ssl-key-file": _ADDRESS,
+    "--ssl-cert-file": _ADDRESS,
+    "--api-key": _KEY,
+    "--api-key-file": _KEY,
+    "--jinja": "tool calling rests on it",
+    "--no-jinja": "tool calling rests on it",
+    "--ctx-size": _WINDOW,
+    "-c": _WINDOW,
+    "--cache-prompt": _CACHE,
+    "--no-cache-prompt": _CACHE,
+    "--cache-reuse": _CACHE,
+    "--cache-ram": _CACHE,
+    "-cram": _CACHE,
+    "--cache-idle-slots": _CACHE,
+    "--no-cache-idle-slots": _CACHE,
+    "--slots": "it shows prompts of other callers",
+    "--no-slots": "it shows prompts of other callers",
+    "--slot-save-path": _CACHE,
+    "--verbose": _LOG,
+    "-v": _LOG,
+    "--log-verbose": _LOG,
+    "--log-verbosity": _LOG,
+    "-lv": _LOG,
+    "--verbosity": _LOG,
+}
+
+
+def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+    """Command line of llama-server in a pool."""
+    hf = spec.source.hf
+    if hf is not None:
+        args = ["--hf-repo", hf.repo, *(["--hf-file", hf.file] if hf.file else [])]
+    else:
+        args = ["--model", model_path(spec.source)]
+    args += ["--alias", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT), "--jinja", "--metrics"]  # noqa: S104
+    parallel = _parallel(spec)
+    args += ["--parallel", str(parallel)]
+    if spec.capabilities.context_window is not None:
+        # llama.cpp divides its context among the calls that run at once; each gets the whole window.
+        args += ["--ctx-size", str(spec.capabilities.context_window * parallel)]
+    # A pool serves several callers: its caches beyond the slots are known to restore another caller's conversation.
+    args += ["--cache-ram", "0", "--no-cache-idle-slots", "--no-slots"]
+    if spec.cache.mode is CacheMode.OFF or pool == "no-store":
+        args += ["--no-cache-prompt"]
+    args += spec.engine.args
+    return EngineContainer(args=tuple(args), env={"LLAMA_CACHE": f"{CACHE_DIR}/llama.cpp"}, read_only_root=True)
+
+
+def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
+    """The first thing in the spec that llama.cpp cannot do, or None."""
+    if spec.source.hf is not None and spec.source.hf.revision != "main":
+        message = (
+            f"`{spec.source.hf.revision}` cannot be kept: LlamaCpp downloads the branch `main`; "
+            "use `main`, or put the file on a volume and use `spec.source.pvc`"
+        )
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.source.hf.revision", message)
+    parallel = flag_value(spec.engine.args, *_PARALLEL_FLAGS)
+    if parallel is not None and not (parallel.isdecimal() and 1 <= int(parallel) <= 256):
+        index = next(i for i, arg in enumerate(spec.engine.args) if arg.partition("=")[0] in _PARALLEL_FLAGS)
+        message = f"`{parallel}` is not a number of calls at once; use 1 to 256"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
+    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=False)
+
+
+def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
+    """Whether llama.cpp keeps `spec.cache`: it cannot tell callers of one pool apart."""
+    cache = spec.cache
+    if cache.mode is CacheMode.OFF:
+        return CachePromise(True, Reason.ENFORCED, NO_CACHE)
+    if cache.no_store is NoStore.ISOLATED:
+        message = (
+            "`no-store` calls are refused: LlamaCpp has no cache salt; "
+            "use `spec.cache.noStore: NotStored`, or VLLM or SGLang"
+        )
+        return CachePromise(False, Reason.ENGINE_CANNOT_ISOLATE, message)
+    shared = "All calls share the cache"
+    if cache.mode is CacheMode.TENANT:
+        shared = f"{shared}: LlamaCpp cannot isolate tenants; {ONE_TENANT}"
+    no_store = NOT_STORED if cache.no_store is NoStore.NOT_STORED else "`no-store` calls are refused"
+    return CachePromise(True, Reason.ENFORCED, f"{shared}. {no_store}")
+
+
+def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
+    """Equal seeds give equal answers only to calls that run alone and start from an empty cache."""
+    return "deterministic" if _parallel(spec) == 1 and spec.cache.mode is CacheMode.OFF else "best_effort"
+
+
+def _parallel(spec: ModelDeploymentSpec) -> int:
+    """Calls that one replica works on at once; Tomoul's own models without a cache favour a deterministic seed."""
+    asked = flag_value(spec.engine.args, *_PARALLEL_FLAGS)
+    if asked is not None and asked.isdecimal():
+        return max(int(asked), 1)
+    alone = spec.model.ownership is Ownership.EXCLUSIVE and spec.cache.mode is CacheMode.OFF
+    return 1 if alone else _DEFAULT_PARALLEL

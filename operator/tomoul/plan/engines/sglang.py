@@ -1,0 +1,81 @@
+"""SGLang: `python3 -m sglang.launch_server`."""
+
+from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
+from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.plan.engines.base import (
+    PORT,
+    CachePromise,
+    EngineContainer,
+    Refusal,
+    model_path,
+    reserved_argument,
+)
+from tomoul.plan.engines.promises import salted_promise
+
+DEFAULT_IMAGE = "lmsysorg/sglang:v0.5.23"
+SALT_FIELD: str | None = "cache_salt"
+REMOVE_FIELDS = ("cache_salt", "extra_key")
+
+_SALT_SINCE = (0, 5, 11)
+_CACHE = "`spec.cache` decides who shares the prompt cache"
+_ADDRESS = "the gateway reaches the engine where the operator says"
+_SOURCE = "`spec.source` names the weights"
+_COUNT = "`spec.resources.count` decides how many GPUs work together"
+_RESERVED = {
+    "--model": _SOURCE,
+    "--model-path": _SOURCE,
+    "--revision": _SOURCE,
+    "--served-model-name": "`spec.model.id` is the name that the engine serves",
+    "--host": _ADDRESS,
+    "--port": _ADDRESS,
+    "--ssl-keyfile": _ADDRESS,
+    "--ssl-certfile": _ADDRESS,
+    "--api-key": "the gateway alone calls the engine, and without a key",
+    "--config": "a file could set what the operator sets",
+    "--disable-radix-cache": _CACHE,
+    "--enable-hierarchical-cache": _CACHE,
+    "--enable-lmcache": _CACHE,
+    "--hicache-size": _CACHE,
+    "--hicache-ratio": _CACHE,
+    "--hicache-storage-backend": _CACHE,
+    "--context-length": "`spec.capabilities.contextWindow` is the longest context",
+    "--tensor-parallel-size": _COUNT,
+    "--tp-size": _COUNT,
+    "--tp": _COUNT,
+    "--tool-call-parser": "`spec.capabilities.tools` decides about tool calling",
+    "--enable-cache-report": "usage is counted by it",
+    "--log-requests": "prompts must not be logged",
+    "--log-requests-level": "prompts must not be logged",
+}
+
+
+def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+    """Command line of SGLang's server in a pool."""
+    args = ["--model-path", model_path(spec.source)]
+    if spec.source.hf is not None:
+        args += ["--revision", spec.source.hf.revision]
+    args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
+    args += ["--tp-size", str(spec.resources.count)]
+    if spec.capabilities.context_window is not None:
+        args += ["--context-length", str(spec.capabilities.context_window)]
+    if spec.cache.mode is CacheMode.OFF or pool == "no-store":
+        args += ["--disable-radix-cache"]
+    if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
+        args += ["--tool-call-parser", spec.capabilities.tools.parser]
+    args += ["--enable-cache-report", "--enable-metrics", *spec.engine.args]
+    return EngineContainer(args=tuple(args), command=("python3", "-m", "sglang.launch_server"), shared_memory=True)
+
+
+def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
+    """The first thing in the spec that SGLang cannot do, or None."""
+    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
+
+
+def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
+    """Whether SGLang keeps `spec.cache`: versions before 0.5.11 drop `cache_salt` silently."""
+    return salted_promise(spec, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE, "SGLang")
+
+
+def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
+    """`seed` is ignored unless deterministic inference is on, and then calls without one all get the same."""
+    return "best_effort"

@@ -1,0 +1,86 @@
+"""vLLM: `vllm serve`."""
+
+from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
+from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.plan.engines.base import (
+    PORT,
+    CachePromise,
+    EngineContainer,
+    Refusal,
+    model_path,
+    reserved_argument,
+)
+from tomoul.plan.engines.promises import salted_promise
+
+DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
+SALT_FIELD: str | None = "cache_salt"
+REMOVE_FIELDS = ("cache_salt", "kv_transfer_params", "vllm_xargs")
+
+_SALT_SINCE = (0, 9, 0)
+_CACHE = "`spec.cache` decides who shares the prompt cache"
+_ADDRESS = "the gateway reaches the engine where the operator says"
+_SOURCE = "`spec.source` names the weights"
+_TOOLS = "`spec.capabilities.tools` decides about tool calling"
+_COUNT = "`spec.resources.count` decides how many GPUs work together"
+_KEY = "the gateway alone calls the engine, and without a key"
+_RESERVED = {
+    "--model": _SOURCE,
+    "--revision": _SOURCE,
+    "--hf-token": "`spec.source.hf.token` names the Secret",
+    "--served-model-name": "`spec.model.id` is the name that the engine serves",
+    "--host": _ADDRESS,
+    "--port": _ADDRESS,
+    "--uds": _ADDRESS,
+    "--root-path": _ADDRESS,
+    "--ssl-keyfile": _ADDRESS,
+    "--ssl-certfile": _ADDRESS,
+    "--api-key": _KEY,
+    "--middleware": "it could change what calls and answers say",
+    "--config": "a file could set what the operator sets",
+    "--enable-prefix-caching": _CACHE,
+    "--no-enable-prefix-caching": _CACHE,
+    "--kv-transfer-config": f"{_CACHE}, and connectors may ignore the salt",
+    "--kv-offloading-size": _CACHE,
+    "--kv-offloading-backend": _CACHE,
+    "--max-model-len": "`spec.capabilities.contextWindow` is the longest context",
+    "--tensor-parallel-size": _COUNT,
+    "-tp": _COUNT,
+    "--enable-auto-tool-choice": _TOOLS,
+    "--no-enable-auto-tool-choice": _TOOLS,
+    "--tool-call-parser": _TOOLS,
+    "--enable-prompt-tokens-details": "usage is counted by it",
+    "--no-enable-prompt-tokens-details": "usage is counted by it",
+    "--enable-log-requests": "prompts must not be logged",
+}
+
+
+def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+    """Command line of `vllm serve` in a pool."""
+    args = [model_path(spec.source)]
+    if spec.source.hf is not None:
+        args += ["--revision", spec.source.hf.revision]
+    args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
+    args += ["--tensor-parallel-size", str(spec.resources.count)]
+    if spec.capabilities.context_window is not None:
+        args += ["--max-model-len", str(spec.capabilities.context_window)]
+    cached = spec.cache.mode is not CacheMode.OFF and pool == "default"
+    args += ["--enable-prefix-caching" if cached else "--no-enable-prefix-caching"]
+    if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
+        args += ["--enable-auto-tool-choice", "--tool-call-parser", spec.capabilities.tools.parser]
+    args += ["--enable-prompt-tokens-details", *spec.engine.args]
+    return EngineContainer(args=tuple(args), command=("vllm", "serve"), shared_memory=True)
+
+
+def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
+    """The first thing in the spec that vLLM cannot do, or None."""
+    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
+
+
+def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
+    """Whether vLLM keeps `spec.cache`: it keys its cache by `cache_salt`."""
+    return salted_promise(spec, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE, "vLLM")
+
+
+def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
+    """Batches change results unless batch-invariant kernels are on, which the spec cannot ask for."""
+    return "best_effort"

@@ -1,0 +1,127 @@
+"""Envoy's bootstrap: what it is started with, before the agent beside it has told it anything."""
+
+from typing import Any
+
+_TYPES = "type.googleapis.com/envoy"
+_MAX_HEAP_BYTES = 1024 * 1024 * 1024
+_MAX_CONNECTIONS = 50_000
+
+
+def envoy_bootstrap(*, ads_socket: str, admin_socket: str, metrics_port: int) -> dict[str, Any]:
+    """A bootstrap (proto JSON with the proto field names) that takes everything else over ADS.
+
+    `ads_socket` and `admin_socket` are paths of Unix sockets: the agent's, and the one on which Envoy serves its admin
+    interface. `metrics_port` serves `/stats/prometheus` and `/ready` to the network; 0 leaves that listener out.
+    """
+    bootstrap: dict[str, Any] = {
+        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "ads"}}],
+            },
+            # Without a limit: an Envoy that gave up waiting would call itself ready with nothing to serve.
+            "lds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
+            "cds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
+        },
+        "static_resources": {"clusters": [_pipe_cluster("ads", ads_socket, http2=True)]},
+        "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
+        "overload_manager": _overload_manager(),
+    }
+    if metrics_port:
+        bootstrap["static_resources"]["clusters"].append(_pipe_cluster("admin", admin_socket, http2=False))
+        bootstrap["static_resources"]["listeners"] = [_metrics_listener(metrics_port)]
+    return bootstrap
+
+
+def _pipe_cluster(name: str, path: str, *, http2: bool) -> dict[str, Any]:
+    cluster: dict[str, Any] = {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": path}}}}]}],
+        },
+    }
+    if http2:
+        cluster["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    # A dead agent is noticed and reconnected to.
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+                },
+            }
+        }
+    return cluster
+
+
+def _overload_manager() -> dict[str, Any]:
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {
+                "name": "envoy.resource_monitors.fixed_heap",
+                "typed_config": {
+                    "@type": f"{_TYPES}.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                    "max_heap_size_bytes": _MAX_HEAP_BYTES,
+                },
+            },
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": f"{_TYPES}.extensions.resource_monitors.downstream_connections.v3."
+                    "DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": _MAX_CONNECTIONS,
+                },
+            },
+        ],
+        "actions": [
+            _heap_action("envoy.overload_actions.shrink_heap", 0.9),
+            _heap_action("envoy.overload_actions.stop_accepting_requests", 0.98),
+        ],
+    }
+
+
+def _heap_action(name: str, threshold: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": threshold}}],
+    }
+
+
+def _metrics_listener(port: int) -> dict[str, Any]:
+    # Only these two paths, and only GET: the rest of the admin interface can stop Envoy or show its secrets.
+    routes = [
+        {
+            "match": {
+                "path": path,
+                "headers": [{"name": ":method", "string_match": {"exact": "GET"}}],
+            },
+            "route": {"cluster": "admin"},
+        }
+        for path in ("/stats/prometheus", "/ready")
+    ]
+    manager = {
+        "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "metrics",
+        "route_config": {"name": "metrics", "virtual_hosts": [{"name": "metrics", "domains": ["*"], "routes": routes}]},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    return {
+        "name": "metrics",
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104 - Prometheus scrapes it
+        # Scrapes must work where calls are refused for want of connections.
+        "ignore_global_conn_limit": True,
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    }

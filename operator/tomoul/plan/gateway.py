@@ -1,0 +1,194 @@
+"""Gateway: the objects that run a region's gateways, each pod an Envoy with the agent beside it."""
+
+import json
+from typing import Any
+
+from tomoul.api.region import Region
+from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.plan.labels import gateway_labels, gateway_selector, object_meta
+from tomoul.plan.naming import gateway_name
+from tomoul.plan.pods import container_security, literal, pod_security, tolerations
+from tomoul.plan.world import Manifest, Settings
+
+HTTP_PORT = 8080
+METRICS_PORT = 9090
+AGENT_PORT = 9091
+SERVICE_PORT = 80
+SALT_SECRET = "tomoul-cache-salt"  # noqa: S105 - its name
+SALT_KEY = "key"
+DRAIN_SECONDS = 60
+"""How long a gateway pod goes on serving after its endpoint is withdrawn."""
+_GRACE_SECONDS = 15
+_RUN_DIR = "/run/tomoul"
+_SALT_DIR = "/etc/tomoul/salt"
+_ADS_SOCKET = f"{_RUN_DIR}/ads.sock"
+_ADMIN_SOCKET = f"{_RUN_DIR}/admin.sock"
+_TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+
+
+def gateway(region: Region, settings: Settings) -> tuple[Manifest, ...]:
+    """Deployment, Service, PodDisruptionBudget and NetworkPolicy of a region's gateways."""
+    name = gateway_name(region.metadata.name)
+    labels = gateway_labels(region.metadata.name)
+    selector = gateway_selector(region.metadata.name)
+    meta = object_meta(name, labels, region, settings.namespace)
+    return (
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": _deployment(region, settings)},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            "spec": {
+                "type": settings.gateway_service_type,
+                "selector": selector,
+                "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": "http", "protocol": "TCP"}],
+            },
+        },
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": meta,
+            "spec": {
+                "maxUnavailable": 1,
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                "selector": {"matchLabels": selector},
+            },
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": meta,
+            "spec": {
+                "podSelector": {"matchLabels": selector},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in ("http", "metrics", "agent")]}],
+            },
+        },
+    )
+
+
+def _deployment(region: Region, settings: Settings) -> dict[str, Any]:
+    selector = gateway_selector(region.metadata.name)
+    return {
+        "replicas": settings.gateway_replicas,
+        "selector": {"matchLabels": selector},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "revisionHistoryLimit": 3,
+        "template": {
+            "metadata": {"labels": gateway_labels(region.metadata.name)},
+            "spec": _pod(region, settings),
+        },
+    }
+
+
+def _pod(region: Region, settings: Settings) -> dict[str, Any]:
+    pod: dict[str, Any] = {
+        "serviceAccountName": settings.gateway_service_account,
+        # Only the agent gets the token, by a volume: Envoy, which faces the network, has no business with the API.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": DRAIN_SECONDS + _GRACE_SECONDS,
+        "securityContext": pod_security(),
+        # A sidecar: it starts before Envoy and ends after it.
+        "initContainers": [_agent(region, settings) | {"restartPolicy": "Always"}],
+        "containers": [_envoy(region, settings)],
+        "volumes": [
+            {"name": "run", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "salt", "secret": {"secretName": SALT_SECRET, "defaultMode": 0o440}},
+            {"name": "api-access", "projected": {"defaultMode": 0o440, "sources": _api_access()}},
+        ],
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": gateway_selector(region.metadata.name)},
+            }
+        ],
+    }
+    if region.spec.placement.node_selector:
+        pod["nodeSelector"] = dict(region.spec.placement.node_selector)
+    if region.spec.placement.tolerations:
+        pod["tolerations"] = tolerations(region.spec.placement.tolerations)
+    return pod
+
+
+def _agent(region: Region, settings: Settings) -> dict[str, Any]:
+    flags = {
+        "--region": region.metadata.name,
+        "--socket": _ADS_SOCKET,
+        "--admin-socket": _ADMIN_SOCKET,
+        "--snapshot-dir": f"{_RUN_DIR}/snapshot",
+        "--salt-key-file": f"{_SALT_DIR}/{SALT_KEY}",
+        "--listen-port": str(HTTP_PORT),
+        "--health-port": str(AGENT_PORT),
+    }
+    return {
+        "name": "agent",
+        "image": settings.operator_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": ["agent", *(word for flag in flags.items() for word in flag)],
+        "env": [_downward("POD_NAME", "metadata.name"), _downward("POD_NAMESPACE", "metadata.namespace")],
+        "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": container_security(read_only_root=True),
+        "volumeMounts": [
+            {"name": "run", "mountPath": _RUN_DIR},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+            {"name": "salt", "mountPath": _SALT_DIR, "readOnly": True},
+            {"name": "api-access", "mountPath": _TOKEN_DIR, "readOnly": True},
+        ],
+    }
+
+
+def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
+    bootstrap = envoy_bootstrap(ads_socket=_ADS_SOCKET, admin_socket=_ADMIN_SOCKET, metrics_port=METRICS_PORT)
+    flags = {
+        "--config-yaml": literal(json.dumps(bootstrap, sort_keys=True, separators=(",", ":"))),
+        "--service-node": "$(POD_NAME)",
+        "--service-cluster": region.metadata.name,
+        "--concurrency": "2",
+        "--drain-time-s": str(DRAIN_SECONDS),
+        "--log-level": "warning",
+    }
+    return {
+        "name": "envoy",
+        "image": settings.envoy_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["envoy"],
+        # Hot restart needs shared memory and a second Envoy in the same container; the pod is replaced instead.
+        "args": [*(word for flag in flags.items() for word in flag), "--disable-hot-restart"],
+        "env": [_downward("POD_NAME", "metadata.name")],
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1536Mi"}},
+        "readinessProbe": {
+            "httpGet": {"path": "/-/ready", "port": "http"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 2,
+            "failureThreshold": 2,
+        },
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        "securityContext": container_security(read_only_root=True),
+        "volumeMounts": [
+            {"name": "run", "mountPath": _RUN_DIR},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+
+
+def _api_access() -> list[dict[str, Any]]:
+    """What Kubernetes' own automounted volume holds."""
+    field = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
+    return [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
+    ]
+
+
+def _downward(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}

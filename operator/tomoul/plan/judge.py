@@ -1,0 +1,100 @@
+"""Judgements: conditions without their times, and how those of one pool of pods are found."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from tomoul.api.conditions import ConditionType, Reason
+from tomoul.api.meta import Condition
+from tomoul.plan.world import DeploymentFact, PodFact
+
+MAX_MESSAGE = 1024
+"""Longest message that a plan writes, in characters: a status of 16 regions stays small."""
+_PULL_FAILURES = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
+_CRASHES = frozenset({"CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+class Verdict(NamedTuple):
+    """What one condition says."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: Reason
+    message: str = ""
+
+
+class Rollout(NamedTuple):
+    """One Deployment, the replicas wanted of it, and its pods."""
+
+    name: str
+    wanted: int
+    fact: DeploymentFact | None
+    pods: Sequence[PodFact]
+
+    @property
+    def ready(self) -> int:
+        """Pods that are ready, of whatever revision."""
+        return self.fact.ready if self.fact is not None else 0
+
+    @property
+    def living(self) -> list[PodFact]:
+        """Pods that are not on their way out."""
+        return [pod for pod in self.pods if not pod.terminating and pod.phase not in ("Succeeded", "Failed")]
+
+
+def condition(kind: ConditionType, verdict: Verdict, generation: int) -> Condition:
+    """A condition without its transition time, which `merge_conditions` sets."""
+    return Condition(
+        type=kind,
+        status=verdict.status,
+        reason=verdict.reason,
+        message=shortened(verdict.message),
+        observed_generation=generation,
+    )
+
+
+def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
+    """`text`, cut to `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def scheduled(rollouts: Sequence[Rollout], needs: str) -> Verdict:
+    """Whether all wanted pods have a node; `needs` says what each asks for."""
+    for pod in (pod for rollout in rollouts for pod in rollout.living):
+        if not pod.scheduled and pod.unschedulable:
+            return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {pod.unschedulable}{needs}")
+    waiting = [
+        f"{rollout.wanted - placed} of {rollout.wanted} pods of `{rollout.name}`"
+        for rollout in rollouts
+        if (placed := sum(pod.scheduled for pod in rollout.living)) < rollout.wanted
+    ]
+    if waiting:
+        return Verdict("False", Reason.WAITING_FOR_PODS, f"{' and '.join(waiting)} have no node yet")
+    return Verdict("True", Reason.ALL_PODS_SCHEDULED)
+
+
+def running(rollouts: Sequence[Rollout]) -> Verdict:
+    """Whether all wanted pods are ready. Failures of a new revision show, even while the old one serves."""
+    serving = f"; {_ready_of(rollouts)}"
+    for pod in (pod for rollout in rollouts for pod in rollout.living):
+        if pod.waiting_reason in _PULL_FAILURES or pod.waiting_reason in _CRASHES:
+            pulls = pod.waiting_reason in _PULL_FAILURES
+            words = ": ".join(filter(None, (pod.waiting_reason, pod.waiting_message)))
+            reason = Reason.IMAGE_PULL_FAILED if pulls else Reason.CRASH_LOOP
+            return Verdict("False", reason, f"Pod `{pod.name}`: {words}{serving}")
+    if all(rollout.wanted == 0 for rollout in rollouts):
+        return Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered")
+    if all(rollout.fact is not None and rollout.ready >= rollout.wanted for rollout in rollouts):
+        return Verdict("True", Reason.ALL_REPLICAS_READY, _ready_of(rollouts))
+    none = not any(rollout.ready for rollout in rollouts)
+    reason = Reason.NO_REPLICA_READY if none else Reason.SOME_REPLICAS_READY
+    return Verdict("False", reason, _ready_of(rollouts))
+
+
+def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """The first verdict that is not True, or None."""
+    return next((verdict for verdict in verdicts if verdict.status != "True"), None)
+
+
+def _ready_of(rollouts: Sequence[Rollout]) -> str:
+    return ", ".join(
+        f"{rollout.ready} of {rollout.wanted} replicas of `{rollout.name}` are ready" for rollout in rollouts
+    )

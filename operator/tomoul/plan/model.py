@@ -1,0 +1,144 @@
+"""Model: what one ModelDeployment should be in this cluster, and what can be said of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tomoul.api.conditions import ConditionType, Reason
+from tomoul.api.meta import Condition
+from tomoul.api.modeldeployment import (
+    ModelDeployment,
+    ModelDeploymentStatus,
+    PoolStatus,
+    RegionModelStatus,
+)
+from tomoul.api.region import Region
+from tomoul.plan.acceptance import accelerator_of, refusals
+from tomoul.plan.capacity import capacity
+from tomoul.plan.claims import Claims
+from tomoul.plan.claims import claims as all_claims
+from tomoul.plan.engines.base import Refusal
+from tomoul.plan.engines.registry import engine_of
+from tomoul.plan.gateways import programmed
+from tomoul.plan.judge import MAX_MESSAGE, Rollout, Verdict, condition, first_unmet, running, scheduled, shortened
+from tomoul.plan.naming import pool_name
+from tomoul.plan.rollup import roll_up
+from tomoul.plan.routing import active_here, model_route, route_hash
+from tomoul.plan.workload import pools, wanted_replicas, workload
+from tomoul.plan.world import Key, Manifest, World
+
+_PENDING = Verdict("Unknown", Reason.PENDING, "Judged once the model is accepted")
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """Desired objects of a ModelDeployment in the regions hosted here, and its status without transition times."""
+
+    objects: tuple[Manifest, ...]
+    status: ModelDeploymentStatus
+
+
+def plan_model(world: World, key: Key, claims: Claims | None = None) -> ModelPlan:
+    """Plan one ModelDeployment of `world.models`; KeyError if it is not there.
+
+    With `claims` given, the cost does not grow with the number of models. A model that is being deleted has no
+    objects: Kubernetes removes them with it.
+    """
+    model = world.models[key]
+    claims = all_claims(world.models) if claims is None else claims
+    objects: list[Manifest] = []
+    rows: list[RegionModelStatus] = []
+    for name, refusal in sorted(refusals(world, key, claims).items()):
+        region = active_here(world, name)
+        if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
+            objects += workload(model, region, world.settings)
+            rows.append(_row(world, model, region, claims))
+        elif refusal is not None and (world.settings.hosts(name) or refusal.reason is Reason.UNKNOWN_REGION):
+            rows.append(_refused_row(model, name, refusal))
+    return ModelPlan(tuple(objects), roll_up(model, rows))
+
+
+def _row(world: World, model: ModelDeployment, region: Region, claims: Claims) -> RegionModelStatus:
+    name = region.metadata.name
+    rollouts = _rollouts(world, model, name)
+    before = next((row.programmed_route for row in model.status.regions if row.name == name), "")
+    route = model_route(world, model.spec.model.id, name, claims)
+    assert route is not None, "a model that is accepted in a region has a route there"
+    verdicts = {
+        ConditionType.ACCEPTED: Verdict("True", Reason.ACCEPTED),
+        ConditionType.SCHEDULED: scheduled(rollouts, _needs(model, region)),
+        ConditionType.WORKLOAD_READY: running(rollouts),
+        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before),
+        ConditionType.CACHE_POLICY_ENFORCED: _cache_policy(model, rollouts),
+    }
+    if verdicts[ConditionType.SCHEDULED].reason is Reason.UNSCHEDULABLE:
+        verdicts[ConditionType.SCHEDULED] = _with_free(verdicts[ConditionType.SCHEDULED], world, model, region)
+    unmet = first_unmet(verdicts.values())
+    verdicts[ConditionType.READY] = (
+        Verdict("True", Reason.READY) if unmet is None else Verdict("False", unmet.reason, unmet.message)
+    )
+    return RegionModelStatus(
+        name=name,
+        conditions=_conditions(model, verdicts),
+        pools=tuple(
+            PoolStatus(name=pool, deployment=rollout.name, replicas=rollout.wanted, ready=rollout.ready)
+            for pool, rollout in zip(pools(model.spec), rollouts, strict=True)
+        ),
+        waiting_for=shortened(unmet.message, MAX_MESSAGE) if unmet is not None else "",
+        programmed_route=(route_hash(route) if verdicts[ConditionType.ROUTES_PROGRAMMED].status == "True" else ""),
+    )
+
+
+def _refused_row(model: ModelDeployment, region: str, refusal: Refusal) -> RegionModelStatus:
+    refused = Verdict("False", refusal.reason, f"{refusal.field}: {refusal.message}")
+    verdicts = {
+        ConditionType.ACCEPTED: refused,
+        ConditionType.SCHEDULED: _PENDING,
+        ConditionType.WORKLOAD_READY: _PENDING,
+        ConditionType.ROUTES_PROGRAMMED: _PENDING,
+        ConditionType.CACHE_POLICY_ENFORCED: _PENDING,
+        ConditionType.READY: refused,
+    }
+    return RegionModelStatus(name=region, conditions=_conditions(model, verdicts))
+
+
+def _conditions(model: ModelDeployment, verdicts: dict[ConditionType, Verdict]) -> tuple[Condition, ...]:
+    generation = model.metadata.generation
+    return tuple(condition(kind, verdict, generation) for kind, verdict in verdicts.items())
+
+
+def _rollouts(world: World, model: ModelDeployment, region: str) -> list[Rollout]:
+    found = []
+    for pool in pools(model.spec):
+        key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, pool))
+        fact = world.facts.deployments.get(key)
+        asked = wanted_replicas(model.spec, region, pool)
+        # An autoscaler decides where the spec does not; a Deployment without either has Kubernetes' default of one.
+        wanted = asked if asked is not None else fact.replicas if fact is not None else 1
+        found.append(Rollout(key.name, wanted, fact, world.facts.pods.get(key, ())))
+    return found
+
+
+def _cache_policy(model: ModelDeployment, rollouts: Sequence[Rollout]) -> Verdict:
+    promise = engine_of(model.spec).cache_promise(model.spec)
+    if not promise.kept:
+        return Verdict("False", promise.reason, promise.message)
+    for pool, rollout in zip(pools(model.spec), rollouts, strict=True):
+        if pool == "no-store" and rollout.ready == 0:
+            message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
+            return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
+    return Verdict("True", promise.reason, promise.message)
+
+
+def _needs(model: ModelDeployment, region: Region) -> str:
+    accelerator = accelerator_of(model.spec, region)
+    if accelerator is None:
+        return ""
+    return f"; each replica needs {model.spec.resources.count} × `{accelerator.name}` ({accelerator.resource})"
+
+
+def _with_free(verdict: Verdict, world: World, model: ModelDeployment, region: Region) -> Verdict:
+    counts = next((entry for entry in capacity(world, region) if entry.name == model.spec.resources.accelerator), None)
+    if counts is None:
+        return verdict
+    free = max(counts.allocatable - counts.requested, 0)
+    return verdict._replace(message=f"{verdict.message}, {free} of {counts.allocatable} are free")

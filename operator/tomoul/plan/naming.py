@@ -1,0 +1,50 @@
+"""Names of the objects that a plan makes: DNS labels, at most 63 characters, unique in their namespace."""
+
+import hashlib
+from base64 import b32encode
+
+MAX_NAME = 63
+"""Longest DNS label, which a Service's name must be."""
+_HASH_LENGTH = 8
+
+
+def gateway_name(region: str) -> str:
+    """Name of the gateway Deployment, Service, … of `region`."""
+    return _readable("tomoul-gateway", region)
+
+
+def table_name(region: str) -> str:
+    """Name of the RoutingTable of `region`: its code."""
+    return region
+
+
+def pool_name(model_deployment: str, region: str, pool: str) -> str:
+    """Name of a pool's Deployment, Service and PodDisruptionBudget."""
+    return _hashed(model_deployment, region, pool)
+
+
+def workload_name(model_deployment: str, region: str) -> str:
+    """Name of what all pools of a ModelDeployment in a region share: ServiceAccount and NetworkPolicy."""
+    return _hashed(model_deployment, region, "")
+
+
+def _readable(prefix: str, name: str) -> str:
+    full = f"{prefix}-{name}"
+    return full if len(full) <= MAX_NAME else _cut(full, _hash(full))
+
+
+def _hashed(model_deployment: str, region: str, pool: str) -> str:
+    # The hash covers the parts apart from each other: `a-b` in `c` and `a` in `b-c` must not meet.
+    digest = _hash("\0".join((model_deployment, region, pool)))
+    full = f"{model_deployment}-{region}"
+    if not full[0].isalpha():
+        full = f"m-{full}"  # a Service's name starts with a letter; a ModelDeployment's may start with a digit
+    return _cut(full, digest)
+
+
+def _cut(text: str, digest: str) -> str:
+    return f"{text[: MAX_NAME - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
+
+
+def _hash(text: str) -> str:
+    return b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:_HASH_LENGTH]

@@ -1,0 +1,50 @@
+"""The planner: from all resources and facts, everything that should be there, and everything that can be said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tomoul.api.tenant import TenantStatus
+from tomoul.plan.claims import claims
+from tomoul.plan.model import ModelPlan, plan_model
+from tomoul.plan.region import RegionPlan, plan_region
+from tomoul.plan.routing import plan_routing_table
+from tomoul.plan.tenant import plan_tenant
+from tomoul.plan.world import Key, Manifest, World
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """What a world should lead to."""
+
+    objects: tuple[Manifest, ...]
+    """Everything that the operator applies, RoutingTables included, sorted by kind, namespace and name."""
+    models: Mapping[Key, ModelPlan]
+    regions: Mapping[str, RegionPlan]
+    tables: Mapping[str, Manifest]
+    """RoutingTables by region."""
+    tenants: Mapping[Key, TenantStatus]
+
+
+def plan(world: World) -> DesiredState:
+    """Plan everything. The result depends on the world's content only, not on the order of its entries."""
+    owners = claims(world.models)
+    models = {key: plan_model(world, key, owners) for key in sorted(world.models)}
+    statuses = {key: planned.status for key, planned in models.items()}
+    regions = {name: plan_region(world, name, statuses) for name in sorted(world.regions)}
+    found = {name: plan_routing_table(world, name, owners) for name in sorted(world.regions)}
+    tables = {name: table for name, table in found.items() if table is not None}
+    objects = [obj for planned in models.values() for obj in planned.objects]
+    objects += [obj for planned in regions.values() for obj in planned.objects]
+    return DesiredState(
+        objects=tuple(sorted((*objects, *tables.values()), key=identity)),
+        models=models,
+        regions=regions,
+        tables=tables,
+        tenants={key: plan_tenant(world, key) for key in sorted(world.tenants)},
+    )
+
+
+def identity(obj: Manifest) -> tuple[str, str, str, str]:
+    """What tells an object from all others: apiVersion, kind, namespace, name."""
+    meta = obj["metadata"]
+    return str(obj["apiVersion"]), str(obj["kind"]), str(meta.get("namespace", "")), str(meta["name"])

@@ -1,0 +1,149 @@
+"""Pods of engines, in the shape that Pod Security `restricted` admits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
+from tomoul.api.region import Region, Toleration
+from tomoul.api.routingtable import PoolName
+from tomoul.plan.acceptance import accelerator_of
+from tomoul.plan.engines.base import CACHE_DIR, HEALTH_PATH, MODELS_DIR, PORT, EngineContainer
+from tomoul.plan.engines.registry import engine_image, engine_of
+from tomoul.plan.labels import engine_labels
+from tomoul.plan.naming import workload_name
+
+NON_ROOT_UID = 65532
+GRACE_AFTER_DRAIN_SECONDS = 10
+LOAD_SECONDS = 3600
+"""How long an engine may take to download and load its model before it is restarted."""
+_PROBE_SECONDS = 5
+
+
+def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, image_pull_policy: str) -> dict[str, Any]:
+    """The pod template of a pool's Deployment."""
+    spec = model.spec
+    name = model.metadata.name
+    engine = engine_of(spec).container(spec, pool)
+    volumes, mounts = _volumes(spec, engine)
+    container: dict[str, Any] = {
+        "name": "engine",
+        "image": engine_image(spec),
+        "imagePullPolicy": image_pull_policy,
+        "args": [literal(arg) for arg in engine.args],
+        "env": _environment(spec, engine),
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": _resources(spec, region),
+        "volumeMounts": mounts,
+        "startupProbe": _probe(timeout=5, failures=LOAD_SECONDS // _PROBE_SECONDS),
+        "readinessProbe": _probe(timeout=5, failures=3),
+        # Busy engines answer late: only one that stays silent for a minute is restarted.
+        "livenessProbe": _probe(timeout=10, failures=12),
+        # While the pod sleeps its endpoint is withdrawn and its streams finish; only then is it told to end.
+        "lifecycle": {"preStop": {"sleep": {"seconds": spec.rollout.drain_seconds}}},
+        "securityContext": container_security(read_only_root=engine.read_only_root),
+    }
+    if engine.command:
+        container["command"] = list(engine.command)
+    pod: dict[str, Any] = {
+        "serviceAccountName": workload_name(name, region.metadata.name),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": spec.rollout.drain_seconds + GRACE_AFTER_DRAIN_SECONDS,
+        "securityContext": pod_security(),
+        "containers": [container],
+        "volumes": volumes,
+    }
+    pod |= _placement(spec, region)
+    return {"metadata": {"labels": engine_labels(name, region.metadata.name, pool)}, "spec": pod}
+
+
+def pod_security() -> dict[str, Any]:
+    """A pod's securityContext that `restricted` admits."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": NON_ROOT_UID,
+        "runAsGroup": NON_ROOT_UID,
+        "fsGroup": NON_ROOT_UID,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security(*, read_only_root: bool) -> dict[str, Any]:
+    """A container's securityContext that `restricted` admits."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": read_only_root,
+    }
+
+
+def tolerations(entries: tuple[Toleration, ...]) -> list[dict[str, Any]]:
+    """Tolerations as a pod has them."""
+    return [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in entries]
+
+
+def literal(text: str) -> str:
+    """An argument that Kubernetes passes on as it is, where it would replace `$(NAME)`."""
+    return text.replace("$(", "$$(")
+
+
+def _placement(spec: ModelDeploymentSpec, region: Region) -> dict[str, Any]:
+    accelerator = accelerator_of(spec, region)
+    selector = dict(region.spec.placement.node_selector) | dict(accelerator.node_selector if accelerator else {})
+    found: dict[str, Any] = {}
+    if selector:
+        found["nodeSelector"] = selector
+    if region.spec.placement.tolerations:
+        found["tolerations"] = tolerations(region.spec.placement.tolerations)
+    return found
+
+
+def _resources(spec: ModelDeploymentSpec, region: Region) -> dict[str, Any]:
+    asked = spec.resources
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    if asked.cpu is not None:
+        requests["cpu"] = asked.cpu
+    if asked.memory is not None:
+        requests["memory"] = limits["memory"] = asked.memory
+    accelerator = accelerator_of(spec, region)
+    if accelerator is not None:
+        requests[accelerator.resource] = limits[accelerator.resource] = str(asked.count)
+    return {name: values for name, values in (("requests", requests), ("limits", limits)) if values}
+
+
+def _environment(spec: ModelDeploymentSpec, engine: EngineContainer) -> list[dict[str, Any]]:
+    # The images' own home belongs to root, and their libraries ask for the name of a user that /etc/passwd lacks.
+    plain: Mapping[str, str] = {"HOME": CACHE_DIR, "USER": "tomoul", "HF_HOME": f"{CACHE_DIR}/huggingface"}
+    env: list[dict[str, Any]] = [
+        {"name": name, "value": value} for name, value in (dict(plain) | dict(engine.env)).items()
+    ]
+    if spec.source.hf is not None and spec.source.hf.token is not None:
+        token = spec.source.hf.token
+        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})
+    return env
+
+
+def _volumes(spec: ModelDeploymentSpec, engine: EngineContainer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    volumes: list[dict[str, Any]] = [{"name": "cache", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    mounts: list[dict[str, Any]] = [
+        {"name": "cache", "mountPath": CACHE_DIR},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+    ]
+    if spec.source.pvc is not None:
+        claim = {"claimName": spec.source.pvc.claim_name, "readOnly": True}
+        volumes.append({"name": "models", "persistentVolumeClaim": claim})
+        mounts.append({"name": "models", "mountPath": MODELS_DIR, "readOnly": True})
+    if engine.shared_memory:
+        volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
+        mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108
+    return volumes, mounts
+
+
+def _probe(*, timeout: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": HEALTH_PATH, "port": "http"},
+        "periodSeconds": _PROBE_SECONDS,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }

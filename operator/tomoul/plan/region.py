@@ -1,0 +1,102 @@
+"""Region: the gateways of one region, and what can be said of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tomoul.api.conditions import ConditionType, Reason
+from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.region import GatewayStatus, Region, RegionState, RegionStatus
+from tomoul.plan.capacity import capacity
+from tomoul.plan.gateway import gateway
+from tomoul.plan.gateways import acknowledgements, gateway_pods, rejection
+from tomoul.plan.judge import Rollout, Verdict, condition, first_unmet, running, scheduled
+from tomoul.plan.naming import gateway_name
+from tomoul.plan.routing import active_here
+from tomoul.plan.world import Key, Manifest, World
+
+
+@dataclass(frozen=True)
+class RegionPlan:
+    """Desired objects of a Region (its RoutingTable apart), and its status without transition times."""
+
+    objects: tuple[Manifest, ...]
+    status: RegionStatus
+
+
+def plan_region(world: World, name: str, statuses: Mapping[Key, ModelDeploymentStatus] | None = None) -> RegionPlan:
+    """Plan one Region of `world.regions`; KeyError if it is not there.
+
+    Models that are Ready are counted by `statuses`, or by what the models' own statuses said last.
+    """
+    region = world.regions[name]
+    here = active_here(world, name)
+    objects = gateway(region, world.settings) if here is not None else ()
+    ready, desired = _models(world, name, statuses)
+    table = world.facts.tables.get(name)
+    entries = acknowledgements(table)
+    status = RegionStatus(
+        observed_generation=region.metadata.generation,
+        conditions=tuple(
+            condition(kind, verdict, region.metadata.generation) for kind, verdict in _verdicts(world, region).items()
+        ),
+        accelerators=capacity(world, region) if world.settings.hosts(name) else (),
+        models_desired=desired,
+        models_ready=ready,
+        models=f"{ready}/{desired}",
+        gateways=tuple(
+            GatewayStatus(
+                name=pod.name,
+                ready=pod.ready,
+                accepted_generation=entries[pod.name].accepted_generation if pod.name in entries else 0,
+            )
+            for pod in gateway_pods(world, name)
+        ),
+        routing_generation=table.metadata.generation if table is not None else 0,
+    )
+    return RegionPlan(objects, status)
+
+
+def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
+    name = region.metadata.name
+    if not world.settings.hosts(name):
+        elsewhere = Verdict("Unknown", Reason.HOSTED_ELSEWHERE, "Another operator hosts this region")
+        return {ConditionType.GATEWAYS_READY: elsewhere, ConditionType.READY: elsewhere}
+    if region.spec.state is RegionState.DISABLED:
+        disabled = Verdict("False", Reason.REGION_DISABLED, "The region is Disabled: nothing runs there")
+        return {ConditionType.GATEWAYS_READY: disabled, ConditionType.READY: disabled}
+    gateways = _gateways_ready(world, name)
+    table = world.facts.tables.get(name)
+    live = [pod.name for pod in gateway_pods(world, name) if pod.ready]
+    served = rejection(table, live) if table is not None else None
+    if table is None:
+        served = Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{name}` does not exist yet")
+    unmet = first_unmet([gateways, *([served] if served is not None else [])])
+    ready = Verdict("True", Reason.READY) if unmet is None else Verdict("False", unmet.reason, unmet.message)
+    return {ConditionType.GATEWAYS_READY: gateways, ConditionType.READY: ready}
+
+
+def _gateways_ready(world: World, region: str) -> Verdict:
+    key = Key(world.settings.namespace, gateway_name(region))
+    rollout = Rollout(
+        key.name,
+        world.settings.gateway_replicas,
+        world.facts.deployments.get(key),
+        world.facts.pods.get(key, ()),
+    )
+    placed = scheduled([rollout], "")
+    return placed if placed.reason is Reason.UNSCHEDULABLE else running([rollout])
+
+
+def _models(world: World, region: str, statuses: Mapping[Key, ModelDeploymentStatus] | None) -> tuple[int, int]:
+    """Models that are Ready in the region, and those that name it."""
+    ready = desired = 0
+    for key, model in world.models.items():
+        if model.metadata.deletion_timestamp is not None or all(t.name != region for t in model.spec.regions):
+            continue
+        desired += 1
+        status = model.status if statuses is None else statuses[key]
+        row = next((row for row in status.regions if row.name == region), None)
+        ready += row is not None and any(
+            entry.type == ConditionType.READY and entry.status == "True" for entry in row.conditions
+        )
+    return ready, desired

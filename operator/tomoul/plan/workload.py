@@ -1,0 +1,134 @@
+"""Workload: the objects that run a ModelDeployment in one region."""
+
+from typing import Any
+
+from tomoul.api.meta import (
+    COMPONENT_GATEWAY,
+    LABEL_COMPONENT,
+    LABEL_REGION,
+)
+from tomoul.api.modeldeployment import (
+    CacheMode,
+    ModelDeployment,
+    ModelDeploymentSpec,
+    NoStore,
+    RolloutStrategy,
+    region_target,
+)
+from tomoul.api.region import Region
+from tomoul.api.routingtable import PoolName
+from tomoul.plan.engines.base import PORT
+from tomoul.plan.labels import engine_labels, engine_selector, object_meta
+from tomoul.plan.naming import pool_name, workload_name
+from tomoul.plan.pods import LOAD_SECONDS, engine_pod
+from tomoul.plan.world import Manifest, Settings
+
+
+def pools(spec: ModelDeploymentSpec) -> tuple[PoolName, ...]:
+    """Pools of the model in each of its regions; without a cache one pool keeps every promise."""
+    second = spec.cache.no_store is NoStore.NOT_STORED and spec.cache.mode is not CacheMode.OFF
+    return ("default", "no-store") if second else ("default",)
+
+
+def wanted_replicas(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> int | None:
+    """Replicas that the spec asks for in a pool, or None where an autoscaler decides."""
+    target = region_target(spec, region)
+    assert target is not None, f"the model does not name region {region}"
+    return target.replicas if pool == "default" else target.no_store_replicas
+
+
+def workload(model: ModelDeployment, region: Region, settings: Settings) -> tuple[Manifest, ...]:
+    """The objects of a ModelDeployment in a region: those of each pool, and those that the pools share."""
+    objects = [_service_account(model, region), _network_policy(model, region, settings)]
+    for pool in pools(model.spec):
+        objects += [
+            _deployment(model, region, pool, settings),
+            _service(model, region, pool),
+            _disruption_budget(model, region, pool),
+        ]
+    return tuple(objects)
+
+
+def _deployment(model: ModelDeployment, region: Region, pool: PoolName, settings: Settings) -> Manifest:
+    surge = model.spec.rollout.strategy is RolloutStrategy.SURGE
+    spec: dict[str, Any] = {
+        "selector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name, pool)},
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1},
+        },
+        "revisionHistoryLimit": 3,
+        "progressDeadlineSeconds": LOAD_SECONDS + 600,
+        "template": engine_pod(model, region, pool, settings.image_pull_policy),
+    }
+    replicas = wanted_replicas(model.spec, region.metadata.name, pool)
+    if replicas is not None:
+        spec["replicas"] = replicas
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _pool_meta(model, region, pool), "spec": spec}
+
+
+def _service(model: ModelDeployment, region: Region, pool: PoolName) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _pool_meta(model, region, pool),
+        "spec": {
+            "clusterIP": "None",
+            "selector": engine_selector(model.metadata.name, region.metadata.name, pool),
+            "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def _disruption_budget(model: ModelDeployment, region: Region, pool: PoolName) -> Manifest:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _pool_meta(model, region, pool),
+        "spec": {
+            "maxUnavailable": 1,
+            # A pod that is not ready serves nobody: it must not keep a node from being drained.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name, pool)},
+        },
+    }
+
+
+def _service_account(model: ModelDeployment, region: Region) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _region_meta(model, region),
+        "automountServiceAccountToken": False,
+    }
+
+
+def _network_policy(model: ModelDeployment, region: Region, settings: Settings) -> Manifest:
+    gateways = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}},
+        "podSelector": {
+            "matchLabels": {LABEL_COMPONENT: COMPONENT_GATEWAY, LABEL_REGION: region.metadata.name},
+        },
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _region_meta(model, region),
+        "spec": {
+            "podSelector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name)},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [gateways], "ports": [{"port": "http", "protocol": "TCP"}]}],
+        },
+    }
+
+
+def _pool_meta(model: ModelDeployment, region: Region, pool: PoolName) -> dict[str, Any]:
+    name = pool_name(model.metadata.name, region.metadata.name, pool)
+    labels = engine_labels(model.metadata.name, region.metadata.name, pool)
+    return object_meta(name, labels, model, model.metadata.namespace)
+
+
+def _region_meta(model: ModelDeployment, region: Region) -> dict[str, Any]:
+    name = workload_name(model.metadata.name, region.metadata.name)
+    labels = engine_labels(model.metadata.name, region.metadata.name)
+    return object_meta(name, labels, model, model.metadata.namespace)
