@@ -38,9 +38,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--port", type=int, default=8080, help="port to listen on, 0 for any")
         self.add_argument("-c", "--ctx-size", type=int, default=0, help="context in tokens, over all slots; 0: model's")
         self.add_argument("-np", "--parallel", type=int, default=-1, help="slots, each for one call at a time")
-        self.add_argument(
-            "-n", "--predict", "--n-predict", type=int, default=-1, help="tokens per answer; -1: no limit"
-        )
+        self.add_argument("-n", "--predict", "--n-predict", type=int, default=-1, help="tokens per answer, -1: any")
         self.add_argument("-b", "--batch-size", type=int, default=2048, help="logical batch size")
         self.add_argument("-ub", "--ubatch-size", type=int, default=512, help="physical batch size")
         self.add_argument("-t", "--threads", type=int, default=-1, help="threads that compute; -1: one per core")

@@ -88,7 +88,8 @@ def output_bias() -> npt.NDArray[np.float32]:
     frequency[0x20:0x7F] = RARE
     for character, per_thousand in FREQUENT.items():
         frequency[ord(character)] = per_thousand
-    return np.log(frequency / frequency.sum()).astype(np.float32)
+    bias: npt.NDArray[np.float32] = np.log(frequency / frequency.sum()).astype(np.float32)
+    return bias
 
 
 def write_tiny_gguf(path: Path, seed: int = 0) -> None:

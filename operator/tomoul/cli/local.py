@@ -1,0 +1,42 @@
+"""`tomoul local`: serve resources on this machine."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+try:
+    from tomoul.local.demo import run_local
+    from tomoul.local.desired import InvalidFilesError
+    from tomoul.local.local_platform import LocalError, LocalOptions
+    from tomoul.local.models import models_folder
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] == "tomoul":
+        raise
+    raise click.ClickException(f"`{error.name}` is missing; install `tomoul-operator[local]`") from error
+
+
+@click.command(name="local")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH…")
+@click.option("--demo", is_flag=True, help="Walk through the contract and show what came back.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 for any free one."
+)
+@click.option(
+    "--models",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder with the models' files.  [default: ~/.cache/tomoul/models]",
+)
+def command(paths: tuple[Path, ...], demo: bool, port: int, models: Path | None) -> None:
+    """Serve the resources in YAML files, or folders of them, with processes in the place of pods.
+
+    The address is that of the first region's gateway; changes of the files are picked up as they are saved. Without a
+    terminal, --demo ends after the walk: with status 1 if a step did not show what it should.
+    """
+    options = LocalOptions(port=port, models=models or models_folder())
+    try:
+        passed = asyncio.run(run_local(paths, options, demo))
+    except (InvalidFilesError, LocalError) as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(0 if passed else 1)

@@ -1,0 +1,123 @@
+"""What `tomoul local` shows in the terminal: progress, the walk as a table, and what to paste."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from tomoul.local.local_platform import LocalError, LocalOptions, LocalPlatform
+
+READY_SECONDS = 60.0
+REFRESH_SECONDS = 0.05
+LONGEST_CELL = 110
+
+PASTE = """\
+Endpoint   {url}/v1   ({regions})
+
+  curl -s {url}/v1/chat/completions -H 'content-type: application/json' -H 'x-tomoul-region: {region}' \\
+    -d '{{"model": "{model}", "max_tokens": 40, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="none")
+  answer = client.chat.completions.create(
+      model="{model}",
+      messages=[{{"role": "user", "content": "Hello"}}],
+      max_tokens=40,
+      extra_headers={{"X-Tomoul-Region": "{region}"}},
+  )
+  print(answer.choices[0].message.content)
+"""
+
+
+async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) -> bool:
+    """Serve `paths` until SIGINT or SIGTERM; with `demo`, walk first, and without a terminal end after that.
+
+    Returns whether every step showed what it should. Raises LocalError and InvalidFilesError.
+    """
+    console = Console()
+    # A log keeps whole lines, and no terminal's width is to be guessed there.
+    if not console.is_terminal:
+        console = Console(width=160)
+    serving = asyncio.current_task()
+    assert serving is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    passed = True
+    try:
+        async with LocalPlatform(paths, options, lambda message: console.print(message, markup=False)) as platform:
+            await _set_up(console, platform)
+            if demo:
+                passed = await _show_walk(console, platform)
+            _show_how_to_call(console, platform)
+            if demo and (not console.is_terminal or os.environ.get("CI") == "true"):
+                return passed
+            console.print("Ctrl-C ends it.")
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        console.print("Stopped.")
+    return passed
+
+
+async def _set_up(console: Console, platform: LocalPlatform) -> None:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("starting engines and gateways", total=platform.wanted)
+        waiting = asyncio.create_task(platform.ready(READY_SECONDS))
+        while not waiting.done():
+            progress.update(bar, completed=platform.count_ready(), total=platform.wanted)
+            await asyncio.wait({waiting}, timeout=REFRESH_SECONDS)
+        progress.update(bar, completed=platform.count_ready(), total=platform.wanted)
+        await waiting
+
+
+async def _show_walk(console: Console, platform: LocalPlatform) -> bool:
+    from tomoul.local.walk import choose_cast, walk  # the SDK is slow to import; by now the engines are starting
+
+    replicas = Counter((command.model, command.region) for command in platform.engines if not command.no_store)
+    cast = choose_cast(platform.tables, replicas)
+    if cast is None:
+        raise LocalError(
+            "the walk needs a model with tools, structuredOutput and `cache.noStore: NotStored`, "
+            "with one replica in some region; leave out --demo to serve without it"
+        )
+    table = Table(title="A walk through the contract", title_justify="left", show_lines=False)
+    for name in ("step", "what was sent", "what came back", "region", ""):
+        table.add_column(name, overflow="fold")
+    passed = True
+    with Live(table, console=console, refresh_per_second=20):
+        async for result in walk(platform.url, cast):
+            passed = passed and result.passed
+            mark = Text("✓", "green") if result.passed else Text("✗", "bold red")
+            seen = result.seen.summary if not result.passed else _shortened(result.seen.summary)
+            table.add_row(result.step.title, Text(result.step.sent), Text(seen), result.seen.region, mark)
+    if not passed:
+        console.print("A step did not show what it should.", style="bold red")
+    return passed
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+
+def _show_how_to_call(console: Console, platform: LocalPlatform) -> None:
+    regions = ", ".join(f"{region}: {gateway.url}" for region, gateway in platform.gateways.items())
+    route = next((route for table in platform.tables.values() for route in table.spec.models if route.regions), None)
+    if route is None:
+        console.print(f"Endpoint   {platform.url}/v1   ({regions}); no model is served yet", markup=False)
+        return
+    text = PASTE.format(url=platform.url, regions=regions, model=route.id, region=route.regions[0])
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

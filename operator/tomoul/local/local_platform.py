@@ -1,0 +1,250 @@
+"""A platform on one machine: the same plan and the same gateways as in a cluster, with processes in the place of pods.
+
+Level-triggered like the operator: files → World → plan → the processes that should run. Whatever changes, the whole is
+looked at again, and only what differs is started or stopped.
+"""
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from tomoul.api.routingtable import RemoteGateway, RoutingTable
+from tomoul.gateway.compile.resources import Endpoint, PoolKey
+from tomoul.local.desired import Desired, InvalidFilesError, desired_state
+from tomoul.local.engines import EngineCommand
+from tomoul.local.files import changes
+from tomoul.local.gateway import Gateway
+from tomoul.local.guard import ProcessGroup
+from tomoul.local.models import models_folder
+from tomoul.local.probe import free_port, is_free, responds
+from tomoul.local.process import Process
+
+HOPELESS_STARTS = 3
+"""A program that never became ready in so many starts is reported."""
+
+
+class LocalError(Exception):
+    """Local mode cannot start or go on; the message says why and what to do, for a person."""
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """What a person chooses."""
+
+    port: int = 8080
+    """Loopback port of the first region's gateway; 0 for any free one."""
+    models: Path = field(default_factory=models_folder)
+    """Folder in which models' files are looked up."""
+
+
+@dataclass(eq=False)
+class Engine:
+    """A running replica."""
+
+    command: EngineCommand
+    process: Process
+    port: int = 0
+    """Where it listens; another at each start."""
+
+
+class LocalPlatform:
+    """Serves the resources in `paths` while it is entered."""
+
+    def __init__(
+        self, paths: Sequence[Path], options: LocalOptions | None = None, report: Callable[[str], None] = print
+    ) -> None:
+        """`report` gets a sentence for each thing that a person should know."""
+        self.engines: dict[EngineCommand, Engine] = {}
+        self.gateways: dict[str, Gateway] = {}
+        """By region, in the order of the files."""
+        self.folder = Path()
+        """Logs and sockets of this run."""
+        self._paths = tuple(paths)
+        self._options = options or LocalOptions()
+        self._report = report
+        self._told: set[str] = set()
+        self._desired = Desired((), {}, ())
+        self._salt_key = secrets.token_bytes(32)
+        self._tasks: dict[Engine | Gateway, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "LocalPlatform":
+        """Start everything; `ready` waits for it. Raises LocalError and InvalidFilesError."""
+        self._desired = await asyncio.to_thread(desired_state, self._paths, self._options.models)
+        self._port = self._options.port or free_port()
+        if not is_free(self._port):
+            raise LocalError(f"port {self._port} is taken; choose another with --port, or --port 0 for any")
+        async with AsyncExitStack() as stack:
+            self.folder = Path(tempfile.mkdtemp(prefix="tomoul-"))
+            stack.push_async_exit(self._tidy)
+            self._group = stack.enter_context(ProcessGroup()).id
+            self._running = await stack.enter_async_context(asyncio.TaskGroup())
+            background = [self._running.create_task(each) for each in (self._keep(), self._watch())]
+            stack.callback(lambda: [task.cancel() for task in (*background, *self._tasks.values())])
+            self._stack = stack.pop_all()
+        self._changed.set()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Stop everything."""
+        return await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that should run is ready, and served by all gateways."""
+        return (
+            not self._changed.is_set()
+            and self.engines.keys() == set(self._desired.engines)
+            and all(engine.process.ready for engine in self.engines.values())
+            and self.gateways.keys() == self._desired.tables.keys()
+            and all(gateway.ready for gateway in self.gateways.values())
+        )
+
+    @property
+    def tables(self) -> Mapping[str, RoutingTable]:
+        """What should be served, by region, in the order of the files."""
+        return self._desired.tables
+
+    @property
+    def url(self) -> str:
+        """Address of the first region's gateway, without a path."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def wanted(self) -> int:
+        """How many engines and gateways there should be."""
+        return len(self._desired.engines) + len(self._desired.tables)
+
+    def count_ready(self) -> int:
+        """How many of them are ready."""
+        engines = sum(self.engines[each].process.ready for each in self._desired.engines if each in self.engines)
+        return engines + sum(gateway.ready for gateway in self.gateways.values())
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until everything is. Raises LocalError if something cannot become ready, or after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.settled:
+                    self._raise_if_hopeless()
+                    await self._looked.wait()
+        except TimeoutError:
+            late = [each.name for each in self._processes() if not each.ready] or ["a gateway's configuration"]
+            raise LocalError(f"not ready after {seconds:.0f} s: {', '.join(late)}; logs are in {self.folder}") from None
+
+    def _raise_if_hopeless(self) -> None:
+        for process in self._processes():
+            if process.starts > HOPELESS_STARTS and not process.was_ready:
+                last = process.log.read_text(errors="replace").strip().splitlines()[-3:]
+                raise LocalError("\n".join((f"{process.name} does not start; its log {process.log} ends:", *last)))
+        for gateway in self.gateways.values():
+            if gateway.refusal:
+                raise LocalError(f"the Envoy of {gateway.region} refuses its configuration: {gateway.refusal}")
+
+    def _processes(self) -> list[Process]:
+        engines = [engine.process for engine in self.engines.values()]
+        return [*engines, *(gateway.envoy for gateway in self.gateways.values())]
+
+    async def _watch(self) -> None:
+        async for _ in changes(self._paths):
+            try:
+                desired = await asyncio.to_thread(desired_state, self._paths, self._options.models)
+            except InvalidFilesError as error:
+                self._report(f"The files have errors; what ran before goes on:\n{error}")
+                continue
+            if desired != self._desired:
+                self._desired = desired
+                self._report("The files have changed; adapting")
+                self._changed.set()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self._tell()
+            self._arrange_gateways()
+            self._start_engines()
+            obsolete = self._obsolete_engines()
+            self._publish(obsolete)
+            for engine in obsolete:
+                del self.engines[engine.command]
+                self._tasks.pop(engine).cancel()
+            self._looked.set()
+            self._looked = asyncio.Event()
+
+    def _tell(self) -> None:
+        for message in self._desired.messages:
+            if message not in self._told:
+                self._report(message)
+        self._told = set(self._desired.messages)
+
+    def _arrange_gateways(self) -> None:
+        """One for each region, the first region's on the chosen port."""
+        arranged: dict[str, Gateway] = {}
+        for position, region in enumerate(self._desired.tables):
+            gateway = self.gateways.get(region)
+            if gateway is None or (gateway.port == self._port) != (position == 0):
+                port = self._port if position == 0 else free_port()
+                gateway = Gateway(region, port, self._salt_key, self.folder, self._group, self._changed.set)
+                self._tasks[gateway] = self._running.create_task(gateway.run())
+            arranged[region] = gateway
+        for gateway in set(self.gateways.values()) - set(arranged.values()):
+            self._tasks.pop(gateway).cancel()
+        self.gateways = arranged
+
+    def _start_engines(self) -> None:
+        for command in self._desired.engines:
+            if command not in self.engines:
+                self.engines[command] = engine = self._engine(command)
+                self._tasks[engine] = self._running.create_task(engine.process.run())
+
+    def _engine(self, command: EngineCommand) -> Engine:
+        def argv() -> list[str]:
+            engine.port = free_port()
+            return command.argv(engine.port)
+
+        log = self.folder / f"{command.name}.log"
+        process = Process(
+            command.name, argv, lambda: responds(engine.port, "/health"), self._changed.set, log, self._group
+        )
+        engine = Engine(command, process)
+        return engine
+
+    def _obsolete_engines(self) -> list[Engine]:
+        """Engines that should not run and that nobody waits for: in their pool, all that should run is ready."""
+        waiting = {command.pool for command in self._desired.engines if not self.engines[command].process.ready}
+        wanted = set(self._desired.engines)
+        return [
+            engine for command, engine in self.engines.items() if command not in wanted and command.pool not in waiting
+        ]
+
+    def _publish(self, without: Sequence[Engine]) -> None:
+        endpoints: dict[PoolKey, list[Endpoint]] = {}
+        for engine in self.engines.values():
+            if engine.process.ready and engine not in without:
+                endpoints.setdefault(engine.command.pool, []).append(Endpoint("127.0.0.1", engine.port))
+        for region, gateway in self.gateways.items():
+            others = tuple(
+                RemoteGateway(region=other.region, url=other.url)
+                for other in self.gateways.values()
+                if other is not gateway
+            )
+            table = self._desired.tables[region]
+            spec = table.spec.model_copy(update={"remote_gateways": others})
+            gateway.publish(table.model_copy(update={"spec": spec}), endpoints)
+
+    async def _tidy(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove logs and sockets, unless somebody may want to read why it failed."""
+        if kind is None or not issubclass(kind, Exception):
+            await asyncio.to_thread(shutil.rmtree, self.folder)
