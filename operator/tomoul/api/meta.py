@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+from tomoul.api.rules import INT64, VALIDATIONS, ListBy, broken_rules, rules_of
 
 GROUP = "tomoul.ai"
 VERSION = "v1alpha1"
@@ -30,6 +33,21 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid", frozen=True
     )
+
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Self:
+        error = broken_rules(self, rules_of(type(self)))
+        if error is not None:
+            raise error
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Add the class's rules to its schema."""
+        schema = handler.resolve_ref_schema(handler(core))
+        if rules_of(cls):
+            schema[VALIDATIONS] = [each.as_validation() for each in rules_of(cls)]
+        return schema
 
 
 class StatusModel(ApiModel):
@@ -59,5 +77,10 @@ class Condition(StatusModel):
     status: Literal["True", "False", "Unknown"] = Field(description="Whether the aspect holds")
     reason: str = Field(description="Why, as one word from the documented list", max_length=63)
     message: str = Field(default="", description="Why, for a person", max_length=4096)
-    observed_generation: int = Field(default=0, description="The metadata.generation that this was judged by", ge=0)
+    observed_generation: Annotated[int, INT64] = Field(
+        default=0, description="The metadata.generation that this was judged by", ge=0
+    )
     last_transition_time: datetime | None = Field(default=None, description="When the status last changed")
+
+
+Conditions = Annotated[tuple[Condition, ...], ListBy("type")]

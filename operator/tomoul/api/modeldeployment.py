@@ -2,11 +2,28 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tomoul.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel
+from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
+from tomoul.api.names import (
+    DEPLOYMENT_NAME_FORM,
+    DEPLOYMENT_NAME_PATTERN,
+    AbsolutePath,
+    AcceleratorName,
+    Cpu,
+    HuggingFaceRepository,
+    Memory,
+    ModelId,
+    ObjectName,
+    RegionName,
+    RelativePath,
+    Revision,
+    SecretKey,
+    is_deployment_name,
+)
+from tomoul.api.rules import INT64, ListBy, ListSet, immutable, rule
 
 
 class Ownership(StrEnum):
@@ -36,7 +53,7 @@ class NoStore(StrEnum):
     """What `X-Tomoul-Cache: no-store` gets.
 
     Isolated: nothing is read from, or served to, another call. NotStored: the call runs in a pool without any prompt
-    cache. Refuse: 400 `cache_policy_unsatisfiable`.
+    cache. Refuse: 400 `cache_policy_unsatisfiable`. Mode Off caches nothing, so that Isolated and NotStored hold.
     """
 
     ISOLATED = "Isolated"
@@ -54,38 +71,50 @@ class RolloutStrategy(StrEnum):
 class Model(ApiModel):
     """What clients call the model."""
 
-    id: str = Field(min_length=1, max_length=128, description="Id that calls name, such as `microsoft/phi-4`")
-    aliases: tuple[str, ...] = Field(default=(), max_length=16, description="Other ids for it")
+    id: Annotated[ModelId, immutable("cannot be changed: another id is another model, for another ModelDeployment")] = (
+        Field(description="Id that calls name, such as `microsoft/phi-4`")
+    )
+    aliases: Annotated[tuple[ModelId, ...], ListSet()] = Field(
+        default=(), max_length=16, description="Other ids for it"
+    )
     ownership: Ownership = Field(default=Ownership.THIRD_PARTY, description="Whose model it is")
+
+    @rule(
+        "!has(self.aliases) || !(self.id in self.aliases)",
+        field="aliases",
+        message="must not list the id itself, which needs no alias",
+    )
+    def _no_alias_is_the_id(self) -> bool:
+        return self.id not in self.aliases
 
 
 class SecretKeyRef(ApiModel):
     """One key of a Secret in the same namespace."""
 
-    name: str = Field(min_length=1, max_length=253, description="Secret name")
-    key: str = Field(min_length=1, max_length=253, description="Key in the Secret's data")
+    name: ObjectName = Field(description="Secret name")
+    key: SecretKey = Field(description="Key in the Secret's data")
 
 
 class HuggingFaceSource(ApiModel):
     """Weights that the engine downloads from a Hugging Face repository."""
 
-    repo: str = Field(min_length=3, max_length=256, description="Repository, such as `microsoft/phi-4`")
-    revision: str = Field(min_length=1, max_length=128, description="Commit or tag; pin a commit in production")
-    file: str | None = Field(default=None, max_length=256, description="One file of it, which LlamaCpp needs: its GGUF")
+    repo: HuggingFaceRepository = Field(description="Repository, such as `microsoft/phi-4`")
+    revision: Revision = Field(description="Commit or tag; pin a commit in production")
+    file: RelativePath | None = Field(default=None, description="One file of it, which LlamaCpp needs: its GGUF")
     token: SecretKeyRef | None = Field(default=None, description="Access token for a gated repository")
 
 
 class PvcSource(ApiModel):
     """Weights on a PersistentVolumeClaim of the same namespace, mounted read-only."""
 
-    claim_name: str = Field(min_length=1, max_length=253, description="PersistentVolumeClaim name")
-    path: str = Field(min_length=1, max_length=512, description="Path in the volume, relative")
+    claim_name: ObjectName = Field(description="PersistentVolumeClaim name")
+    path: RelativePath = Field(description="Path in the volume, relative")
 
 
 class FileSource(ApiModel):
     """Weights that are already in the engine's image."""
 
-    path: str = Field(min_length=2, max_length=512, description="Absolute path in the engine's container")
+    path: AbsolutePath = Field(description="Absolute path in the engine's container")
 
 
 class Source(ApiModel):
@@ -95,15 +124,23 @@ class Source(ApiModel):
     pvc: PvcSource | None = Field(default=None, description="PersistentVolumeClaim")
     file: FileSource | None = Field(default=None, description="File or folder in the engine's image")
 
+    @rule(
+        "[has(self.hf), has(self.pvc), has(self.file)].filter(given, given).size() == 1",
+        field="",
+        message="must have exactly one of `hf`, `pvc` and `file`",
+    )
+    def _weights_come_from_one_place(self) -> bool:
+        return [self.hf, self.pvc, self.file].count(None) == 2
+
 
 class Engine(ApiModel):
     """The inference server and how it is started."""
 
     type: EngineType = Field(description="Which inference server")
     image: str | None = Field(
-        default=None, max_length=512, description="Container image in the place of the engine's default"
+        default=None, min_length=1, max_length=512, description="Container image in the place of the engine's default"
     )
-    args: tuple[str, ...] = Field(
+    args: tuple[Annotated[str, Field(max_length=2048)], ...] = Field(
         default=(), max_length=64, description="Further arguments; those that a promise rests on are refused"
     )
 
@@ -111,7 +148,9 @@ class Engine(ApiModel):
 class Tools(ApiModel):
     """Tool calling."""
 
-    parser: str | None = Field(default=None, max_length=63, description="Tool-call parser, which VLLM and SGLang need")
+    parser: str | None = Field(
+        default=None, min_length=1, max_length=63, description="Tool-call parser, which VLLM and SGLang need"
+    )
 
 
 class Capabilities(ApiModel):
@@ -126,18 +165,18 @@ class Capabilities(ApiModel):
 class Resources(ApiModel):
     """What one replica needs."""
 
-    accelerator: str | None = Field(
-        default=None, max_length=63, description="Accelerator name of the Region; none for CPU only"
+    accelerator: AcceleratorName | None = Field(
+        default=None, description="Accelerator name of the Region; none for CPU only"
     )
     count: int = Field(default=1, ge=1, le=16, description="GPUs per replica")
-    cpu: str | None = Field(default=None, max_length=32, description="CPU request, such as `4` or `500m`")
-    memory: str | None = Field(default=None, max_length=32, description="Memory request and limit, such as `16Gi`")
+    cpu: Cpu | None = Field(default=None, description="CPU request, such as `4` or `500m`")
+    memory: Memory | None = Field(default=None, description="Memory request and limit, such as `16Gi`")
 
 
 class RegionTarget(ApiModel):
     """One region that serves the model."""
 
-    name: str = Field(min_length=1, max_length=32, description="Region name")
+    name: RegionName = Field(description="Region name")
     replicas: int | None = Field(
         default=None,
         ge=0,
@@ -162,7 +201,7 @@ class Timeouts(ApiModel):
 class Routing(ApiModel):
     """Which regions may answer a call that names none."""
 
-    fallback: tuple[str, ...] = Field(
+    fallback: tuple[RegionName, ...] = Field(
         default=(),
         max_length=16,
         description="Regions, in order, for calls that name none and that the gateway's own region cannot answer",
@@ -170,11 +209,29 @@ class Routing(ApiModel):
     require_region: bool = Field(default=False, description="Refuse calls that name no region")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
 
+    @rule(
+        "!has(self.fallback) || self.fallback.all(name, self.fallback.exists_one(other, other == name))",
+        field="fallback",
+        message="must name each region once; the order is the order in which they are tried",
+    )
+    def _each_fallback_is_named_once(self) -> bool:
+        return len(set(self.fallback)) == len(self.fallback)
+
+    @rule(
+        "!self.requireRegion || !has(self.fallback) || size(self.fallback) == 0",
+        field="fallback",
+        message="must be empty where `requireRegion` is true: only calls that name no region fall back",
+    )
+    def _fallback_serves_calls_that_name_no_region(self) -> bool:
+        return not self.require_region or not self.fallback
+
 
 class Cache(ApiModel):
     """The prompt cache, and what opting out of it means."""
 
-    mode: CacheMode = Field(default=CacheMode.TENANT, description="Who shares the prompt cache")
+    mode: CacheMode = Field(
+        default=CacheMode.TENANT, description='Who shares the prompt cache; YAML needs quotes around `"Off"`'
+    )
     no_store: NoStore = Field(default=NoStore.REFUSE, description="What `X-Tomoul-Cache: no-store` gets")
 
 
@@ -195,10 +252,47 @@ class ModelDeploymentSpec(ApiModel):
     engine: Engine = Field(description="What runs it")
     capabilities: Capabilities = Field(default_factory=Capabilities, description="What it can do")
     resources: Resources = Field(default_factory=Resources, description="What one replica needs")
-    regions: tuple[RegionTarget, ...] = Field(min_length=1, max_length=16, description="Regions that serve it")
+    regions: Annotated[tuple[RegionTarget, ...], ListBy("name")] = Field(
+        min_length=1, max_length=16, description="Regions that serve it"
+    )
     routing: Routing = Field(default_factory=Routing, description="Which regions may answer")
     cache: Cache = Field(default_factory=Cache, description="The prompt cache")
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over")
+
+    @rule(
+        "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || has(self.source.hf.file)",
+        field="source.hf.file",
+        message="must name the GGUF file, such as `phi-4-Q4_K_M.gguf`: LlamaCpp loads one file of a repository",
+    )
+    def _llama_cpp_loads_one_file(self) -> bool:
+        return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.source.hf.file is not None
+
+    @rule(
+        "self.engine.type == 'LlamaCpp' || !has(self.capabilities.tools) || has(self.capabilities.tools.parser)",
+        field="capabilities.tools",
+        message="must have a `parser` (such as `hermes`), which VLLM and SGLang need to recognise tool calls",
+    )
+    def _tool_calls_have_a_parser(self) -> bool:
+        tools = self.capabilities.tools
+        return self.engine.type == EngineType.LLAMA_CPP or tools is None or tools.parser is not None
+
+    @rule(
+        "self.engine.type != 'LlamaCpp' || self.cache.mode == 'Off' || self.cache.noStore != 'Isolated'",
+        field="cache.noStore",
+        message="must be NotStored or Refuse for LlamaCpp, which has no cache salt to isolate one call by",
+    )
+    def _isolation_needs_a_salt(self) -> bool:
+        unsalted = self.engine.type == EngineType.LLAMA_CPP and self.cache.mode != CacheMode.OFF
+        return not unsalted or self.cache.no_store != NoStore.ISOLATED
+
+    @rule(
+        "!has(self.routing.fallback) "
+        "|| self.routing.fallback.all(name, self.regions.exists(region, region.name == name))",
+        field="routing.fallback",
+        message="must name only regions that `regions` lists, since no other has the model",
+    )
+    def _fallbacks_have_the_model(self) -> bool:
+        return set(self.routing.fallback) <= {target.name for target in self.regions}
 
 
 class PoolStatus(StatusModel):
@@ -214,8 +308,8 @@ class RegionModelStatus(StatusModel):
     """The model in one region: one row of the region × condition matrix."""
 
     name: str = Field(max_length=32, description="Region name")
-    conditions: tuple[Condition, ...] = Field(default=(), description="Conditions by type")
-    pools: tuple[PoolStatus, ...] = Field(default=(), description="The region's pools")
+    conditions: Conditions = Field(default=(), description="Conditions by type")
+    pools: Annotated[tuple[PoolStatus, ...], ListBy("name")] = Field(default=(), description="The region's pools")
     waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
     programmed_route: str = Field(
         default="", max_length=64, description="Hash of the route that every live gateway has acknowledged"
@@ -225,11 +319,13 @@ class RegionModelStatus(StatusModel):
 class ModelDeploymentStatus(StatusModel):
     """What the operators see; each writes the regions that it hosts."""
 
-    observed_generation: int = Field(default=0, ge=0, description="The metadata.generation that this was judged by")
-    conditions: tuple[Condition, ...] = Field(
-        default=(), description="Conditions by type, over all regions hosted here"
+    observed_generation: Annotated[int, INT64] = Field(
+        default=0, ge=0, description="The metadata.generation that this was judged by"
     )
-    regions: tuple[RegionModelStatus, ...] = Field(default=(), description="Conditions by region")
+    conditions: Conditions = Field(default=(), description="Conditions by type, over all regions hosted here")
+    regions: Annotated[tuple[RegionModelStatus, ...], ListBy("name")] = Field(
+        default=(), description="Conditions by region"
+    )
     ready_regions: str = Field(default="", max_length=32, description="Ready and wanted regions, such as `1/2`")
     reason: str = Field(default="", max_length=63, description="Why it is not ready, in one word")
 
@@ -242,6 +338,14 @@ class ModelDeployment(ApiModel):
     metadata: ObjectMeta
     spec: ModelDeploymentSpec
     status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus)
+
+    @rule(
+        f"size(self.metadata.name) <= 63 && self.metadata.name.matches(r'^{DEPLOYMENT_NAME_PATTERN}$')",
+        field="metadata.name",
+        message=DEPLOYMENT_NAME_FORM,
+    )
+    def _name_begins_service_names(self) -> bool:
+        return is_deployment_name(self.metadata.name)
 
 
 def region_target(spec: ModelDeploymentSpec, region: str) -> RegionTarget | None:

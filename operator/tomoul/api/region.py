@@ -2,11 +2,25 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tomoul.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel
+from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
+from tomoul.api.names import (
+    LABEL_KEYS,
+    REGION_NAME_FORM,
+    REGION_NAME_PATTERN,
+    AcceleratorName,
+    CaBundle,
+    ExtendedResource,
+    GatewayUrl,
+    LabelValue,
+    is_region_name,
+)
+from tomoul.api.rules import INT64, ListBy, rule
+
+NodeSelector = Annotated[Mapping[str, LabelValue], Field(max_length=16), LABEL_KEYS]
 
 
 class RegionState(StrEnum):
@@ -29,15 +43,41 @@ class Toleration(ApiModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Taint effect; without it every effect matches"
     )
-    toleration_seconds: int | None = Field(default=None, ge=0, description="How long `NoExecute` is tolerated")
+    toleration_seconds: Annotated[int, INT64] | None = Field(
+        default=None, ge=0, description="How long `NoExecute` is tolerated"
+    )
+
+    @rule(
+        "self.operator != 'Exists' || !has(self.value)",
+        field="value",
+        message="must be left out where `operator` is Exists, which matches every value",
+    )
+    def _exists_has_no_value(self) -> bool:
+        return self.operator != "Exists" or self.value is None
+
+    @rule(
+        "self.operator == 'Exists' || has(self.key)",
+        field="key",
+        message="must be set where `operator` is Equal; a toleration of every taint has `operator: Exists` and no key",
+    )
+    def _equal_has_a_key(self) -> bool:
+        return self.operator == "Exists" or self.key is not None
+
+    @rule(
+        "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        field="tolerationSeconds",
+        message="must be left out unless `effect` is NoExecute, the only effect that it delays",
+    )
+    def _only_no_execute_is_delayed(self) -> bool:
+        return self.toleration_seconds is None or self.effect == "NoExecute"
 
 
 class Accelerator(ApiModel):
     """A kind of GPU that this region has, under the name that models ask for it by."""
 
-    name: str = Field(max_length=63, description="Name that `resources.accelerator` of a ModelDeployment refers to")
-    resource: str = Field(default="nvidia.com/gpu", max_length=317, description="Extended resource that pods request")
-    node_selector: Mapping[str, str] = Field(
+    name: AcceleratorName = Field(description="Name that `resources.accelerator` of a ModelDeployment refers to")
+    resource: ExtendedResource = Field(default="nvidia.com/gpu", description="Extended resource that pods request")
+    node_selector: NodeSelector = Field(
         default_factory=dict, description="Labels of the nodes that have it, besides the region's own"
     )
     product: str | None = Field(
@@ -48,19 +88,22 @@ class Accelerator(ApiModel):
 class Placement(ApiModel):
     """Where the pods of this region run."""
 
-    node_selector: Mapping[str, str] = Field(default_factory=dict, description="Labels of this region's nodes")
+    node_selector: NodeSelector = Field(default_factory=dict, description="Labels of this region's nodes")
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16, description="Taints that pods tolerate")
-    accelerators: tuple[Accelerator, ...] = Field(default=(), max_length=32, description="Kinds of GPU, by unique name")
+    accelerators: Annotated[tuple[Accelerator, ...], ListBy("name")] = Field(
+        default=(), max_length=32, description="Kinds of GPU, by unique name"
+    )
 
 
 class RegionEndpoint(ApiModel):
     """How gateways of other regions reach the gateways of this one, where they are not in the same cluster."""
 
-    url: str = Field(
-        max_length=512, description="Address such as `https://eu-west.api.example.com`; a path is not allowed"
+    url: GatewayUrl = Field(
+        description="Address such as `https://eu-west.api.example.com`; a path is not allowed. API keys travel over "
+        "it: `http://` only within a trusted network"
     )
-    ca_bundle: str | None = Field(
-        default=None, max_length=16384, description="PEM certificates to trust in the place of the system's"
+    ca_bundle: CaBundle | None = Field(
+        default=None, description="PEM certificates to trust in the place of the system's"
     )
 
 
@@ -87,20 +130,28 @@ class GatewayStatus(StatusModel):
 
     name: str = Field(max_length=253, description="Pod name")
     ready: bool = Field(default=False, description="Whether the pod is ready")
-    accepted_generation: int = Field(default=0, ge=0, description="RoutingTable generation that its Envoy accepted")
+    accepted_generation: Annotated[int, INT64] = Field(
+        default=0, ge=0, description="RoutingTable generation that its Envoy accepted"
+    )
 
 
 class RegionStatus(StatusModel):
     """What the operator that hosts the region sees."""
 
-    observed_generation: int = Field(default=0, ge=0, description="The metadata.generation that this was judged by")
-    conditions: tuple[Condition, ...] = Field(default=(), description="Conditions by type")
-    accelerators: tuple[AcceleratorCapacity, ...] = Field(default=(), description="Capacity by accelerator")
+    observed_generation: Annotated[int, INT64] = Field(
+        default=0, ge=0, description="The metadata.generation that this was judged by"
+    )
+    conditions: Conditions = Field(default=(), description="Conditions by type")
+    accelerators: Annotated[tuple[AcceleratorCapacity, ...], ListBy("name")] = Field(
+        default=(), description="Capacity by accelerator"
+    )
     models_desired: int = Field(default=0, description="ModelDeployments that name the region")
     models_ready: int = Field(default=0, description="Those of them that are Ready here")
     models: str = Field(default="", max_length=32, description="Ready and desired models, such as `2/3`")
-    gateways: tuple[GatewayStatus, ...] = Field(default=(), description="The region's gateway pods")
-    routing_generation: int = Field(default=0, description="Generation of the region's RoutingTable")
+    gateways: Annotated[tuple[GatewayStatus, ...], ListBy("name")] = Field(
+        default=(), description="The region's gateway pods"
+    )
+    routing_generation: Annotated[int, INT64] = Field(default=0, description="Generation of the region's RoutingTable")
 
 
 class Region(ApiModel):
@@ -111,3 +162,11 @@ class Region(ApiModel):
     metadata: ObjectMeta
     spec: RegionSpec
     status: RegionStatus = Field(default_factory=RegionStatus)
+
+    @rule(
+        f"size(self.metadata.name) <= 32 && self.metadata.name.matches(r'^{REGION_NAME_PATTERN}$')",
+        field="metadata.name",
+        message=REGION_NAME_FORM,
+    )
+    def _name_fits_a_header(self) -> bool:
+        return is_region_name(self.metadata.name)

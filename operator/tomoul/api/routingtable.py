@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tomoul.api.meta import API_VERSION, ApiModel, ObjectMeta, StatusModel
 from tomoul.api.modeldeployment import CacheMode, NoStore, Timeouts
+from tomoul.api.rules import INT64, ListBy
 
 PoolName = Literal["default", "no-store"]
 SeedSupport = Literal["deterministic", "best_effort"]
@@ -51,7 +52,9 @@ class ModelRoute(ApiModel):
     id: str = Field(max_length=128, description="Model id")
     aliases: tuple[str, ...] = Field(default=(), max_length=16, description="Other ids for it")
     owned_by: str = Field(default="", max_length=128, description="`owned_by` in `/v1/models`")
-    created: int = Field(default=0, ge=0, description="Creation time in `/v1/models`, in Unix seconds")
+    created: Annotated[int, INT64] = Field(
+        default=0, ge=0, description="Creation time in `/v1/models`, in Unix seconds"
+    )
     capabilities: RouteCapabilities = Field(default_factory=RouteCapabilities, description="What calls may ask for")
     regions: tuple[str, ...] = Field(max_length=16, description="All regions that serve it, sorted")
     fallback: tuple[str, ...] = Field(
@@ -92,8 +95,12 @@ class GatewayAcknowledgement(StatusModel):
     """What one gateway's Envoy made of this table."""
 
     name: str = Field(max_length=253, description="Gateway pod name")
-    accepted_generation: int = Field(default=0, ge=0, description="Newest generation that its Envoy accepted")
-    rejected_generation: int = Field(default=0, ge=0, description="Newest generation that its Envoy rejected, or 0")
+    accepted_generation: Annotated[int, INT64] = Field(
+        default=0, ge=0, description="Newest generation that its Envoy accepted"
+    )
+    rejected_generation: Annotated[int, INT64] = Field(
+        default=0, ge=0, description="Newest generation that its Envoy rejected, or 0"
+    )
     message: str = Field(default="", max_length=2048, description="Why it was rejected, in Envoy's words")
     last_update_time: datetime | None = Field(default=None, description="When the gateway last reported a change")
 
@@ -101,7 +108,9 @@ class GatewayAcknowledgement(StatusModel):
 class RoutingTableStatus(StatusModel):
     """What the gateways acknowledged; each writes its own entry."""
 
-    gateways: tuple[GatewayAcknowledgement, ...] = Field(default=(), description="Acknowledgements by gateway")
+    gateways: Annotated[tuple[GatewayAcknowledgement, ...], ListBy("name")] = Field(
+        default=(), description="Acknowledgements by gateway"
+    )
 
 
 class RoutingTable(ApiModel):

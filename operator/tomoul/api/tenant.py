@@ -1,26 +1,28 @@
 """Tenant: who may call which models in which regions."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tomoul.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel
+from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
+from tomoul.api.names import ModelId, ObjectName, RegionName
+from tomoul.api.rules import INT64, ListSet
 
 
 class ApiKeys(ApiModel):
     """The Secret, in the same namespace, whose values are the tenant's API keys."""
 
-    secret_name: str = Field(min_length=1, max_length=253, description="Secret name; each value of its data is one key")
+    secret_name: ObjectName = Field(description="Secret name; each value of its data is one key")
 
 
 class TenantSpec(ApiModel):
     """What a tenant may reach."""
 
     api_keys: ApiKeys = Field(description="Where its API keys are")
-    regions: tuple[str, ...] = Field(
+    regions: Annotated[tuple[RegionName, ...], ListSet()] = Field(
         default=(), max_length=64, description="Regions it may reach; none listed means all"
     )
-    models: tuple[str, ...] = Field(
+    models: Annotated[tuple[ModelId, ...], ListSet()] = Field(
         default=(), max_length=256, description="Model ids it may call; none listed means all"
     )
     require_region: bool = Field(default=False, description="Refuse its calls that name no region")
@@ -29,8 +31,10 @@ class TenantSpec(ApiModel):
 class TenantStatus(StatusModel):
     """Whether the gateways enforce it."""
 
-    observed_generation: int = Field(default=0, ge=0, description="The metadata.generation that this was judged by")
-    conditions: tuple[Condition, ...] = Field(default=(), description="Conditions by type")
+    observed_generation: Annotated[int, INT64] = Field(
+        default=0, ge=0, description="The metadata.generation that this was judged by"
+    )
+    conditions: Conditions = Field(default=(), description="Conditions by type")
 
 
 class Tenant(ApiModel):

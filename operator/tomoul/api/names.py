@@ -1,0 +1,156 @@
+"""Strings with a form: names, paths, quantities. Each message says what would be right."""
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+from tomoul.api.rules import Check, form
+
+_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_WORD = "[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
+
+def is_relative(path: str) -> bool:
+    """Whether a path neither starts at the root nor climbs out of its folder."""
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
+REGION_NAME_FORM = "must be at most 32 lower-case letters, digits and inner hyphens, such as `eu-west`"
+REGION_NAME_PATTERN = _LABEL
+DEPLOYMENT_NAME_FORM = (
+    "must be at most 63 lower-case letters, digits and inner hyphens, the first a letter, such as `phi-4`"
+)
+DEPLOYMENT_NAME_PATTERN = "[a-z]([a-z0-9-]*[a-z0-9])?"
+
+
+def is_region_name(name: str) -> bool:
+    """Whether a Region may have that name."""
+    return len(name) <= 32 and re.fullmatch(REGION_NAME_PATTERN, name) is not None
+
+
+def is_deployment_name(name: str) -> bool:
+    """Whether a ModelDeployment may have that name: it is a label, and Services' names begin with it."""
+    return len(name) <= 63 and re.fullmatch(DEPLOYMENT_NAME_PATTERN, name) is not None
+
+
+RegionName = Annotated[str, Field(min_length=1, max_length=32), form(_LABEL, REGION_NAME_FORM)]
+
+ModelId = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    form(
+        "[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*",
+        "must be letters, digits, `.`, `_` and `-` in parts joined by `/`, each part beginning with a letter or digit, "
+        "such as `microsoft/phi-4`",
+    ),
+]
+
+HuggingFaceRepository = Annotated[
+    str,
+    Field(min_length=1, max_length=256),
+    form(f"({_WORD}/)?{_WORD}", "must be a repository, such as `microsoft/phi-4`"),
+]
+
+Revision = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    form("[A-Za-z0-9][A-Za-z0-9._/-]*", "must be a commit, tag or branch, such as `main`"),
+]
+
+ObjectName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    form(_DOMAIN, "must be the name of a Kubernetes object: lower-case letters, digits, inner `-` and `.`"),
+]
+
+SecretKey = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    form("[A-Za-z0-9._-]+", "must be letters, digits, `.`, `_` and `-`, such as `token`"),
+]
+
+AcceleratorName = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    form(_WORD, "must be letters, digits and inner `.`, `_`, `-`, such as `nvidia-h100`"),
+]
+
+ExtendedResource = Annotated[
+    str,
+    Field(max_length=317),
+    form(f"{_DOMAIN}/{_WORD}", "must be an extended resource with its domain, such as `nvidia.com/gpu`"),
+]
+
+LabelValue = Annotated[
+    str,
+    Field(max_length=63),
+    form(f"({_WORD})?", "must be a label value: letters, digits and inner `.`, `_`, `-`"),
+]
+
+_LABEL_KEY = re.compile(f"({_DOMAIN}/)?{_WORD}")
+LABEL_KEYS = Check(
+    f"self.all(key, key.matches(r'^{_LABEL_KEY.pattern}$'))",
+    "keys must be labels, such as `topology.kubernetes.io/region`",
+    lambda labels: all(_LABEL_KEY.fullmatch(key) for key in labels),
+)
+
+RelativePath = Annotated[
+    str,
+    Field(min_length=1, max_length=512),
+    Check(
+        "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+        "must be a relative path without `..`, such as `models/phi-4`",
+        is_relative,
+    ),
+]
+
+AbsolutePath = Annotated[
+    str,
+    Field(min_length=2, max_length=512),
+    Check(
+        "self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+        "must be an absolute path without `..`, such as `/models/phi-4.gguf`",
+        lambda path: path.startswith("/") and is_relative(path[1:]),
+    ),
+]
+
+Cpu = Annotated[
+    str,
+    Field(max_length=32),
+    form(
+        r"0\.[0-9]{1,3}|[1-9][0-9]{0,6}(\.[0-9]{1,3})?|[1-9][0-9]{0,9}m",
+        "must be a quoted number of cores such as `4`, `0.5` or `500m`",
+    ),
+]
+
+Memory = Annotated[
+    str,
+    Field(max_length=32),
+    form(
+        r"[1-9][0-9]{0,17}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?",
+        "must be a number of bytes with a unit such as `16Gi` or `512Mi`",
+    ),
+]
+
+GatewayUrl = Annotated[
+    str,
+    Field(max_length=512),
+    form(
+        rf"https?://({_WORD}|\[[0-9a-fA-F:.]+\])(:{_PORT})?",
+        "must be `https://` (or `http://` within a trusted network), a host and perhaps a port, without a path, "
+        "such as `https://eu-west.api.example.com`",
+    ),
+]
+
+CaBundle = Annotated[
+    str,
+    Field(max_length=16384),
+    Check(
+        "self.contains('-----BEGIN CERTIFICATE-----')",
+        "must hold PEM certificates, from `-----BEGIN CERTIFICATE-----` on",
+        lambda text: "-----BEGIN CERTIFICATE-----" in text,
+    ),
+]
