@@ -1,0 +1,230 @@
+"""The platform as its users meet it. The tests run in this order; the last ones take things away."""
+
+import json
+import threading
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import httpx
+import pytest
+from e2e.cluster import Cluster, Object
+from e2e.command import ROOT
+from e2e.gateway import CHAT, SOLO, SYSTEM, Gateway, usage
+from e2e.installation import MODELS, REGIONS, Platform
+from e2e.progress import Progress
+from e2e.waiting import eventually
+
+ENGINES = "app.kubernetes.io/component=engine"
+METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+
+
+def engine_pods(cluster: Cluster, selector: str = "") -> list[Object]:
+    """The engine pods that are not on their way out."""
+    pods = cluster.list("pods", "-n", MODELS, "-l", ",".join(filter(None, (ENGINES, selector))))
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def gateway_pods(cluster: Cluster) -> list[Object]:
+    """The gateway pods that are not on their way out."""
+    pods = cluster.list("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=gateway")
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def region_of(pod: Object) -> str:
+    region: str = pod["metadata"]["labels"]["tomoul.ai/region"]
+    return region
+
+
+def conditions(status: Object) -> dict[str, str]:
+    return {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
+
+
+def tokens_predicted(cluster: Cluster) -> dict[str, int]:
+    """Tokens that the engines have generated, by region, by their own count."""
+    totals = dict.fromkeys(REGIONS, 0)
+    for pod in engine_pods(cluster):
+        name = pod["metadata"]["name"]
+        text = cluster.kubectl("exec", "-n", MODELS, name, "--", "/opt/engine/bin/python", "-c", METRICS)
+        (line,) = [line for line in text.splitlines() if line.startswith("llamacpp:tokens_predicted_total ")]
+        totals[region_of(pod)] += int(float(line.split()[1]))
+    return totals
+
+
+def fresh_prompt() -> str:
+    """A prompt that no cache has seen, long enough to be cached."""
+    return f"{uuid.uuid4().hex} " + "the same words again and again " * 4
+
+
+def test_every_pod_runs_on_a_node_of_its_region_with_the_gpu_that_it_requests(platform: Platform) -> None:
+    cluster = platform.cluster
+    region_of_node = {node["metadata"]["name"]: region for region, node in cluster.workers().items()}
+    engines, gateways = engine_pods(cluster), gateway_pods(cluster)
+    assert len(gateways) == 4
+    for pod in (*engines, *gateways):
+        assert region_of_node[pod["spec"]["nodeName"]] == region_of(pod)
+    for pod in engines:
+        granted = pod["spec"]["containers"][0]["resources"]
+        assert granted["requests"]["nvidia.com/gpu"] == granted["limits"]["nvidia.com/gpu"] == "1"
+    # tiny-chat's pools of 2 and 1, its two pools without a cache, and tiny-solo.
+    assert sorted(map(region_of, engines)) == ["eu-west"] * 4 + ["us-east"] * 2
+    eventually(partial(gpus, cluster, "eu-west"), lambda found: found == (8, 4))
+    eventually(partial(gpus, cluster, "us-east"), lambda found: found == (8, 2))
+
+
+def gpus(cluster: Cluster, region: str) -> tuple[int, int]:
+    """GPUs that a region has, and those that its pods request, as its status says."""
+    (accelerator,) = cluster.get("region", region)["status"]["accelerators"]
+    return accelerator["allocatable"], accelerator["requested"]
+
+
+def test_every_model_is_ready_and_every_gateway_has_acknowledged_its_routes(platform: Platform) -> None:
+    cluster = platform.cluster
+    models = cluster.list("modeldeployments.tomoul.ai", "-n", MODELS)
+    assert {model["spec"]["model"]["id"] for model in models} == {CHAT, SOLO}
+    for model in models:
+        assert conditions(model["status"])["Ready"] == conditions(model["status"])["RoutesProgrammed"] == "True"
+        for row in model["status"]["regions"]:
+            assert conditions(row)["RoutesProgrammed"] == "True"
+    for region in REGIONS:
+        names = [pod["metadata"]["name"] for pod in gateway_pods(cluster) if region_of(pod) == region]
+        assert len(names) == 2
+        eventually(
+            partial(generations, cluster, region), lambda found, n=names: {found[0]} == {found[1].get(x) for x in n}
+        )
+
+
+def behind(cluster: Cluster, table: str, gateways: Sequence[str]) -> list[str]:
+    """Those of the gateways that have not accepted the newest generation of their RoutingTable."""
+    found = cluster.get("routingtable", table)
+    accepted = {entry["name"]: entry["acceptedGeneration"] for entry in found["status"]["gateways"]}
+    return [name for name in gateways if accepted.get(name) != found["metadata"]["generation"]]
+
+
+def test_a_user_sees_models_regions_and_tables_in_one_command(platform: Platform, progress: Progress) -> None:
+    shown = platform.cluster.kubectl("get", "tmd,regions,routingtables", "-A")
+    progress.say(f"kubectl get tmd,regions,routingtables -A\n{shown}")
+    for name in (CHAT, SOLO, *REGIONS):
+        assert name in shown
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_hundred_calls_pinned_to_a_region_are_answered_by_its_pods_and_by_no_others(
+    platform: Platform, region: str
+) -> None:
+    before = tokens_predicted(platform.cluster)
+    # Half of them enter at the other region's gateway and are forwarded.
+    entries = [platform.gateways[entry] for entry in REGIONS] * 50
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda entry: entry.chat(f"Hello {uuid.uuid4()}", region=region), entries))
+    assert {(answer.status_code, answer.headers["x-tomoul-region"]) for answer in answers} == {(200, region)}
+    generated = {name: count - before[name] for name, count in tokens_predicted(platform.cluster).items()}
+    assert generated == dict.fromkeys(REGIONS, 0) | {region: sum(usage(answer)[0] for answer in answers)}
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_stream_passes_through_the_gateways_in_chunks_under_one_id(platform: Platform, region: str) -> None:
+    body = {"model": CHAT, "messages": [{"role": "user", "content": "Count"}], "max_tokens": 32, "stream": True}
+    url = f"{platform.gateways['eu-west'].url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, headers={"X-Tomoul-Region": region}, timeout=30) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["x-tomoul-region"] == region
+        events = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    chunks = [json.loads(event) for event in events[:-1]]
+    assert sum(bool(choice["delta"].get("content")) for chunk in chunks for choice in chunk["choices"]) > 2
+    (completion,) = {chunk["id"] for chunk in chunks}
+    assert completion.startswith("chatcmpl_")
+
+
+def test_no_store_reads_nothing_and_leaves_nothing_behind(platform: Platform) -> None:
+    # us-east has one replica, so that a cached prompt would be found.
+    gateway, prompt = platform.gateways["us-east"], fresh_prompt()
+    cached = [
+        usage(gateway.chat(prompt, region="us-east", no_store=no_store))[1]
+        for no_store in (True, True, False, False, True)
+    ]
+    assert cached[:3] == [0, 0, 0]
+    assert cached[3] > 0
+    assert cached[4] == 0
+
+
+def test_a_region_without_the_model_is_refused_with_the_regions_that_have_it(platform: Platform) -> None:
+    for gateway in platform.gateways.values():
+        answer = gateway.chat("Hello", model=SOLO, region="us-east")
+        assert answer.status_code == 404
+        assert answer.headers["x-tomoul-region"] == "us-east"
+        error = answer.json()["error"]
+        assert (error["code"], error["available_regions"]) == ("model_not_available_in_region", ["eu-west"])
+    assert platform.gateways["eu-west"].chat("Hello", model=SOLO, region="eu-west").status_code == 200
+
+
+def test_the_deletion_of_one_of_two_pods_fails_no_call(platform: Platform, progress: Progress) -> None:
+    pool = "tomoul.ai/region=eu-west,tomoul.ai/pool=default,tomoul.ai/model-deployment=tiny-chat"
+    before = {pod["metadata"]["name"] for pod in engine_pods(platform.cluster, pool)}
+    assert len(before) == 2
+    stop = threading.Event()
+    with ThreadPoolExecutor(2) as callers:
+        calls = [callers.submit(call_until, stop, entry) for entry in platform.gateways.values()]
+        try:
+            platform.cluster.kubectl("delete", "pod", "-n", MODELS, min(before), timeout=120)
+            eventually(
+                lambda: ready_names(platform.cluster, pool) - {min(before)}, lambda ready: len(ready) == 2, seconds=90
+            )
+        finally:
+            stop.set()
+    outcomes = [outcome for call in calls for outcome in call.result()]
+    progress.say(f"{len(outcomes)} calls while a pod was deleted and replaced")
+    assert len(outcomes) > 50
+    assert set(outcomes) == {"200 eu-west"}
+
+
+def call_until(stop: threading.Event, gateway: Gateway) -> list[str]:
+    """Call without a pause until told to stop; status and region, or the error, of every call."""
+    outcomes = []
+    while not stop.is_set():
+        try:
+            answer = gateway.chat("Hello", region="eu-west")
+            known = answer.status_code == 200
+            outcomes.append(f"{answer.status_code} {answer.headers['x-tomoul-region'] if known else answer.text}")
+        except httpx.HTTPError as error:
+            outcomes.append(repr(error))
+    return outcomes
+
+
+def ready_names(cluster: Cluster, selector: str) -> set[str]:
+    pods = engine_pods(cluster, selector)
+    return {pod["metadata"]["name"] for pod in pods if conditions(pod["status"]).get("Ready") == "True"}
+
+
+def test_a_deleted_model_leaves_no_pods_and_no_routes(platform: Platform) -> None:
+    cluster, label = platform.cluster, "tomoul.ai/model-deployment=tiny-chat"
+    cluster.kubectl("delete", "modeldeployments.tomoul.ai", "-n", MODELS, "tiny-chat")
+    kinds = "deployments,pods,services,serviceaccounts,endpointslices,poddisruptionbudgets,networkpolicies"
+    eventually(lambda: names_of(cluster.list(kinds, "-n", MODELS, "-l", label)), lambda left: not left, seconds=90)
+    for region, gateway in platform.gateways.items():
+        eventually(partial(routes, cluster, region), lambda ids: ids == [SOLO])
+        eventually(gateway.models, lambda ids: ids == {SOLO})
+        answer = gateway.chat("Hello")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert platform.gateways["eu-west"].chat("Hello", model=SOLO).status_code == 200
+    cluster.kubectl("apply", "-f", str(ROOT / "examples"))
+
+
+def names_of(objects: Sequence[Object]) -> list[str]:
+    return [f"{found['kind']}/{found['metadata']['name']}" for found in objects]
+
+
+def routes(cluster: Cluster, table: str) -> Sequence[str]:
+    return [model["id"] for model in cluster.get("routingtable", table)["spec"].get("models", ())]
+
+
+def test_the_api_server_refused_the_operator_and_the_agents_nothing(platform: Platform) -> None:
+    for pod in platform.cluster.list("pods", "-n", SYSTEM):
+        name = pod["metadata"]["name"]
+        logs = platform.cluster.kubectl("logs", "-n", SYSTEM, name, "--all-containers", "--tail=-1")
+        assert [line for line in logs.splitlines() if "forbidden" in line.lower()] == []
+        statuses = [*pod["status"].get("initContainerStatuses", ()), *pod["status"]["containerStatuses"]]
+        assert [status["restartCount"] for status in statuses] == [0] * len(statuses)
