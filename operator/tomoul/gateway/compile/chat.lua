@@ -1,0 +1,683 @@
+-- The chat contract in Envoy: which cluster a call goes to, what is refused, and what a client sees of an engine's answer.
+--
+-- A request is answered here, or leaves with `x-tomoul-cluster`, which the route follows. What is known of models and
+-- regions is metadata of the virtual host (models.py writes it), one entry per model, looked up by key. A script error
+-- would let a call go on, so everything runs in pcall. docs/contract.md is what this file keeps.
+
+local byte, char, find, format = string.byte, string.char, string.find, string.format
+local gsub, lower, match, sub = string.gsub, string.lower, string.match, string.sub
+local concat, floor = table.concat, math.floor
+
+local CHAT_PATH = "/v1/chat/completions"
+local MODELS_PATH = "/v1/models"
+local LOG = "tomoul"
+local RETRY_AFTER_SECONDS = "30"
+local MAX_DEPTH = 256
+local MAX_SHOWN = 80
+
+-- Text ---------------------------------------------------------------------------------------------------------------
+
+local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+local function quoted(text)
+  return '"' .. gsub(text, '[%z\1-\31"\\\127]', function(c)
+    return ESCAPES[c] or format("\\u%04x", byte(c))
+  end) .. '"'
+end
+
+-- What a client sent, in a message: short, and never bytes that would make the answer anything but JSON.
+local function shown(text)
+  if #text > MAX_SHOWN then
+    text = sub(text, 1, MAX_SHOWN) .. "..."
+  end
+  return (gsub(text, "[^\32-\126]", "?"))
+end
+
+local function list_of(values)
+  local parts = {}
+  for i = 1, #values do
+    parts[i] = quoted(values[i])
+  end
+  return "[" .. concat(parts, ",") .. "]"
+end
+
+-- Answers ------------------------------------------------------------------------------------------------------------
+
+local function error_body(message, kind, param, code, more)
+  return format(
+    '{"error":{"message":%s,"type":%s,"param":%s,"code":%s%s}}',
+    quoted(message), quoted(kind), param and quoted(param) or "null", quoted(code), more or ""
+  )
+end
+
+local function note(handle, key, value)
+  handle:streamInfo():dynamicMetadata():set(LOG, key, value)
+end
+
+-- Answers the call; nothing after it runs.
+local function refuse(handle, status, code, param, message, options)
+  options = options or {}
+  note(handle, "code", code)
+  handle:respond({
+    [":status"] = tostring(status),
+    ["content-type"] = "application/json",
+    ["allow"] = options.allow,
+    ["retry-after"] = options.retry_after,
+  }, error_body(message, status < 500 and "invalid_request_error" or "server_error", param, code, options.more))
+end
+
+local function refuse_for_capacity(handle, message)
+  refuse(handle, 503, "region_capacity_unavailable", nil, message, { retry_after = RETRY_AFTER_SECONDS })
+end
+
+-- JSON, only as deep as needed ---------------------------------------------------------------------------------------
+
+-- Position of the quote that ends the string whose opening quote is at `start`; nil if there is none.
+local function end_of_string(text, start)
+  local from = start + 1
+  while true do
+    local quote = find(text, '"', from, true)
+    if not quote then
+      return nil
+    end
+    local before = quote - 1
+    while byte(text, before) == 92 do -- backslash
+      before = before - 1
+    end
+    if (quote - before) % 2 == 1 then
+      return quote
+    end
+    from = quote + 1
+  end
+end
+
+-- Position of the bracket that closes the one at `start`; nil and why if there is none. What is in between is only
+-- balanced, not checked: the engine does that.
+local function end_of_nested(text, start)
+  local depth, at = 0, start
+  while true do
+    at = find(text, '["{}%[%]]', at)
+    if not at then
+      return nil, "an object or array is not closed"
+    end
+    local c = byte(text, at)
+    if c == 34 then -- quote
+      at = end_of_string(text, at)
+      if not at then
+        return nil, "a string is not closed"
+      end
+    elseif c == 123 or c == 91 then -- { [
+      depth = depth + 1
+      if depth > MAX_DEPTH then
+        return nil, "values are nested too deeply"
+      end
+    else
+      depth = depth - 1
+      if depth == 0 then
+        return at
+      end
+    end
+    at = at + 1
+  end
+end
+
+local LITERALS = { ["true"] = "boolean", ["false"] = "boolean", ["null"] = "null" }
+
+-- Position of the last character of the value at `start`, and its type; nil and why if it is none.
+local function end_of_value(text, start)
+  local c = byte(text, start)
+  if c == 34 then
+    local stop = end_of_string(text, start)
+    return stop, stop and "string" or "a string is not closed"
+  elseif c == 123 or c == 91 then
+    local stop, problem = end_of_nested(text, start)
+    return stop, problem or (c == 123 and "object" or "array")
+  end
+  local _, stop, word = find(text, "^([%w%.%+%-]+)", start)
+  if not stop then
+    return nil, "a value is missing"
+  end
+  local kind = LITERALS[word]
+  if not kind and (find(word, "^%-?%d+%.?%d*$") or find(word, "^%-?%d+%.?%d*[eE][%+%-]?%d+$")) then
+    kind = "number"
+  end
+  if not kind then
+    return nil, format("`%s` is not a JSON value", shown(word))
+  end
+  return stop, kind
+end
+
+-- Members of the object that is all of `text`: { name → { key, start, stop, kind } }, in `members.order` as they came.
+-- nil and why where that is no JSON object, or one that two parsers could read differently.
+local function members_of(text)
+  local at = find(text, "[^ \t\r\n]")
+  if not at or byte(text, at) ~= 123 then
+    return nil, "it is not a JSON object"
+  end
+  local order, by_name = {}, {}
+  at = find(text, "[^ \t\r\n]", at + 1)
+  if at and byte(text, at) ~= 125 then
+    while true do
+      if not at or byte(text, at) ~= 34 then
+        return nil, "a member's name is missing"
+      end
+      local key = at
+      local key_end = end_of_string(text, key)
+      if not key_end then
+        return nil, "a string is not closed"
+      end
+      local name = sub(text, key + 1, key_end - 1)
+      if find(name, "\\", 1, true) then
+        return nil, "a member's name has an escape in it"
+      end
+      if by_name[name] then
+        return nil, format("the member `%s` is there twice", shown(name))
+      end
+      local _, colon = find(text, "^[ \t\r\n]*:[ \t\r\n]*", key_end + 1)
+      if not colon then
+        return nil, format("a colon is missing after `%s`", shown(name))
+      end
+      local stop, kind = end_of_value(text, colon + 1)
+      if not stop then
+        return nil, kind
+      end
+      local member = { key = key, start = colon + 1, stop = stop, kind = kind }
+      by_name[name], order[#order + 1] = member, member
+      at = find(text, "[^ \t\r\n]", stop + 1)
+      local c = at and byte(text, at)
+      if c == 125 then -- }
+        break
+      elseif c ~= 44 then -- ,
+        return nil, format("a comma is missing after `%s`", shown(name))
+      end
+      at = find(text, "[^ \t\r\n]", at + 1)
+    end
+  end
+  if not at then
+    return nil, "an object or array is not closed"
+  end
+  if find(text, "[^ \t\r\n]", at + 1) then
+    return nil, "something follows the object"
+  end
+  return by_name, order
+end
+
+local function raw_value(text, member)
+  return sub(text, member.start, member.stop)
+end
+
+local SIMPLE_ESCAPES = { ["/"] = "/", ['"'] = '"', ["\\"] = "\\" }
+
+-- The string's text; nil where it holds what no model's id can hold.
+local function plain_string(text, member)
+  local inner = sub(text, member.start + 1, member.stop - 1)
+  if find(inner, "\\", 1, true) then
+    local odd = false
+    inner = gsub(inner, "\\(.)(%x?%x?%x?%x?)", function(c, digits)
+      if c == "u" and #digits == 4 and tonumber(digits, 16) < 128 then
+        return char(tonumber(digits, 16))
+      end
+      odd = odd or not SIMPLE_ESCAPES[c]
+      return (SIMPLE_ESCAPES[c] or "") .. digits
+    end)
+    if odd then
+      return nil
+    end
+  end
+  return not find(inner, "[%c\128-\255]") and inner or nil
+end
+
+-- Randomness ---------------------------------------------------------------------------------------------------------
+
+local random_source
+
+-- From the kernel, through one buffered handle per worker: Lua's own generator is predictable, and a salt must not be.
+local function random_bytes(count)
+  random_source = random_source or assert(io.open("/dev/urandom", "rb"))
+  local bytes = random_source:read(count)
+  assert(bytes and #bytes == count, "/dev/urandom gave too little")
+  return bytes
+end
+
+local function random_salt(handle)
+  return (gsub(handle:base64Escape(random_bytes(32)), "[+/=]", { ["+"] = "-", ["/"] = "_", ["="] = "" }))
+end
+
+local CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+local function completion_id(handle)
+  local letters, time = {}, handle:timestamp()
+  for i = 10, 1, -1 do
+    letters[i] = sub(CROCKFORD, time % 32 + 1, time % 32 + 1)
+    time = floor(time / 32)
+  end
+  local random = random_bytes(16)
+  for i = 1, 16 do
+    local n = byte(random, i) % 32 + 1
+    letters[10 + i] = sub(CROCKFORD, n, n)
+  end
+  return "chatcmpl_" .. concat(letters)
+end
+
+-- Request: headers ---------------------------------------------------------------------------------------------------
+
+local function send_to(handle, cluster, timeouts)
+  local headers = handle:headers()
+  headers:replace("x-tomoul-cluster", cluster)
+  if timeouts then
+    headers:replace("x-tomoul-timeouts", timeouts)
+  end
+  handle:clearRouteCache()
+end
+
+-- The region that the call names, or nil. A header that HTTP/1.1's `Connection` removed is not there for anybody.
+local function pinned_region(handle, headers)
+  local count = headers:getNumValues("x-tomoul-region")
+  if count == 0 then
+    return nil
+  end
+  local code = headers:get("x-tomoul-region")
+  if count > 1 or not find(code, "^[a-z0-9][a-z0-9-]*$") then
+    refuse(handle, 400, "invalid_region", "X-Tomoul-Region", count > 1
+      and "`X-Tomoul-Region` is there more than once; name one region, or none"
+      or format("`X-Tomoul-Region: %s` is not a region code; codes are lower case, such as `eu-west`", shown(code)))
+  end
+  return code
+end
+
+local function wants_no_store(handle, headers)
+  local count = headers:getNumValues("x-tomoul-cache")
+  if count == 0 then
+    return false
+  end
+  local directive = headers:get("x-tomoul-cache")
+  if count > 1 or directive ~= "no-store" then
+    refuse(handle, 400, "invalid_cache_directive", "X-Tomoul-Cache", count > 1
+      and "`X-Tomoul-Cache` is there more than once"
+      or format("`X-Tomoul-Cache: %s` is unknown; the only directive is `no-store`", shown(directive)))
+  end
+  return true
+end
+
+local function check_body_headers(handle, headers, max_body_bytes)
+  if not find(lower(headers:get("content-type") or ""), "^application/json%s*;?") then
+    refuse(handle, 415, "unsupported_media_type", "Content-Type", "The body must be sent as `application/json`")
+  end
+  local encoding = lower(headers:get("content-encoding") or "identity")
+  if encoding ~= "identity" then
+    refuse(handle, 415, "unsupported_media_type", "Content-Encoding", "The body must not be compressed")
+  end
+  local length = tonumber(headers:get("content-length") or "0")
+  if not length or length > max_body_bytes then
+    refuse(handle, 413, "request_too_large", nil, "The request body is too large")
+  end
+end
+
+-- Request: body ------------------------------------------------------------------------------------------------------
+
+local EXPECTED = {
+  { name = "model", kind = "string", required = true },
+  { name = "messages", kind = "array", required = true },
+  { name = "stream", kind = "boolean" },
+}
+local ARTICLES = { string = "a string", array = "an array", boolean = "a boolean" }
+
+local function check_types(handle, members)
+  for _, expected in ipairs(EXPECTED) do
+    local member = members[expected.name]
+    local absent = not member or (member.kind == "null" and not expected.required)
+    if absent and expected.required then
+      refuse(handle, 400, "missing_required_parameter", expected.name, format("`%s` is required", expected.name))
+    elseif not absent and member.kind ~= expected.kind then
+      refuse(handle, 400, "invalid_type", expected.name,
+        format("`%s` must be %s", expected.name, ARTICLES[expected.kind]))
+    end
+  end
+end
+
+local function refuse_capability(handle, model, param, what)
+  refuse(handle, 400, "unsupported_parameter", param, format("The model `%s` does not support %s", model.id, what))
+end
+
+-- Engines drop silently what they cannot do, so what a model does not advertise is refused here.
+local function check_capabilities(handle, text, members, model)
+  if not model.tools then
+    for _, name in ipairs({ "tools", "tool_choice", "functions", "function_call" }) do
+      if members[name] and members[name].kind ~= "null" then
+        refuse_capability(handle, model, name, "tools")
+      end
+    end
+  end
+  local response_format = members.response_format
+  if not response_format or response_format.kind == "null" then
+    return
+  end
+  local inner, problem = members_of(raw_value(text, response_format))
+  if not inner then
+    refuse(handle, 400, "invalid_json", "response_format", format("`response_format` is not valid: %s", problem))
+  end
+  local kind = inner.type and inner.type.kind == "string" and plain_string(raw_value(text, response_format), inner.type)
+  if kind == "json_schema" and not model.structured_output then
+    refuse_capability(handle, model, "response_format", "`response_format` of type `json_schema`")
+  elseif kind == "json_object" and not model.json_mode then
+    refuse_capability(handle, model, "response_format", "`response_format` of type `json_object`")
+  elseif kind ~= "text" and kind ~= "json_schema" and kind ~= "json_object" then
+    refuse(handle, 400, "invalid_value", "response_format",
+      "`response_format.type` must be `text`, `json_object` or `json_schema`")
+  end
+end
+
+-- The body without what a client must not control, under the model's id, with `salt`; nil where nothing changes.
+local function rewritten(text, members, order, model, salt)
+  local remove = {}
+  for _, name in ipairs(model.remove_fields or {}) do
+    remove[name] = true
+  end
+  if model.salt_field then
+    remove[model.salt_field] = true
+  end
+  local id = quoted(model.id)
+  local changed = salt ~= nil or raw_value(text, members.model) ~= id
+  local removed = {}
+  for name in pairs(remove) do
+    if members[name] then
+      changed, removed[members[name]] = true, true
+    end
+  end
+  if not changed then
+    return nil
+  end
+  local parts = {}
+  if salt then
+    parts[1] = quoted(model.salt_field) .. ":" .. quoted(salt)
+  end
+  for _, member in ipairs(order) do
+    if member == members.model then
+      parts[#parts + 1] = '"model":' .. id
+    elseif not removed[member] then
+      parts[#parts + 1] = sub(text, member.key, member.stop)
+    end
+  end
+  return "{" .. concat(parts, ",") .. "}"
+end
+
+-- Request: routing ---------------------------------------------------------------------------------------------------
+
+local function find_model(metadata, name)
+  return metadata:get("model/" .. name) or (metadata:get("alias/" .. name)
+    and metadata:get("model/" .. metadata:get("alias/" .. name)))
+end
+
+local function refuse_unknown_model(handle, name)
+  refuse(handle, 404, "model_not_found", "model", format("The model `%s` does not exist", shown(name)))
+end
+
+-- The cluster for the call and the salt to send, by the model's policy.
+local function cluster_and_salt(handle, model, pin, no_store, region)
+  local cluster = pin and model.cluster or not pin and model.unpinned_cluster
+  local salt = model.salt
+  if no_store then
+    if model.no_store == "refuse" then
+      refuse(handle, 400, "cache_policy_unsatisfiable", "X-Tomoul-Cache",
+        format("The model `%s` does not offer `no-store`", model.id))
+    elseif model.no_store == "salt" then
+      salt = random_salt(handle)
+    elseif model.no_store == "pool" then
+      cluster = pin and model.no_store_cluster or not pin and model.no_store_unpinned_cluster
+      salt = nil
+    end
+  end
+  if cluster then
+    return cluster, salt
+  end
+  if model.cluster then
+    refuse_for_capacity(handle, format("The region `%s` takes only calls that name it now", region))
+  end
+  refuse(handle, 404, "model_not_available_in_region", "model",
+    format("The model `%s` is not available in the region `%s`", model.id, region),
+    { more = ',"available_regions":' .. list_of(model.regions or {}) })
+end
+
+local function complete_chat(handle, gateway, pin)
+  local headers = handle:headers()
+  local no_store = wants_no_store(handle, headers)
+  note(handle, "cache", no_store and "no-store" or "default")
+  check_body_headers(handle, headers, gateway.max_body_bytes)
+
+  local buffer = handle:body() -- waits; what was fetched before is dead after it
+  local text = buffer and buffer:getBytes(0, buffer:length()) or ""
+  local members, order = members_of(text)
+  if not members then
+    refuse(handle, 400, "invalid_json", nil, format("The body is not valid: %s", order))
+  end
+  check_types(handle, members)
+
+  local name = plain_string(text, members.model)
+  local model = name and find_model(handle:virtualHost():metadata(), name)
+  if not model then
+    refuse_unknown_model(handle, sub(text, members.model.start + 1, members.model.stop - 1))
+  end
+  note(handle, "model", model.id)
+  if model.require_region and not pin then
+    refuse(handle, 400, "region_required", "X-Tomoul-Region",
+      format("The model `%s` answers only calls that name a region in `X-Tomoul-Region`", model.id),
+      { more = ',"available_regions":' .. list_of(model.regions or {}) })
+  end
+  local cluster, salt = cluster_and_salt(handle, model, pin, no_store, gateway.region)
+  check_capabilities(handle, text, members, model)
+
+  local new_text = rewritten(text, members, order, model, salt)
+  if new_text then
+    handle:body():setBytes(new_text)
+  end
+  handle:headers():remove("accept-encoding") -- answers are rewritten as they pass
+  send_to(handle, cluster, model.timeouts)
+end
+
+local function show_models(handle, path)
+  local metadata = handle:virtualHost():metadata()
+  local body
+  if path == MODELS_PATH then
+    body = metadata:get("models")
+  else
+    local name = gsub(sub(path, #MODELS_PATH + 2), "%%(%x%x)", function(digits)
+      return char(tonumber(digits, 16))
+    end)
+    local model = not find(name, "[%c\128-\255]") and find_model(metadata, name)
+    if not model then
+      refuse_unknown_model(handle, name)
+    end
+    body = model.card
+  end
+  handle:respond({ [":status"] = "200", ["content-type"] = "application/json" }, body)
+end
+
+local function answer(handle)
+  local headers = handle:headers()
+  local path = match(headers:get(":path") or "", "^[^?#]*")
+  local is_chat = path == CHAT_PATH
+  if not is_chat and path ~= MODELS_PATH and sub(path, 1, #MODELS_PATH + 1) ~= MODELS_PATH .. "/" then
+    refuse(handle, 404, "not_found", nil, format("There is nothing at `%s`", shown(path)))
+  end
+  note(handle, "path", path)
+  local allowed = is_chat and "POST" or "GET"
+  if headers:get(":method") ~= allowed then
+    refuse(handle, 405, "method_not_allowed", nil, format("Only %s is allowed here", allowed), { allow = allowed })
+  end
+
+  local metadata = handle:virtualHost():metadata()
+  local gateway = metadata:get("gateway")
+  local pin = pinned_region(handle, headers)
+  if pin then
+    note(handle, "pin", pin)
+    local region = metadata:get("region/" .. pin)
+    if not region then
+      refuse(handle, 400, "unknown_region", "X-Tomoul-Region", format("The region `%s` does not exist", shown(pin)))
+    elseif pin ~= gateway.region then
+      if not region.cluster then
+        refuse_for_capacity(handle, format("The region `%s` cannot be reached from here", pin))
+      end
+      return send_to(handle, region.cluster)
+    end
+  end
+  if is_chat then
+    complete_chat(handle, gateway, pin)
+  else
+    show_models(handle, path)
+  end
+end
+
+function envoy_on_request(handle)
+  local ok, problem = pcall(answer, handle)
+  if not ok then
+    handle:logErr("chat.lua: " .. tostring(problem))
+    refuse(handle, 500, "internal_error", nil, "The gateway failed")
+  end
+end
+
+-- Response -----------------------------------------------------------------------------------------------------------
+
+local CODES = {
+  [400] = "invalid_request", [401] = "unauthorized", [403] = "forbidden", [404] = "not_found",
+  [408] = "request_timeout", [413] = "request_too_large", [422] = "invalid_request", [429] = "rate_limit_exceeded",
+  [503] = "region_capacity_unavailable", [504] = "timeout",
+}
+
+-- An engine's error as OpenAI's. Engines nest it under `error` or not, and give the code as a number or a word.
+local function normal_error(text, status)
+  local members = members_of(text)
+  if members and members.error and members.error.kind == "object" then
+    text = raw_value(text, members.error)
+    members = members_of(text)
+  end
+  local function raw(name, kind)
+    local member = members and members[name]
+    return member and member.kind == kind and raw_value(text, member) or nil
+  end
+  local message = raw("message", "string") or raw("error", "string") or raw("detail", "string")
+  local code = raw("code", "string") or quoted(CODES[status] or (status < 500 and "invalid_request" or "engine_failed"))
+  return format(
+    '{"error":{"message":%s,"type":%s,"param":%s,"code":%s}}',
+    message or quoted(format("The engine answered %d", status)),
+    quoted(status < 500 and "invalid_request_error" or "server_error"), raw("param", "string") or "null", code
+  )
+end
+
+local function rewrite_error(handle, headers, status)
+  headers:replace("content-type", "application/json")
+  headers:remove("content-encoding")
+  if status == 503 and not headers:get("retry-after") then
+    headers:replace("retry-after", RETRY_AFTER_SECONDS)
+  end
+  local body = handle:body(true)
+  body:setBytes(normal_error(body:getBytes(0, body:length()), status))
+end
+
+-- `text`, one JSON object, with `id` in the place of its own; and its own, with the quotes. Unchanged if it has none.
+local function with_id(text, id)
+  local members = members_of(text)
+  local member = members and members.id
+  if not member or member.kind ~= "string" then
+    return text, nil
+  end
+  return sub(text, 1, member.start - 1) .. quoted(id) .. sub(text, member.stop + 1), raw_value(text, member)
+end
+
+local function rewrite_completion(handle, headers, id, max_body_bytes)
+  local length = tonumber(headers:get("content-length") or "0") or 0
+  if length > max_body_bytes then
+    handle:logWarn("chat.lua: an answer too large to buffer keeps its engine's id")
+    return
+  end
+  local body = handle:body()
+  if body then
+    body:setBytes((with_id(body:getBytes(0, body:length()), id)))
+  end
+end
+
+-- Lines of server-sent events, rewritten as they pass. Chunks do not end where lines do: the rest of a line waits.
+local function rewrite_stream(handle, headers, id)
+  headers:remove("content-length")
+  local rest, own_id, done = "", nil, false
+
+  local function rewritten_line(line)
+    local start = match(line, "^data: ?(){")
+    if not start then
+      done = done or find(line, "^data: ?%[DONE%]") ~= nil
+      return line
+    end
+    if own_id then
+      -- Inside a string of the answer the quotes would be escaped, so this finds the member and nothing else.
+      local from, to = find(line, own_id, start, true)
+      if from then
+        return sub(line, 1, from - 1) .. '"id":' .. quoted(id) .. sub(line, to + 1)
+      end
+    end
+    local json = sub(line, start)
+    if find(json, '^{%s*"error"') then
+      done = true
+      return sub(line, 1, start - 1) .. normal_error(json, 500) .. match(json, "%s*$")
+    end
+    local text, found = with_id(json, id)
+    own_id = found and '"id":' .. found or own_id
+    return sub(line, 1, start - 1) .. text
+  end
+
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length > 0 then
+      local text = rest .. chunk:getBytes(0, length)
+      local lines, at = {}, 1
+      while true do
+        local newline = find(text, "\n", at, true)
+        if not newline then
+          break
+        end
+        lines[#lines + 1] = rewritten_line(sub(text, at, newline))
+        at = newline + 1
+      end
+      rest = sub(text, at)
+      chunk:setBytes(concat(lines))
+    elseif not done then
+      -- The end, without `[DONE]`: an engine that stopped in the middle must not look as if it had finished.
+      chunk:setBytes(rest .. "\n\ndata: " .. error_body("The engine broke off the answer", "server_error", nil,
+        "engine_failed") .. "\n\n")
+      rest = ""
+    elseif rest ~= "" then
+      chunk:setBytes(rest)
+      rest = ""
+    end
+  end
+end
+
+local function pass_answer(handle)
+  local headers = handle:headers()
+  local served = headers:get("x-tomoul-served")
+  headers:remove("x-tomoul-served")
+  if served == "region" and headers:get("x-tomoul-region") then
+    return -- another region's gateway has done all of this
+  end
+  local gateway = handle:virtualHost():metadata():get("gateway")
+  if gateway then
+    headers:replace("x-tomoul-region", gateway.region)
+  end
+  if not served or not gateway then
+    return -- answered by this gateway itself
+  end
+  local status = tonumber(headers:get(":status"))
+  local content_type = lower(headers:get("content-type") or "")
+  if status >= 400 then
+    rewrite_error(handle, headers, status)
+  elseif find(content_type, "text/event-stream", 1, true) then
+    rewrite_stream(handle, headers, completion_id(handle))
+  else
+    rewrite_completion(handle, headers, completion_id(handle), gateway.max_body_bytes)
+  end
+end
+
+function envoy_on_response(handle)
+  local ok, problem = pcall(pass_answer, handle)
+  if not ok then
+    handle:logErr("chat.lua: " .. tostring(problem))
+  end
+end

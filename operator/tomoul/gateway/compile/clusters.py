@@ -1,0 +1,124 @@
+"""Clusters: one per pool here, one per other region's gateways, one aggregate per model that may fall back."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from tomoul.api.routingtable import RemoteGateway
+from tomoul.gateway.compile.names import HOST_METADATA, TYPES, pool_cluster, region_cluster
+from tomoul.gateway.compile.resources import EnvoyResource, PoolKey
+
+_CONNECT_TIMEOUT = "2s"
+_SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
+_HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+# Engines queue by themselves and tell when they are full; Envoy's default of 1,024 would refuse calls before that.
+_CIRCUIT_BREAKERS = {
+    "thresholds": [
+        {
+            "max_connections": 1_000_000,
+            "max_pending_requests": 1_000_000,
+            "max_requests": 1_000_000,
+            "max_retries": 1_000_000,
+        }
+    ]
+}
+# With a panic threshold, a pool with nothing healthy would be tried all the same in the place of the next region.
+_NO_PANIC = {"healthy_panic_threshold": {"value": 0}}
+
+
+def pool_cluster_resource(pool: PoolKey) -> EnvoyResource:
+    """A pool in this region; its hosts come by EDS and are ready ones only, so nothing is health-checked here."""
+    return {
+        "name": pool_cluster(pool),
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "lb_policy": "LEAST_REQUEST",
+        "ignore_health_on_host_removal": True,
+        "common_lb_config": _NO_PANIC,
+        "circuit_breakers": _CIRCUIT_BREAKERS,
+        "typed_extension_protocol_options": {
+            _HTTP_PROTOCOL_OPTIONS: {
+                "@type": f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                # uvicorn and httplib close an idle connection after 5 s: a call sent at that moment would be lost.
+                "common_http_protocol_options": {"idle_timeout": "3s"},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+def region_cluster_resource(gateway: RemoteGateway) -> EnvoyResource:
+    """Another region's gateways behind one name, whose calls get that region's code as their pin (see listeners)."""
+    name = region_cluster(gateway.region)
+    url = urlsplit(gateway.url)
+    host, tls = url.hostname or "", url.scheme == "https"
+    host_metadata = {"kind": "region", "region": gateway.region}
+    address = {"socket_address": {"address": host, "port_value": url.port or (443 if tls else 80)}}
+    endpoint = {
+        "endpoint": {"address": address, "hostname": url.netloc},
+        "metadata": {"filter_metadata": {HOST_METADATA: host_metadata}},
+    }
+    cluster: dict[str, Any] = {
+        "name": name,
+        "cluster_type": {
+            "name": "envoy.clusters.dns",
+            "typed_config": {
+                "@type": f"{TYPES}.extensions.clusters.dns.v3.DnsCluster",
+                "dns_lookup_family": "V4_PREFERRED",
+                "dns_refresh_rate": "5s",
+                # As LOGICAL_DNS: a name whose answers rotate must not tear down what is in flight.
+                "all_addresses_in_single_endpoint": True,
+            },
+        },
+        # A region whose name does not resolve must not keep this gateway from starting.
+        "wait_for_warm_on_init": False,
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "common_lb_config": _NO_PANIC,
+        "circuit_breakers": _CIRCUIT_BREAKERS,
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 10}},
+        "typed_extension_protocol_options": {
+            _HTTP_PROTOCOL_OPTIONS: {
+                "@type": f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": {"idle_timeout": "60s"},
+                **(
+                    {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
+                    if tls
+                    else {"explicit_http_config": {"http_protocol_options": {}}}
+                ),
+            }
+        },
+    }
+    if tls:
+        trusted = {"inline_string": gateway.ca_bundle} if gateway.ca_bundle else {"filename": _SYSTEM_CA_FILE}
+        cluster["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": host,
+                "auto_sni_san_validation": True,
+                "common_tls_context": {"validation_context": {"trusted_ca": trusted}},
+            },
+        }
+    return cluster
+
+
+def fallback_cluster_resource(name: str, members: Sequence[str]) -> EnvoyResource:
+    """An aggregate that tries `members` (cluster names) in order."""
+    return {
+        "name": name,
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "common_lb_config": _NO_PANIC,
+        # The router counts a call against the aggregate, not against the member that takes it.
+        "circuit_breakers": _CIRCUIT_BREAKERS,
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": f"{TYPES}.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": list(members),
+            },
+        },
+    }

@@ -1,0 +1,160 @@
+"""The listener: made only of what a gateway is told at its start, since a changed listener would cut streams."""
+
+from importlib.resources import files
+from typing import Any
+
+from tomoul.gateway.compile.access_log import access_log
+from tomoul.gateway.compile.local_reply import local_reply_config
+from tomoul.gateway.compile.names import (
+    HEADER_CLUSTER,
+    HEADER_REGION,
+    HEADER_SERVED,
+    HEADER_TIMEOUTS,
+    HOST_METADATA,
+    LISTENER,
+    LUA_FILTER,
+    ROUTE_CONFIGURATION,
+    TYPES,
+)
+from tomoul.gateway.compile.resources import EnvoyResource, GatewayOptions
+
+READY_PATH = "/-/ready"
+"""Answers 200 once Envoy has its configuration, and 503 while it drains."""
+
+# What only this gateway may say to itself; Envoy trusts x-envoy-* from wherever it is told that clients are its own.
+_INTERNAL_HEADERS = (HEADER_CLUSTER, HEADER_TIMEOUTS, HEADER_SERVED)
+
+
+def gateway_listener(options: GatewayOptions) -> EnvoyResource:
+    """The listener that clients and other regions' gateways call."""
+    return {
+        "name": LISTENER,
+        "address": {"socket_address": {"address": options.listen_address, "port_value": options.listen_port}},
+        # chat.lua reads whole bodies, so that this is also the largest body.
+        "per_connection_buffer_limit_bytes": options.max_body_bytes,
+        "filter_chains": [
+            {
+                "filters": [
+                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(options)},
+                ]
+            }
+        ],
+    }
+
+
+def chat_script() -> str:
+    """Source of chat.lua."""
+    return (files(__package__) / "chat.lua").read_text()
+
+
+def _manager(options: GatewayOptions) -> dict[str, Any]:
+    return {
+        "@type": f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "rds": {
+            "config_source": {"ads": {}, "resource_api_version": "V3"},
+            "route_config_name": ROUTE_CONFIGURATION,
+        },
+        "http_filters": [_health_check(), _lua(), _router()],
+        "access_log": access_log(),
+        "local_reply_config": local_reply_config(options.region),
+        "early_header_mutation_extensions": [_strip_internal_headers()],
+        # Everybody is a client, private addresses included: nobody's x-request-id or x-envoy-* is believed.
+        "use_remote_address": True,
+        "internal_address_config": {},
+        "always_set_request_id_in_response": True,
+        "normalize_path": True,
+        "common_http_protocol_options": {
+            "idle_timeout": "3600s",
+            # `X_Tomoul_Region` would be the same header to many servers, and another one here.
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 1024 * 1024,
+            "initial_connection_window_size": 4 * 1024 * 1024,
+        },
+        "request_headers_timeout": "10s",
+        "request_timeout": "300s",
+    }
+
+
+def _health_check() -> dict[str, Any]:
+    return {
+        "name": "envoy.filters.http.health_check",
+        "typed_config": {
+            "@type": f"{TYPES}.extensions.filters.http.health_check.v3.HealthCheck",
+            "pass_through_mode": False,
+            "headers": [{"name": ":path", "string_match": {"exact": READY_PATH}}],
+        },
+    }
+
+
+def _lua() -> dict[str, Any]:
+    return {
+        "name": LUA_FILTER,
+        "typed_config": {
+            "@type": f"{TYPES}.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": chat_script()},
+        },
+    }
+
+
+def _router() -> dict[str, Any]:
+    return {
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": f"{TYPES}.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": True,
+            "upstream_http_filters": [
+                _stamp_hosts(),
+                {
+                    "name": "envoy.filters.http.upstream_codec",
+                    "typed_config": {"@type": f"{TYPES}.extensions.filters.http.upstream_codec.v3.UpstreamCodec"},
+                },
+            ],
+        },
+    }
+
+
+def _stamp_hosts() -> dict[str, Any]:
+    """What depends on the host that was picked: another region's code as the pin, and who answered.
+
+    Here and not in the clusters, since an aggregate ignores the filters of its members.
+    """
+
+    def host_metadata(key: str) -> str:
+        return f'%UPSTREAM_METADATA(["{HOST_METADATA}","{key}"])%'
+
+    return {
+        "name": "stamp-hosts",
+        "typed_config": {
+            "@type": f"{TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {
+                "request_mutations": [
+                    {"remove": HEADER_CLUSTER},
+                    {"remove": HEADER_TIMEOUTS},
+                    # An engine's host has no region, and an empty value sets nothing.
+                    _set(HEADER_REGION, host_metadata("region")),
+                ],
+                "response_mutations": [_set(HEADER_SERVED, host_metadata("kind"))],
+            },
+        },
+    }
+
+
+def _strip_internal_headers() -> dict[str, Any]:
+    return {
+        "name": "strip-internal-headers",
+        "typed_config": {
+            "@type": f"{TYPES}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": [
+                *({"remove": header} for header in _INTERNAL_HEADERS),
+                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+            ],
+        },
+    }
+
+
+def _set(header: str, value: str) -> dict[str, Any]:
+    return {"append": {"header": {"key": header, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}

@@ -1,0 +1,86 @@
+"""Envoy's own errors in OpenAI's shape; what chat.lua answers passes as it is."""
+
+import json
+from typing import Any
+
+from tomoul.gateway.compile.names import HEADER_REGION, TYPES
+
+RETRY_AFTER_SECONDS = 30
+"""What clients are told to wait where a region has nothing ready."""
+
+# Response flags, by what they mean to a client.
+_NO_CAPACITY = ("UH", "UF", "UO", "NC", "URX", "OM")
+_BROKEN_OFF = ("UC", "UR", "LR", "UPE")
+_TOO_SLOW = ("UT", "DT", "SI", "UMSDR")
+
+
+def local_reply_config(region: str) -> dict[str, Any]:
+    """LocalReplyConfig of a gateway of `region`. Of the mappers the first that matches decides."""
+    return {
+        "mappers": [
+            {"filter": _answered_by_lua()},
+            # 408 carries the flag SI as well where the client, not the engine, was too slow.
+            _mapper(_status("EQ", 408), region, "request_timeout", "The request took too long to arrive"),
+            _mapper(
+                _flags(_NO_CAPACITY),
+                region,
+                "region_capacity_unavailable",
+                "No engine of this region can take the call now",
+                status=503,
+                retry_after=True,
+            ),
+            _mapper(_flags(_BROKEN_OFF), region, "engine_failed", "The engine broke off the call", status=502),
+            _mapper(_flags(_TOO_SLOW), region, "timeout", "The engine took too long", status=504),
+            _mapper(_status("EQ", 413), region, "request_too_large", "The request body is too large"),
+            _mapper(_status("EQ", 431), region, "request_too_large", "The request headers are too large"),
+            _mapper(_status("LE", 499), region, "invalid_request", "The request is not HTTP that this gateway takes"),
+            _mapper(_status("GE", 500), region, "internal_error", "The gateway failed"),
+        ]
+    }
+
+
+def _mapper(
+    matches: dict[str, Any], region: str, code: str, message: str, *, status: int = 0, retry_after: bool = False
+) -> dict[str, Any]:
+    kind = "server_error" if code in _SERVER_CODES else "invalid_request_error"
+    body = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    headers = {HEADER_REGION: region, **({"retry-after": str(RETRY_AFTER_SECONDS)} if retry_after else {})}
+    mapper: dict[str, Any] = {
+        "filter": matches,
+        "body_format_override": {
+            "text_format_source": {"inline_string": body.replace("%", "%%")},
+            "content_type": "application/json",
+        },
+        "headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
+        ],
+    }
+    if status:
+        mapper["status_code"] = status
+    return mapper
+
+
+_SERVER_CODES = frozenset({"region_capacity_unavailable", "engine_failed", "timeout", "internal_error"})
+
+
+def _answered_by_lua() -> dict[str, Any]:
+    return {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": {
+                "@type": f"{TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": 'response.code_details == "lua_response"',
+            },
+        }
+    }
+
+
+def _flags(flags: tuple[str, ...]) -> dict[str, Any]:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+def _status(operator: str, status: int) -> dict[str, Any]:
+    # Envoy wants a runtime key beside the number; nothing sets it.
+    value = {"default_value": status, "runtime_key": f"tomoul.local_reply.{operator.lower()}_{status}"}
+    return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}

@@ -1,0 +1,143 @@
+"""Per-model metadata: what chat.lua looks up, one entry per model, so that a call costs the same whatever their number.
+
+Keys of the metadata: `gateway` (this gateway), `model/<id>`, `alias/<alias>` (the id), `region/<code>`, `models` (the
+body of `GET /v1/models`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tomoul.api.modeldeployment import CacheMode, NoStore, Timeouts
+from tomoul.api.routingtable import ModelRoute, PoolName
+from tomoul.gateway.compile.names import (
+    fallback_cluster,
+    no_store_fallback_cluster,
+    pool_cluster,
+    region_cluster,
+)
+from tomoul.gateway.compile.resources import PoolKey
+from tomoul.gateway.compile.salt import cache_salt
+
+
+@dataclass(frozen=True)
+class ModelClusters:
+    """Where a model's calls go; None where they can go nowhere."""
+
+    pinned: str | None
+    """Calls that name this region."""
+    unpinned: str | None
+    """Calls that name none."""
+    no_store_pinned: str | None
+    """The same with `X-Tomoul-Cache: no-store`, where that has a pool of its own."""
+    no_store_unpinned: str | None
+    aggregates: Mapping[str, Sequence[str]]
+    """Aggregates that must exist: name → members in order."""
+
+
+def model_clusters(route: ModelRoute, *, draining: bool, reachable: frozenset[str]) -> ModelClusters:
+    """Clusters of a model; `reachable` are the regions whose gateways are known, `draining` says whether only calls
+    that name this region may be served in it.
+    """
+    elsewhere = [region_cluster(region) for region in route.fallback if region in reachable]
+    aggregates: dict[str, Sequence[str]] = {}
+
+    def unpinned(pool: str | None, aggregate: str) -> str | None:
+        members = [pool, *elsewhere] if pool is not None and not draining else elsewhere
+        if len(members) > 1:
+            aggregates[aggregate] = members
+            return aggregate
+        return members[0] if members else None
+
+    default, no_store = _pool(route, "default"), _pool(route, "no-store")
+    return ModelClusters(
+        pinned=default,
+        unpinned=unpinned(default, fallback_cluster(route.id)),
+        no_store_pinned=no_store,
+        no_store_unpinned=unpinned(no_store, no_store_fallback_cluster(route.id)) if no_store else None,
+        aggregates=aggregates,
+    )
+
+
+def model_metadata(route: ModelRoute, clusters: ModelClusters, salt_key: bytes) -> dict[str, Any]:
+    """One model's entry. What is false, empty or unknown is left out."""
+    no_store = _no_store(route)
+    entry: dict[str, Any] = {
+        "id": route.id,
+        "card": json.dumps(model_card(route), separators=(",", ":")),
+        "regions": list(route.regions),
+        "timeouts": timeouts_key(route.timeouts),
+        "require_region": route.require_region,
+        "tools": route.capabilities.tools,
+        "structured_output": route.capabilities.structured_output,
+        "json_mode": route.capabilities.json_mode,
+        "remove_fields": list(route.remove_fields),
+        "salt_field": route.cache.salt_field,
+        "salt": cache_salt(route, salt_key),
+        "cluster": clusters.pinned,
+        "unpinned_cluster": clusters.unpinned,
+        "no_store": no_store,
+    }
+    if no_store == "pool":
+        entry["no_store_cluster"] = clusters.no_store_pinned
+        entry["no_store_unpinned_cluster"] = clusters.no_store_unpinned
+    return {key: value for key, value in entry.items() if value not in (None, False, [])}
+
+
+def model_card(route: ModelRoute) -> dict[str, Any]:
+    """What `GET /v1/models/{id}` answers."""
+    return {
+        "id": route.id,
+        "object": "model",
+        "created": route.created,
+        "owned_by": route.owned_by,
+        "capabilities": {
+            "tools": route.capabilities.tools,
+            "structured_output": route.capabilities.structured_output,
+            "json_mode": route.capabilities.json_mode,
+            "seed": route.capabilities.seed,
+        },
+        "regions": list(route.regions),
+    }
+
+
+def model_list(routes: Sequence[ModelRoute]) -> str:
+    """What `GET /v1/models` answers, as JSON."""
+    return json.dumps({"object": "list", "data": [model_card(route) for route in routes]}, separators=(",", ":"))
+
+
+def timeouts_key(timeouts: Timeouts) -> str:
+    """The value by which a call finds the route that has its model's timeouts."""
+    return f"{timeouts.request_seconds}/{timeouts.idle_seconds}"
+
+
+def pool_keys(route: ModelRoute) -> list[PoolKey]:
+    """The model's pools in this region."""
+    return [PoolKey(pool.namespace, pool.service) for pool in route.pools]
+
+
+def _pool(route: ModelRoute, name: PoolName) -> str | None:
+    for pool in route.pools:
+        if pool.name == name:
+            return pool_cluster(PoolKey(pool.namespace, pool.service))
+    return None
+
+
+def _no_store(route: ModelRoute) -> str:
+    """What chat.lua does with `no-store`: `as-is`, `salt` (a random one), `pool` (its own) or `refuse`.
+
+    A promise that this region cannot keep is refused, never passed on as if it were kept.
+    """
+    if route.cache.mode is CacheMode.OFF:
+        return "as-is"
+    if route.cache.no_store is NoStore.REFUSE:
+        return "refuse"
+    if not route.pools:
+        # Another region answers, and its gateway keeps the promise or refuses.
+        return "as-is"
+    if route.cache.no_store is NoStore.ISOLATED and route.cache.salt_field is not None:
+        return "salt"
+    if route.cache.no_store is NoStore.NOT_STORED and _pool(route, "no-store") is not None:
+        return "pool"
+    return "refuse"

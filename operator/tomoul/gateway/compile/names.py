@@ -1,0 +1,47 @@
+"""Names that the compiler's parts and chat.lua agree on."""
+
+from tomoul.gateway.compile.resources import PoolKey
+
+TYPES = "type.googleapis.com/envoy"
+"""Prefix of every `@type`."""
+
+LUA_FILTER = "envoy.filters.http.lua"
+"""Name of the Lua filter, and so of the metadata that its script sees."""
+
+LISTENER = "gateway"
+ROUTE_CONFIGURATION = "gateway"
+
+# Headers between chat.lua and the routes. Those of a client are removed before anything looks at them.
+HEADER_CLUSTER = "x-tomoul-cluster"
+HEADER_TIMEOUTS = "x-tomoul-timeouts"
+# Response header between the router and chat.lua: `pool` or `region`, the kind of host that answered.
+HEADER_SERVED = "x-tomoul-served"
+
+HEADER_REGION = "x-tomoul-region"
+HEADER_CACHE = "x-tomoul-cache"
+
+HOST_METADATA = "tomoul"
+"""Namespace of the metadata of upstream hosts: `kind` is `pool` or `region`, and `region` the pin to stamp."""
+
+LOG_METADATA = "tomoul"
+"""Namespace of the dynamic metadata that chat.lua leaves for the access log."""
+
+
+def pool_cluster(pool: PoolKey) -> str:
+    """The cluster of a pool in this region."""
+    return f"pool/{pool.namespace}/{pool.service}"
+
+
+def region_cluster(region: str) -> str:
+    """The cluster of another region's gateways."""
+    return f"region/{region}"
+
+
+def fallback_cluster(model_id: str) -> str:
+    """The aggregate for calls of a model that name no region."""
+    return f"fallback/{model_id}"
+
+
+def no_store_fallback_cluster(model_id: str) -> str:
+    """The same for `X-Tomoul-Cache: no-store` where that has a pool of its own."""
+    return f"fallback-no-store/{model_id}"
