@@ -16,6 +16,7 @@ AGENT_PORT = 9091
 SERVICE_PORT = 80
 SALT_SECRET = "tomoul-cache-salt"  # noqa: S105 - its name
 SALT_KEY = "key"
+_OPEN_PORTS = (HTTP_PORT, METRICS_PORT, AGENT_PORT)
 DRAIN_SECONDS = 60
 """How long a gateway pod goes on serving after its endpoint is withdrawn."""
 _GRACE_SECONDS = 15
@@ -61,7 +62,7 @@ def gateway(region: Region, settings: Settings) -> tuple[Manifest, ...]:
             "spec": {
                 "podSelector": {"matchLabels": selector},
                 "policyTypes": ["Ingress"],
-                "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in ("http", "metrics", "agent")]}],
+                "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in _OPEN_PORTS]}],
             },
         },
     )

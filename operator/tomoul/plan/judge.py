@@ -10,7 +10,8 @@ from tomoul.plan.world import DeploymentFact, PodFact
 MAX_MESSAGE = 1024
 """Longest message that a plan writes, in characters: a status of 16 regions stays small."""
 _PULL_FAILURES = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
-_CRASHES = frozenset({"CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_CRASHES = frozenset({"CrashLoopBackOff"})
+_NO_FAILURES = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 class Verdict(NamedTuple):
@@ -60,7 +61,8 @@ def scheduled(rollouts: Sequence[Rollout], needs: str) -> Verdict:
     """Whether all wanted pods have a node; `needs` says what each asks for."""
     for pod in (pod for rollout in rollouts for pod in rollout.living):
         if not pod.scheduled and pod.unschedulable:
-            return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {pod.unschedulable}{needs}")
+            words = pod.unschedulable.rstrip(". ")
+            return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {words}{needs}")
     waiting = [
         f"{rollout.wanted - placed} of {rollout.wanted} pods of `{rollout.name}`"
         for rollout in rollouts
@@ -73,20 +75,17 @@ def scheduled(rollouts: Sequence[Rollout], needs: str) -> Verdict:
 
 def running(rollouts: Sequence[Rollout]) -> Verdict:
     """Whether all wanted pods are ready. Failures of a new revision show, even while the old one serves."""
-    serving = f"; {_ready_of(rollouts)}"
-    for pod in (pod for rollout in rollouts for pod in rollout.living):
-        if pod.waiting_reason in _PULL_FAILURES or pod.waiting_reason in _CRASHES:
-            pulls = pod.waiting_reason in _PULL_FAILURES
-            words = ": ".join(filter(None, (pod.waiting_reason, pod.waiting_message)))
-            reason = Reason.IMAGE_PULL_FAILED if pulls else Reason.CRASH_LOOP
-            return Verdict("False", reason, f"Pod `{pod.name}`: {words}{serving}")
+    counts = _counts(rollouts)
+    failing = [pod for rollout in rollouts for pod in rollout.living if pod.waiting_reason not in _NO_FAILURES]
+    if failing:
+        words = ": ".join(filter(None, (failing[0].waiting_reason, failing[0].waiting_message)))
+        reason = _failure(failing[0].waiting_reason, rollouts)
+        return Verdict("False", reason, f"Pod `{failing[0].name}`: {words}; {counts}")
     if all(rollout.wanted == 0 for rollout in rollouts):
         return Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered")
     if all(rollout.fact is not None and rollout.ready >= rollout.wanted for rollout in rollouts):
-        return Verdict("True", Reason.ALL_REPLICAS_READY, _ready_of(rollouts))
-    none = not any(rollout.ready for rollout in rollouts)
-    reason = Reason.NO_REPLICA_READY if none else Reason.SOME_REPLICAS_READY
-    return Verdict("False", reason, _ready_of(rollouts))
+        return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
+    return Verdict("False", _shortage(rollouts), counts)
 
 
 def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
@@ -94,7 +93,21 @@ def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
     return next((verdict for verdict in verdicts if verdict.status != "True"), None)
 
 
-def _ready_of(rollouts: Sequence[Rollout]) -> str:
-    return ", ".join(
-        f"{rollout.ready} of {rollout.wanted} replicas of `{rollout.name}` are ready" for rollout in rollouts
-    )
+def _failure(waiting_reason: str, rollouts: Sequence[Rollout]) -> Reason:
+    if waiting_reason in _PULL_FAILURES:
+        return Reason.IMAGE_PULL_FAILED
+    return Reason.CRASH_LOOP if waiting_reason in _CRASHES else _shortage(rollouts)
+
+
+def _shortage(rollouts: Sequence[Rollout]) -> Reason:
+    return Reason.SOME_REPLICAS_READY if any(rollout.ready for rollout in rollouts) else Reason.NO_REPLICA_READY
+
+
+def _counts(rollouts: Sequence[Rollout]) -> str:
+    found = []
+    for rollout in rollouts:
+        text = f"{rollout.ready} of {rollout.wanted} replicas of `{rollout.name}` are ready"
+        if rollout.fact is not None and 0 < rollout.fact.updated < rollout.wanted:
+            text += f" ({rollout.fact.updated} of the newest revision)"
+        found.append(text)
+    return ", ".join(found)

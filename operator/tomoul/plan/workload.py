@@ -117,7 +117,7 @@ def _network_policy(model: ModelDeployment, region: Region, settings: Settings) 
         "spec": {
             "podSelector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name)},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [gateways], "ports": [{"port": "http", "protocol": "TCP"}]}],
+            "ingress": [{"from": [gateways], "ports": [{"port": PORT, "protocol": "TCP"}]}],
         },
     }
 

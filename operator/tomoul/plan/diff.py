@@ -1,0 +1,156 @@
+"""Diff: what changes between the plans of two worlds, region by region."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from tomoul.api.meta import LABEL_REGION
+from tomoul.plan.capacity import demand
+from tomoul.plan.planner import DesiredState, identity, plan
+from tomoul.plan.world import Manifest, World
+
+
+class Action(StrEnum):
+    """What happens to an object or a route."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    REMOVE = "remove"
+
+
+class FieldChange(NamedTuple):
+    """One field's values; None where it is not set."""
+
+    path: str
+    """Such as `spec.template.spec.containers[engine].args[3]`; entries that have a name go by it."""
+    old: object
+    new: object
+
+
+class ObjectChange(NamedTuple):
+    """One object that is created, changed or removed."""
+
+    action: Action
+    kind: str
+    namespace: str
+    name: str
+    fields: tuple[FieldChange, ...] = ()
+    """What differs, for a change."""
+
+
+class RouteChange(NamedTuple):
+    """One model that the region's gateways gain, lose, or serve in another way."""
+
+    action: Action
+    model: str
+    fields: tuple[FieldChange, ...] = ()
+
+
+class GpuTotal(NamedTuple):
+    """GPUs that models ask for in a region; an autoscaled pool counts as one replica."""
+
+    accelerator: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class RegionDiff:
+    """What changes in one region."""
+
+    region: str
+    objects: tuple[ObjectChange, ...]
+    routes: tuple[RouteChange, ...]
+    gpus: tuple[GpuTotal, ...]
+    """All accelerators that models ask for, changed or not."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.objects or self.routes)
+
+
+def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
+    """What leads from the plan of one world to that of the other, for all regions of both, by name."""
+    old, new = plan(before), plan(after)
+    gpus_before, gpus_after = demand(before), demand(after)
+    objects = _object_changes(old, new)
+    found = []
+    for region in sorted({*before.regions, *after.regions}):
+        accelerators = sorted({name for at, name in (*gpus_before, *gpus_after) if at == region})
+        found.append(
+            RegionDiff(
+                region=region,
+                objects=tuple(objects.get(region, ())),
+                routes=tuple(_route_changes(old.tables.get(region), new.tables.get(region))),
+                gpus=tuple(
+                    GpuTotal(name, gpus_before.get((region, name), 0), gpus_after.get((region, name), 0))
+                    for name in accelerators
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def field_changes(old: object, new: object, path: str = "") -> Iterator[FieldChange]:
+    """Fields that differ between two values of JSON, down to the smallest that can be named."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        yield from _members(old, new, lambda key: f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list):
+        by_name = _named(old), _named(new)
+        if by_name[0] is not None and by_name[1] is not None:
+            yield from _members(by_name[0], by_name[1], lambda key: f"{path}[{key}]")
+        else:
+            yield from _members(dict(enumerate(old)), dict(enumerate(new)), lambda key: f"{path}[{key}]")
+    elif old != new:
+        yield FieldChange(path, old, new)
+
+
+def _members(old: Mapping[Any, object], new: Mapping[Any, object], path_of: Any) -> Iterator[FieldChange]:
+    for key in [*old, *(key for key in new if key not in old)]:
+        yield from field_changes(old.get(key), new.get(key), path_of(key))
+
+
+def _named(entries: list[Any]) -> dict[str, object] | None:
+    """The entries by their names, or None if they have none or share one."""
+    for field in ("name", "id", "region"):
+        if all(isinstance(entry, Mapping) and field in entry for entry in entries):
+            by_name = {str(entry[field]): entry for entry in entries}
+            return by_name if len(by_name) == len(entries) else None
+    return None
+
+
+def _object_changes(old: DesiredState, new: DesiredState) -> Mapping[str, list[ObjectChange]]:
+    before = {identity(obj): obj for obj in old.objects}
+    after = {identity(obj): obj for obj in new.objects}
+    found: dict[str, list[ObjectChange]] = {}
+    for key in sorted({*before, *after}, key=lambda key: (key[1], key[2:])):
+        _, kind, namespace, name = key
+        was, becomes = before.get(key), after.get(key)
+        region = ((becomes or was) or {})["metadata"]["labels"][LABEL_REGION]
+        if was is None or becomes is None:
+            action = Action.CREATE if was is None else Action.REMOVE
+            found.setdefault(region, []).append(ObjectChange(action, kind, namespace, name))
+        elif fields := tuple(field_changes(_without_routes(was), _without_routes(becomes))):
+            found.setdefault(region, []).append(ObjectChange(Action.CHANGE, kind, namespace, name, fields))
+    return found
+
+
+def _without_routes(obj: Manifest) -> Manifest:
+    """The object; a RoutingTable without its models, which are compared one by one."""
+    if obj["kind"] != "RoutingTable":
+        return obj
+    return {**obj, "spec": {name: value for name, value in obj["spec"].items() if name != "models"}}
+
+
+def _route_changes(old: Manifest | None, new: Manifest | None) -> Iterator[RouteChange]:
+    before = {route["id"]: route for route in old["spec"]["models"]} if old is not None else {}
+    after = {route["id"]: route for route in new["spec"]["models"]} if new is not None else {}
+    for model in sorted({*before, *after}):
+        if model not in before:
+            yield RouteChange(Action.CREATE, model)
+        elif model not in after:
+            yield RouteChange(Action.REMOVE, model)
+        elif fields := tuple(field_changes(before[model], after[model])):
+            yield RouteChange(Action.CHANGE, model, fields)

@@ -1,0 +1,104 @@
+"""Worlds for tests, from the documents of a golden scenario's in.yaml.
+
+Resources are written as in a cluster. Two more documents may follow. `settings:` sets fields of Settings. `facts:` says
+what the cluster looks like: `pods` by the Deployment they belong to, written `models/tiny-chat/eu-west/default` or
+`gateway/eu-west`; `deployments` by the same; `nodes`; and `tables` by region, whose spec is the planned one unless
+`stale: true`, with a `generation` and the gateways' acknowledgements. `programmed` lists routes, such as
+`models/tiny-chat/eu-west`, that the status says the gateways have acknowledged.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
+from tomoul.api.region import Region
+from tomoul.api.routingtable import RoutingTable
+from tomoul.api.tenant import Tenant
+from tomoul.plan.claims import claims
+from tomoul.plan.naming import gateway_name, pool_name
+from tomoul.plan.routing import model_route, plan_routing_table, route_hash
+from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, PodFact, Settings, World
+
+
+def load_world(path: Path) -> World:
+    """The world that an in.yaml describes."""
+    return world_of(yaml.safe_load_all(path.read_text()))
+
+
+def world_of(documents: Iterable[Mapping[str, Any]]) -> World:
+    """The world that the documents describe."""
+    regions: dict[str, Region] = {}
+    models: dict[Key, ModelDeployment] = {}
+    tenants: dict[Key, Tenant] = {}
+    settings: Mapping[str, Any] = {}
+    facts: Mapping[str, Any] = {}
+    for document in documents:
+        match document:
+            case {"kind": "Region"}:
+                region = Region.model_validate(document)
+                regions[region.metadata.name] = region
+            case {"kind": "ModelDeployment"}:
+                model = ModelDeployment.model_validate(document)
+                models[Key(model.metadata.namespace, model.metadata.name)] = model
+            case {"kind": "Tenant"}:
+                tenant = Tenant.model_validate(document)
+                tenants[Key(tenant.metadata.namespace, tenant.metadata.name)] = tenant
+            case {"settings": found}:
+                settings = found
+            case {"facts": found}:
+                facts = found
+            case {"kind": "Namespace"}:
+                pass
+            case _:
+                raise AssertionError(f"what is this document? {document}")
+    world = World(settings=_settings(settings), regions=regions, models=models, tenants=tenants)
+    world = replace(world, facts=_facts(facts, world))
+    for name in facts.get("programmed", ()):
+        world = _with_programmed(world, *name.split("/"))
+    return world
+
+
+def _settings(found: Mapping[str, Any]) -> Settings:
+    hosted = found.get("hosted_regions")
+    return Settings(**{**found, "hosted_regions": frozenset(hosted) if hosted is not None else None})
+
+
+def _facts(found: Mapping[str, Any], world: World) -> Facts:
+    assert found.keys() <= {"deployments", "pods", "nodes", "tables", "programmed"}
+    return Facts(
+        deployments={_key(name, world): DeploymentFact(**fact) for name, fact in found.get("deployments", {}).items()},
+        pods={_key(name, world): [PodFact(**pod) for pod in pods] for name, pods in found.get("pods", {}).items()},
+        nodes=[NodeFact(**node) for node in found.get("nodes", ())],
+        tables={name: _table(world, name, **fact) for name, fact in found.get("tables", {}).items()},
+    )
+
+
+def _key(name: str, world: World) -> Key:
+    parts = name.split("/")
+    if parts[0] == "gateway":
+        return Key(world.settings.namespace, gateway_name(parts[1]))
+    namespace, model, region, pool = parts
+    return Key(namespace, pool_name(model, region, pool))
+
+
+def _table(
+    world: World, region: str, *, generation: int, gateways: Iterable[Mapping[str, Any]] = (), stale: bool = False
+) -> RoutingTable:
+    planned = plan_routing_table(replace(world, models={}) if stale else world, region)
+    assert planned is not None
+    metadata = {**planned["metadata"], "generation": generation}
+    return RoutingTable.model_validate({**planned, "metadata": metadata, "status": {"gateways": list(gateways)}})
+
+
+def _with_programmed(world: World, namespace: str, name: str, region: str) -> World:
+    key = Key(namespace, name)
+    model = world.models[key]
+    route = model_route(world, model.spec.model.id, region, claims(world.models))
+    assert route is not None
+    row = RegionModelStatus(name=region, programmed_route=route_hash(route))
+    status = model.status.model_copy(update={"regions": (*model.status.regions, row)})
+    return replace(world, models={**world.models, key: model.model_copy(update={"status": status})})
