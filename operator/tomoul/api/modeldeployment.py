@@ -34,7 +34,7 @@ class Ownership(StrEnum):
 
 
 class EngineType(StrEnum):
-    """The inference server that runs the model."""
+    """VLLM, SGLang, or LlamaCpp: llama.cpp's server."""
 
     VLLM = "VLLM"
     SGLANG = "SGLang"
@@ -42,7 +42,7 @@ class EngineType(StrEnum):
 
 
 class CacheMode(StrEnum):
-    """Who shares a prompt cache: nobody (no cache at all), calls of one tenant, or all calls."""
+    """Off: there is no cache. Tenant: calls of one tenant share it. Shared: all calls share it."""
 
     OFF = "Off"
     TENANT = "Tenant"
@@ -50,7 +50,7 @@ class CacheMode(StrEnum):
 
 
 class NoStore(StrEnum):
-    """What `X-Tomoul-Cache: no-store` gets.
+    """What a call gets that asks not to be cached.
 
     Isolated: nothing is read from, or served to, another call. NotStored: the call runs in a pool without any prompt
     cache. Refuse: 400 `cache_policy_unsatisfiable`. Mode Off caches nothing, so that Isolated and NotStored hold.
@@ -232,7 +232,7 @@ class Cache(ApiModel):
     mode: CacheMode = Field(
         default=CacheMode.TENANT, description='Who shares the prompt cache; YAML needs quotes around `"Off"`'
     )
-    no_store: NoStore = Field(default=NoStore.REFUSE, description="What `X-Tomoul-Cache: no-store` gets")
+    no_store: NoStore = Field(default=NoStore.REFUSE, description="Answer to `X-Tomoul-Cache: no-store`")
 
 
 class Rollout(ApiModel):

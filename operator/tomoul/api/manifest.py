@@ -1,0 +1,227 @@
+"""Manifests → resources: what a file, or the API server, says of Regions, ModelDeployments and Tenants.
+
+Pure, and as strict as the API server: unknown fields and wrong types are refused, and every refusal names the field in
+the outside spelling, such as `spec.regions[1].name`.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tomoul.api.crd import root_schema
+from tomoul.api.meta import API_VERSION, GROUP
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.region import Region
+from tomoul.api.tenant import Tenant
+
+Resource = Region | ModelDeployment | Tenant
+KINDS: Mapping[str, type[Region] | type[ModelDeployment] | type[Tenant]] = {
+    "Region": Region,
+    "ModelDeployment": ModelDeployment,
+    "Tenant": Tenant,
+}
+
+
+class FieldError(NamedTuple):
+    """One thing that is wrong with an object."""
+
+    field: str
+    """Path such as `spec.regions[1].name`; empty for the object as a whole."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class InvalidResource(Exception):  # noqa: N818 - a state of the object, not a fault of ours
+    """An object that is none of the resources, with all its errors."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = tuple(errors)
+
+
+@dataclass(frozen=True)
+class ManifestError:
+    """One thing that is wrong with a file."""
+
+    origin: str
+    """File, as the reader named it."""
+    document: int
+    """Number of the YAML document in the file, from 1."""
+    resource: str
+    """Kind and name, such as `ModelDeployment phi-4`; empty where the document is no object."""
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        where = [self.origin, f"document {self.document}", self.resource, self.field]
+        return ": ".join([part for part in where if part] + [self.message])
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What manifests hold."""
+
+    resources: tuple[Resource, ...] = ()
+    errors: tuple[ManifestError, ...] = ()
+    ignored: tuple[str, ...] = ()
+    """Objects of other groups, such as `examples/tiny.yaml: Namespace models`."""
+
+    def __add__(self, other: "Parsed") -> "Parsed":
+        return Parsed(self.resources + other.resources, self.errors + other.errors, self.ignored + other.ignored)
+
+
+def parse_manifests(text: str, origin: str) -> Parsed:
+    """Resources, errors and ignored objects of a text with any number of YAML documents."""
+    parsed = Parsed()
+    documents = _documents(text)
+    number = 0
+    while True:
+        number += 1
+        try:
+            document = next(documents)
+        except StopIteration:
+            return parsed
+        except yaml.YAMLError as error:
+            return parsed + Parsed(errors=(ManifestError(origin, number, "", "", _yaml_message(error)),))
+        parsed += _parse_document(document, origin, number)
+
+
+def _parse_document(document: object, origin: str, number: int) -> Parsed:
+    if document is None:
+        return Parsed()
+    if not isinstance(document, dict):
+        message = "must be an object with `apiVersion`, `kind`, `metadata` and `spec`"
+        return Parsed(errors=(ManifestError(origin, number, "", "", message),))
+    if document.get("kind") == "List" and isinstance(document.get("items"), list):
+        parsed = Parsed()
+        for item in document["items"]:
+            parsed += _parse_document(item, origin, number)
+        return parsed
+    meta = document.get("metadata")
+    name = meta.get("name", "") if isinstance(meta, dict) else ""
+    title = f"{document.get('kind', '')} {name}".strip()
+    group = str(document.get("apiVersion", "")).partition("/")[0]
+    if "apiVersion" in document and "kind" in document and group != GROUP:
+        return Parsed(ignored=(f"{origin}: {title}",))
+    try:
+        return Parsed(resources=(parse_resource(document),))
+    except InvalidResource as error:
+        return Parsed(errors=tuple(ManifestError(origin, number, title, *each) for each in error.errors))
+
+
+def parse_resource(obj: Mapping[str, Any]) -> Resource:
+    """The resource that an object is. Raises InvalidResource with all that is wrong.
+
+    Metadata and status may hold more than is known here; a status that cannot be read at all counts as empty.
+    """
+    if obj.get("apiVersion") != API_VERSION:
+        raise InvalidResource([FieldError("apiVersion", f"must be `{API_VERSION}`{_not(obj.get('apiVersion'))}")])
+    kind = obj.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        hint = " RoutingTables are written by the operator" if kind == "RoutingTable" else _suggestion(kind, KINDS)
+        message = f"must be Region, ModelDeployment or Tenant{_not(kind)};{hint}".removesuffix(";")
+        raise InvalidResource([FieldError("kind", message)])
+    pruned = _without_nulls(obj)
+    errors = []
+    for candidate in (pruned, {key: value for key, value in pruned.items() if key != "status"}):
+        try:
+            # The API server neither converts types nor knows the Python names of the fields.
+            return KINDS[kind].model_validate_json(json.dumps(candidate), strict=True, by_alias=True, by_name=False)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+    fields = [each for details in errors for each in _field_errors(KINDS[kind], details)]
+    raise InvalidResource(sorted(fields))
+
+
+def _without_nulls(value: Any) -> Any:
+    """What the API server sees: a field that is null counts as absent."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value]
+    return value
+
+
+def _field_errors(model: type[Resource], details: ErrorDetails) -> Iterator[FieldError]:
+    path = _path(details["loc"])
+    kind, given = details["type"], details["input"]
+    violations = details.get("ctx", {}).get("violations")
+    if violations is not None:
+        for field, message in violations:
+            yield FieldError(path + field if field.startswith("[") else ".".join(filter(None, (path, field))), message)
+    elif kind == "missing":
+        yield FieldError(path, "is required")
+    elif kind == "extra_forbidden":
+        known = _known_fields(model, details["loc"][:-1])
+        yield FieldError(path, f"is unknown;{_suggestion(details['loc'][-1], known)}".removesuffix(";"))
+    else:
+        message = details["msg"].replace("Input should be", "must be", 1)
+        yield FieldError(path, f"{message}{_not(given) if kind != 'check' else ''}{_yaml_hint(given, kind)}")
+
+
+def _path(location: Sequence[str | int]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _known_fields(model: type[Resource], location: Sequence[str | int]) -> Sequence[str]:
+    node = root_schema(model)
+    for part in location:
+        node = node["items"] if isinstance(part, int) else node["properties"][part]
+    return list(node["properties"])
+
+
+def _suggestion(given: object, known: Sequence[str] | Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(str(given), list(known), 1)
+    return f" did you mean `{close[0]}`?" if close else f" known are {', '.join(f'`{name}`' for name in known)}"
+
+
+def _not(given: object) -> str:
+    return "" if given is None or isinstance(given, dict | list) else f", not {json.dumps(given)[:200]}"
+
+
+def _yaml_hint(given: object, kind: str) -> str:
+    if isinstance(given, bool) and kind in ("enum", "string_type", "literal_error"):
+        return ': YAML reads Off, On, No and Yes as booleans, so write them in quotes, such as "Off"'
+    if isinstance(given, int | float) and kind == "string_type":
+        return f': write it in quotes, "{given}"'
+    return ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as kubectl reads it: dates are strings, and no key is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping. Raises ConstructorError at a repeated key."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"`{key.value}` is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _documents(text: str) -> Iterator[object]:
+    # A subclass of SafeLoader constructs plain values only.
+    yield from yaml.load_all(text, Loader=_Loader)
+
+
+def _yaml_message(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"is not valid YAML{where}: {getattr(error, 'problem', None) or error}"
