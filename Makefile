@@ -46,7 +46,7 @@ e2e: install ## Run the end-to-end tests on kind (needs Docker and kind)
 
 .PHONY: generate
 generate: install ## Write crds/ and the chart's copies from the models
-	@$(BIN)/tomoul crds --output crds
+	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds
 
 .PHONY: golden
 golden: install ## Rewrite the golden files; review the diff as you would an API change

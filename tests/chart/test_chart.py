@@ -1,0 +1,88 @@
+import click
+import pytest
+import yaml
+from tests.chart.helm import CHART, ROOT, HelmError, helm, one, render
+
+from tomoul.cli.main import main
+
+CRDS = sorted((ROOT / "crds").glob("*.yaml"))
+
+
+def operator_args(*values: str) -> list[str]:
+    pod = one(render(*values), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
+    args: list[str] = pod["containers"][0]["args"]
+    return args
+
+
+def test_helm_lint_has_nothing_to_say_but_that_an_icon_is_missing() -> None:
+    said = helm("lint", "--strict", str(CHART))
+    assert [line for line in said.splitlines() if line.startswith("[")] == ["[INFO] Chart.yaml: icon is recommended"]
+
+
+def test_the_charts_crds_are_those_of_the_models() -> None:
+    assert CRDS
+    copies = {file.name: file.read_text() for file in (CHART / "files" / "crds").iterdir()}
+    assert copies == {file.name: file.read_text() for file in CRDS}, "run `make generate`"
+
+
+def test_the_crds_are_installed_as_they_are_and_stay_when_the_release_is_removed() -> None:
+    rendered = {found["metadata"]["name"]: found for found in render() if found["kind"] == "CustomResourceDefinition"}
+    for file in CRDS:
+        crd = yaml.safe_load(file.read_text())
+        crd["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+        assert rendered.pop(crd["metadata"]["name"]) == crd
+    assert not rendered
+
+
+def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
+    assert not [found for found in render("crds.install=false") if found["kind"] == "CustomResourceDefinition"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("gatway.replicas=1", "additional properties 'gatway' not allowed"),
+        ("gateway.replcas=1", "at '/gateway': additional properties 'replcas' not allowed"),
+        ("gateway.replicas=none", "at '/gateway/replicas'"),
+        ("gateway.replicas=0", "at '/gateway/replicas'"),
+        ("gateway.serviceType=Loadbalancer", "value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
+        ("hostRegions={EU West}", "at '/hostRegions/0'"),
+        ("hostRegions=eu-west", "at '/hostRegions'"),
+        ("resyncSeconds=1", "at '/resyncSeconds'"),
+        ("image.tagg=1", "at '/image': additional properties 'tagg' not allowed"),
+        ("auth=None", "additional properties 'auth' not allowed"),
+    ],
+)
+def test_a_value_that_does_not_exist_or_fit_is_refused_by_its_name(value: str, words: str) -> None:
+    with pytest.raises(HelmError) as refused:
+        render(value)
+    assert words in str(refused.value)
+
+
+def test_every_flag_that_the_chart_passes_is_one_of_the_operators() -> None:
+    with click.Context(main) as context:
+        command = main.get_command(context, "operator")
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
+    subcommand, *flags = operator_args("hostRegions={eu-west}")
+    assert subcommand == "operator"
+    assert {flag.partition("=")[0] for flag in flags} <= known
+
+
+def test_the_values_reach_the_operator() -> None:
+    args = operator_args(
+        "image.repository=registry.local/tomoul", "image.tag=v7", "envoy.image=registry.local/envoy:v2",
+        "gateway.replicas=3", "gateway.serviceType=NodePort", "hostRegions={eu-west,us-east}", "resyncSeconds=60",
+    )  # fmt: skip
+    assert set(args) >= {
+        "--operator-image=registry.local/tomoul:v7",
+        "--envoy-image=registry.local/envoy:v2",
+        "--gateway-replicas=3",
+        "--gateway-service-type=NodePort",
+        "--host-regions=eu-west,us-east",
+        "--resync-seconds=60",
+    }
+
+
+def test_an_operator_that_is_told_no_regions_hosts_them_all() -> None:
+    assert not [arg for arg in operator_args() if arg.startswith("--host-regions")]
