@@ -38,6 +38,12 @@ class Acknowledgement:
     """Why it was refused, in Envoy's words."""
 
 
+def check_socket_path(path: Path) -> None:
+    """Raises ValueError for a path that no Unix socket can have."""
+    if len(str(path).encode()) > _LONGEST_SOCKET_PATH:
+        raise ValueError(f"socket path `{path}` is longer than {_LONGEST_SOCKET_PATH} bytes")
+
+
 class AdsServer:
     """Brings every connected Envoy to the newest published version, and says what became of it.
 
@@ -46,8 +52,7 @@ class AdsServer:
     """
 
     def __init__(self, socket_path: Path, on_acknowledgement: Callable[[Acknowledgement], None] | None = None) -> None:
-        if len(str(socket_path).encode()) > _LONGEST_SOCKET_PATH:
-            raise ValueError(f"socket path `{socket_path}` is longer than {_LONGEST_SOCKET_PATH} bytes")
+        check_socket_path(socket_path)
         self._path = socket_path
         self._notify = on_acknowledgement
         self._server: grpc.aio.Server | None = None

@@ -1,0 +1,132 @@
+"""`tomoul agent`: runs beside each Envoy of a gateway."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import click
+from kubernetes.aio.config import ConfigException
+
+from tomoul.cli.logs import LogFormat, setup_logging
+from tomoul.gateway.agent.ads import check_socket_path
+from tomoul.gateway.agent.run import AgentOptions, run_agent
+from tomoul.gateway.compile.resources import GatewayOptions
+
+SHORTEST_SALT_KEY = 16
+
+option = partial(click.option, show_envvar=True, show_default=True)
+
+
+def read_socket(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """The path, if a socket can have it."""
+    try:
+        check_socket_path(path)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return path
+
+
+def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Path) -> bytes:
+    """The file's bytes as they are; every gateway of the installation must have the same."""
+    key = path.read_bytes()
+    if len(key) < SHORTEST_SALT_KEY:
+        raise click.BadParameter(f"`{path}` holds {len(key)} bytes; a salt key has at least {SHORTEST_SALT_KEY}")
+    return key
+
+
+@click.command()
+@option("--region", envvar="TOMOUL_REGION", required=True, help="Region whose calls this gateway serves.")
+@option(
+    "--socket",
+    envvar="TOMOUL_SOCKET",
+    type=click.Path(path_type=Path),
+    callback=read_socket,
+    required=True,
+    help="Unix socket on which Envoy finds its configuration; at most 107 bytes.",
+)
+@option(
+    "--snapshot-dir",
+    envvar="TOMOUL_SNAPSHOT_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the last accepted state, from which a restart serves.",
+)
+@option(
+    "--salt-key-file",
+    "salt_key",
+    envvar="TOMOUL_SALT_KEY_FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    callback=read_salt_key,
+    required=True,
+    help="File with the secret that cache salts are derived from.",
+)
+@option(
+    "--pod-name",
+    envvar=["TOMOUL_POD_NAME", "POD_NAME"],
+    required=True,
+    help="Name of this gateway in the status of RoutingTables.",
+)
+@option(
+    "--listen-port",
+    envvar="TOMOUL_LISTEN_PORT",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    help="Port on which Envoy serves calls.",
+)
+@option(
+    "--health-port",
+    envvar="TOMOUL_HEALTH_PORT",
+    type=click.IntRange(0, 65535),
+    default=8081,
+    help="Port of /healthz, /readyz and /metrics; 0 takes a free one.",
+)
+@option(
+    "--admin-socket",
+    envvar="TOMOUL_ADMIN_SOCKET",
+    type=click.Path(path_type=Path),
+    help="Unix socket of Envoy's admin interface. With it, an agent that is told to stop fails Envoy's health check "
+    "first, and one that starts restores it: for places where the two stop together.",
+)
+@option(
+    "--relist-seconds",
+    envvar="TOMOUL_RELIST_SECONDS",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    help="How often a list repairs what watches may have missed.",
+)
+@option(
+    "--kubeconfig",
+    envvar="TOMOUL_KUBECONFIG",
+    type=click.Path(exists=True, dir_okay=False),
+    help="kubeconfig file; in a pod the pod's own ServiceAccount is used.",
+)
+@option("--log-format", envvar="TOMOUL_LOG_FORMAT", type=click.Choice(["json", "text"]), default="json")
+def command(
+    region: str,
+    socket: Path,
+    snapshot_dir: Path,
+    salt_key: bytes,
+    pod_name: str,
+    listen_port: int,
+    health_port: int,
+    admin_socket: Path | None,
+    relist_seconds: float,
+    kubeconfig: str | None,
+    log_format: LogFormat,
+) -> None:
+    """Run the agent beside a gateway's Envoy."""
+    setup_logging(log_format)
+    options = AgentOptions(
+        gateway=GatewayOptions(region=region, listen_port=listen_port, salt_key=salt_key),
+        pod_name=pod_name,
+        socket=socket,
+        snapshot_dir=snapshot_dir,
+        admin_socket=admin_socket,
+        health_port=health_port,
+        relist_seconds=relist_seconds,
+    )
+    try:
+        asyncio.run(run_agent(options, kubeconfig))
+    except ConfigException as error:
+        message = f"no API server is configured: {error}; run in a pod or name a --kubeconfig"
+        raise click.ClickException(message) from error

@@ -1,0 +1,116 @@
+"""What is known of the cluster → what Envoy is told: always the newest state, and only complete ones."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from tomoul.gateway.agent.ads import Acknowledgement, AdsServer
+from tomoul.gateway.agent.state import GatewayState, TableVersion, version_of
+from tomoul.gateway.compile.resources import EnvoyResources
+
+logger = logging.getLogger(__name__)
+
+DEBOUNCE_SECONDS = 0.02
+RETRY_SECONDS = 60.0
+
+
+class Publisher:
+    """Publishes the state of the world whenever it changes; bursts of changes become one version.
+
+    A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement. A
+    table that Envoy refuses is replaced by its last accepted state, so that endpoints go on changing; it is tried again
+    when it changes, and once a minute.
+    """
+
+    def __init__(
+        self,
+        ads: AdsServer,
+        compile_state: Callable[[GatewayState], EnvoyResources],
+        read: Callable[[], GatewayState | None],
+        on_accepted: Callable[[GatewayState], None] = lambda state: None,
+        on_refused: Callable[[Mapping[str, TableVersion], str], None] = lambda versions, message: None,
+    ) -> None:
+        """`read` gives what is known of the cluster now, None while that is incomplete.
+
+        `on_refused` gets the table versions to blame, those that are new in the refused state, and why it was refused.
+        """
+        self._ads = ads
+        self._compile = compile_state
+        self._read = read
+        self._on_accepted = on_accepted
+        self._on_refused = on_refused
+        self._changed = asyncio.Event()
+        self._published: GatewayState | None = None
+        self._accepted = GatewayState()
+        self._refused: dict[str, TableVersion] = {}
+
+    @property
+    def published(self) -> GatewayState | None:
+        """The newest published state."""
+        return self._published
+
+    def restore(self, state: GatewayState) -> None:
+        """Publish what was served before this process began."""
+        self._accepted = state
+        self._publish(state)
+
+    def changed(self) -> None:
+        """The world may have changed."""
+        self._changed.set()
+
+    def acknowledged(self, acknowledgement: Acknowledgement) -> None:
+        """Envoy accepted or refused a version that was published here."""
+        state = acknowledgement.label
+        assert isinstance(state, GatewayState)
+        if acknowledgement.ok:
+            self._accepted = state
+            self._on_accepted(state)
+        else:
+            self._refuse(state, acknowledgement.message)
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._changed.wait(), RETRY_SECONDS)
+            except TimeoutError:
+                self._refused.clear()
+            await asyncio.sleep(DEBOUNCE_SECONDS)
+            self._changed.clear()
+            known = self._read()
+            if known is None:
+                continue
+            state = self._wanted(known)
+            if state.tables and state != self._published:
+                self._publish(state)
+
+    def _wanted(self, known: GatewayState) -> GatewayState:
+        """The newest state of every table ever accepted or known now, refused ones aside, and the endpoints of now."""
+        new = {name: table for name, table in known.tables.items() if self._refused.get(name) != version_of(table)}
+        return GatewayState(dict(sorted({**self._accepted.tables, **new}.items())), known.endpoints)
+
+    def _publish(self, state: GatewayState) -> None:
+        self._published = state
+        try:
+            resources = self._compile(state)
+        except Exception as error:
+            # A bug, loud in the log and in the status, that must not take a serving gateway away.
+            logger.exception("the state of %s cannot be compiled", _described(state))
+            self._refuse(state, f"{type(error).__name__}: {error}")
+            return
+        version = self._ads.publish(resources, state)
+        logger.info("published version %d of %s", version, _described(state))
+
+    def _refuse(self, state: GatewayState, message: str) -> None:
+        """Go on without the tables that are new in a refused state."""
+        accepted = self._accepted.versions
+        new = {name: version for name, version in state.versions.items() if accepted.get(name) != version}
+        self._refused.update(new)
+        self._on_refused(new or state.versions, message)
+        if new:
+            self.changed()
+
+
+def _described(state: GatewayState) -> str:
+    names = ", ".join(f"table {name} generation {version.generation}" for name, version in state.versions.items())
+    return f"{names}, {sum(map(len, state.endpoints.values()))} endpoints in {len(state.endpoints)} pools"

@@ -1,0 +1,137 @@
+"""What Envoy accepted → this gateway's entry in the status of each RoutingTable."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from tomoul.api.meta import API_VERSION
+from tomoul.api.routingtable import GatewayAcknowledgement
+from tomoul.gateway.agent.state import KnownTable, TableVersion
+from tomoul.kube.client import KubeClient, Object
+from tomoul.kube.errors import KubeError, NotFound
+from tomoul.kube.resources import ROUTING_TABLES
+from tomoul.plan.world import Key
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+# Bounds of the API server's field manager and of GatewayAcknowledgement.message.
+_LONGEST_MANAGER, _LONGEST_MESSAGE = 128, 2048
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What became of one table; generations of different uids are never compared."""
+
+    uid: str
+    accepted: int = 0
+    rejected: int = 0
+    message: str = ""
+
+
+class Reporter:
+    """Keeps the entries like what Envoy said, for all tables that the API server has.
+
+    Entries are compared with the API server's, not with what was written last, so one that somebody removes comes back.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        gateway: str,
+        tables: Mapping[Key, KnownTable],
+        on_written: Callable[[Object], None] = lambda item: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`gateway` is the pod's name; `on_written` gets each table as the API server returned it."""
+        self._client = client
+        self._gateway = gateway
+        self._manager = f"tomoul-agent-{gateway}"[:_LONGEST_MANAGER]
+        self._tables = tables
+        self._on_written = on_written
+        self._now = now
+        self._verdicts: dict[str, _Verdict] = {}
+        self._changed = asyncio.Event()
+
+    def accepted(self, versions: Mapping[str, TableVersion]) -> None:
+        """Envoy accepted a configuration made of these tables."""
+        for name, version in versions.items():
+            verdict = self._verdict(name, version)
+            if verdict.rejected <= version.generation:
+                verdict = replace(verdict, rejected=0, message="")
+            self._verdicts[name] = replace(verdict, accepted=version.generation)
+        self.changed()
+
+    def rejected(self, versions: Mapping[str, TableVersion], message: str) -> None:
+        """Envoy, or the agent itself, refused a configuration made of these tables."""
+        for name, version in versions.items():
+            self._verdicts[name] = replace(
+                self._verdict(name, version), rejected=version.generation, message=message[:_LONGEST_MESSAGE]
+            )
+        self.changed()
+
+    def changed(self) -> None:
+        """A table in the API server may have changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write until cancelled; the API server's errors are logged and retried after 0.5 to 30 seconds."""
+        delay = FIRST_DELAY
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                for key, known in list(self._tables.items()):
+                    await self._write(key, known)
+                delay = FIRST_DELAY
+            except KubeError as error:
+                wait = max(delay * random.uniform(0.8, 1.2), getattr(error, "retry_after", None) or 0.0)  # noqa: S311
+                logger.warning("the status cannot be written: %s; again in %.1f s", error, wait)
+                await asyncio.sleep(wait)
+                delay = min(delay * 2, LONGEST_DELAY)
+                self._changed.set()
+
+    async def _write(self, key: Key, known: KnownTable) -> None:
+        entry = self._wanted(key.name, known)
+        if entry is None:
+            return
+        status = {"gateways": [entry.model_dump(mode="json", by_alias=True)]}
+        manifest: dict[str, Any] = {
+            "apiVersion": API_VERSION,
+            "kind": ROUTING_TABLES.kind,
+            "metadata": {"name": key.name},
+            "status": status,
+        }
+        try:
+            written = await self._client.apply(manifest, manager=self._manager, subresource="status")
+        except NotFound:
+            return  # the table is gone, and its deletion is on the way to the store
+        self._on_written(written)
+        logger.info(
+            "table %s: accepted generation %d, rejected %d %s",
+            key.name, entry.accepted_generation, entry.rejected_generation, entry.message,
+        )  # fmt: skip
+
+    def _wanted(self, name: str, known: KnownTable) -> GatewayAcknowledgement | None:
+        """The entry to write, or None if nothing is known of this table or its entry says so already."""
+        verdict = self._verdicts.get(name)
+        if verdict is None or verdict.uid != known.version.uid:
+            return None
+        entry = GatewayAcknowledgement(
+            name=self._gateway,
+            accepted_generation=verdict.accepted,
+            rejected_generation=verdict.rejected,
+            message=verdict.message,
+            last_update_time=self._now(),
+        )
+        if known.entry and known.entry.model_copy(update={"last_update_time": entry.last_update_time}) == entry:
+            return None
+        return entry
+
+    def _verdict(self, name: str, version: TableVersion) -> _Verdict:
+        verdict = self._verdicts.get(name)
+        return verdict if verdict is not None and verdict.uid == version.uid else _Verdict(version.uid)

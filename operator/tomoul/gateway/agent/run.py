@@ -1,0 +1,160 @@
+"""The agent: watches, publishes, keeps the snapshot and reports, until it is told to stop."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tomoul.api.meta import LABEL_REGION
+from tomoul.gateway.agent.admin import post
+from tomoul.gateway.agent.ads import AdsServer
+from tomoul.gateway.agent.health import HealthServer
+from tomoul.gateway.agent.metrics import AgentMetrics
+from tomoul.gateway.agent.publisher import Publisher
+from tomoul.gateway.agent.report import Reporter
+from tomoul.gateway.agent.slices import PoolSlice, endpoints_by_pool, pool_slice
+from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
+from tomoul.gateway.agent.state import GatewayState, KnownTable, TableReader, TableVersion
+from tomoul.gateway.compile.compiler import compile_gateway
+from tomoul.gateway.compile.resources import EnvoyResources, GatewayOptions
+from tomoul.kube.client import KubeClient
+from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.reflector import reflect
+from tomoul.kube.resources import ENDPOINT_SLICES, ROUTING_TABLES
+from tomoul.kube.store import Change, Store
+
+logger = logging.getLogger(__name__)
+
+# Endpoints may change many times a second; the disk is not asked to keep up.
+SNAPSHOT_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class AgentOptions:
+    """What an agent is started with."""
+
+    gateway: GatewayOptions
+    pod_name: str
+    socket: Path
+    """Where Envoy finds its ADS."""
+    snapshot_dir: Path
+    admin_socket: Path | None = None
+    """Envoy's admin interface; with it, an agent that is told to stop takes Envoy out of service first."""
+    health_port: int = 8081
+    relist_seconds: float = 600.0
+
+
+class Agent:
+    """The parts of an agent, connected."""
+
+    def __init__(self, options: AgentOptions, client: KubeClient) -> None:
+        self._options = options
+        self._client = client
+        selector = f"{LABEL_REGION}={options.gateway.region}"
+        self._tables = Store(
+            ROUTING_TABLES, TableReader(options.pod_name), selector=selector, listener=self._table_changed
+        )
+        self._slices = Store(ENDPOINT_SLICES, pool_slice, selector=selector, listener=self._slice_changed)
+        self._ads = AdsServer(options.socket, lambda acknowledgement: self._publisher.acknowledged(acknowledgement))
+        self._publisher = Publisher(self._ads, self._compile, self._known, self._accepted, self._refused)
+        self._reporter = Reporter(client, options.pod_name, self._tables, self._tables.put)
+        self._metrics = AgentMetrics(self._ads, self._tables, self._slices)
+        self._health = HealthServer(options.health_port, self._metrics.registry, lambda: self._ads.accepted_version > 0)
+        self._unsaved: GatewayState | None = None
+        self._save = asyncio.Event()
+
+    @property
+    def health_port(self) -> int:
+        """Port of the health server, once it runs."""
+        return self._health.port
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. A part that fails ends it with an ExceptionGroup."""
+        await self._health.start()
+        try:
+            await self._ads.start()
+            if saved := load_snapshot(self._options.snapshot_dir, self._options.gateway.region):
+                self._publisher.restore(saved)
+            await self._tell_envoy("/healthcheck/ok")
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(part) for part in self._parts()]
+                await stop.wait()
+                for task in tasks:
+                    task.cancel()
+            if self._save.is_set():
+                self._save_snapshot()
+            await self._tell_envoy("/healthcheck/fail")
+        finally:
+            await self._ads.stop()
+            await self._health.stop()
+
+    def _parts(self) -> tuple[Coroutine[None, None, None], ...]:
+        relist = self._options.relist_seconds
+        return (
+            reflect(self._client, self._tables, relist_seconds=relist),
+            reflect(self._client, self._slices, relist_seconds=relist),
+            self._publisher.run(),
+            self._reporter.run(),
+            self._save_snapshots(),
+        )
+
+    def _table_changed(self, change: Change[KnownTable]) -> None:
+        known = change.new
+        if known and known.problem and (change.old is None or change.old.version != known.version):
+            logger.error("table %s: %s", change.key.name, known.problem)
+            self._metrics.rejected()
+            self._reporter.rejected({change.key.name: known.version}, known.problem)
+        self._reporter.changed()
+        self._publisher.changed()
+
+    def _slice_changed(self, _change: Change[PoolSlice]) -> None:
+        self._publisher.changed()
+
+    def _known(self) -> GatewayState | None:
+        if not (self._tables.synced and self._slices.synced):
+            return None
+        tables = {key.name: known.table for key, known in self._tables.items() if known.table is not None}
+        return GatewayState(tables, endpoints_by_pool(self._slices.values()))
+
+    def _compile(self, state: GatewayState) -> EnvoyResources:
+        return compile_gateway(tuple(state.tables.values()), state.endpoints, self._options.gateway)
+
+    def _accepted(self, state: GatewayState) -> None:
+        self._metrics.accepted(state.versions)
+        self._reporter.accepted(state.versions)
+        self._unsaved = state
+        self._save.set()
+
+    def _refused(self, versions: Mapping[str, TableVersion], message: str) -> None:
+        self._metrics.rejected()
+        self._reporter.rejected(versions, message)
+
+    async def _save_snapshots(self) -> None:
+        while True:
+            await self._save.wait()
+            self._save.clear()
+            await asyncio.to_thread(self._save_snapshot)
+            await asyncio.sleep(SNAPSHOT_INTERVAL_SECONDS)
+
+    def _save_snapshot(self) -> None:
+        assert self._unsaved is not None
+        try:
+            save_snapshot(self._options.snapshot_dir, self._options.gateway.region, self._unsaved)
+        except OSError as error:
+            logger.error("the snapshot is not saved: %s", error)
+
+    async def _tell_envoy(self, path: str) -> None:
+        if self._options.admin_socket:
+            await post(self._options.admin_socket, path)
+
+
+async def run_agent(options: AgentOptions, kubeconfig: str | None = None) -> None:
+    """Run an agent until SIGTERM or SIGINT. Raises `ConfigException` where no API server is configured."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with await HttpKubeClient.connect(kubeconfig) as client:
+        await Agent(options, client).run(stop)
