@@ -4,7 +4,7 @@ It understands nothing, yet everything around it is real: tokenizer, chat templa
 sampling with a seed. Two tricks make its answers bearable. Dimension 0 of the residual stream is a constant that no
 layer writes to, so column 0 of the output matrix is a bias for each token: English letter frequencies, and nothing
 that is not printable. A further dimension for each pair of FOLLOWS makes one token call for another: an offer of tools
-for a tool call, and a full stop for the end.
+for a tool call, a full stop for the end. Where a grammar forbids the second, the sampler takes another.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy.typing as npt
 LAYERS, WIDTH, HEADS, FEED_FORWARD, CONTEXT = 2, 64, 4, 128, 32768
 BEGIN, END, TOOLS, TOOL_CALL, TOOL_CALL_END = "<|im_start|>", "<|im_end|>", "<|tools|>", "<tool_call>", "</tool_call>"
 SPECIAL = (BEGIN, END, TOOLS, TOOL_CALL, TOOL_CALL_END)
-FOLLOWS = ((TOOLS, TOOL_CALL), (".", END))
+FOLLOWS = ((TOOLS, TOOL_CALL), ("}", TOOL_CALL_END), (TOOL_CALL_END, END), (".", END))
 BYTES = 256
 
 # How often the model writes a character, per thousand; other printable ones get RARE, all else NEVER.
