@@ -54,14 +54,14 @@ class ManifestError:
     origin: str
     """File, as the reader named it."""
     document: int
-    """Number of the YAML document in the file, from 1."""
+    """Number of the YAML document in the file, from 1; 0 for the file as a whole."""
     resource: str
     """Kind and name, such as `ModelDeployment phi-4`; empty where the document is no object."""
     field: str
     message: str
 
     def __str__(self) -> str:
-        where = [self.origin, f"document {self.document}", self.resource, self.field]
+        where = [self.origin, f"document {self.document}" if self.document else "", self.resource, self.field]
         return ": ".join([part for part in where if part] + [self.message])
 
 

@@ -1,6 +1,6 @@
 """Diff: what changes between the plans of two worlds, region by region."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -44,6 +44,8 @@ class RouteChange(NamedTuple):
 
     action: Action
     model: str
+    served: bool
+    """Whether the region itself serves the model, before or after; else its gateways only know who does."""
     fields: tuple[FieldChange, ...] = ()
 
 
@@ -83,7 +85,7 @@ def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
             RegionDiff(
                 region=region,
                 objects=tuple(objects.get(region, ())),
-                routes=tuple(_route_changes(old.tables.get(region), new.tables.get(region))),
+                routes=tuple(_route_changes(region, old.tables.get(region), new.tables.get(region))),
                 gpus=tuple(
                     GpuTotal(name, gpus_before.get((region, name), 0), gpus_after.get((region, name), 0))
                     for name in accelerators
@@ -107,7 +109,9 @@ def field_changes(old: object, new: object, path: str = "") -> Iterator[FieldCha
         yield FieldChange(path, old, new)
 
 
-def _members(old: Mapping[Any, object], new: Mapping[Any, object], path_of: Any) -> Iterator[FieldChange]:
+def _members(
+    old: Mapping[Any, object], new: Mapping[Any, object], path_of: Callable[[Any], str]
+) -> Iterator[FieldChange]:
     for key in [*old, *(key for key in new if key not in old)]:
         yield from field_changes(old.get(key), new.get(key), path_of(key))
 
@@ -144,13 +148,14 @@ def _without_routes(obj: Manifest) -> Manifest:
     return {**obj, "spec": {name: value for name, value in obj["spec"].items() if name != "models"}}
 
 
-def _route_changes(old: Manifest | None, new: Manifest | None) -> Iterator[RouteChange]:
+def _route_changes(region: str, old: Manifest | None, new: Manifest | None) -> Iterator[RouteChange]:
     before = {route["id"]: route for route in old["spec"]["models"]} if old is not None else {}
     after = {route["id"]: route for route in new["spec"]["models"]} if new is not None else {}
     for model in sorted({*before, *after}):
+        served = any(region in routes[model]["regions"] for routes in (before, after) if model in routes)
         if model not in before:
-            yield RouteChange(Action.CREATE, model)
+            yield RouteChange(Action.CREATE, model, served)
         elif model not in after:
-            yield RouteChange(Action.REMOVE, model)
+            yield RouteChange(Action.REMOVE, model, served)
         elif fields := tuple(field_changes(before[model], after[model])):
-            yield RouteChange(Action.CHANGE, model, fields)
+            yield RouteChange(Action.CHANGE, model, served, fields)

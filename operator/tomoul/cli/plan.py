@@ -1,0 +1,168 @@
+"""`tomoul plan`: what files would do, without a cluster."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from tomoul.api.conditions import Reason
+from tomoul.api.manifest import Resource
+from tomoul.kube.manifests import read_files
+from tomoul.plan.acceptance import refusals
+from tomoul.plan.claims import claims
+from tomoul.plan.diff import Action, FieldChange, RegionDiff, diff_worlds
+from tomoul.plan.gather import gather
+from tomoul.plan.world import Key, Settings, World
+
+NOTHING_TO_DO, ERROR, CHANGES = 0, 1, 2
+_SIGNS = {Action.CREATE: ("+", "green"), Action.CHANGE: ("~", "yellow"), Action.REMOVE: ("-", "red")}
+_MAX_VALUE = 100
+_PATHS = click.Path(exists=True, path_type=Path)
+
+
+class Files(NamedTuple):
+    """What a set of files holds."""
+
+    world: World
+    origins: Mapping[tuple[str, Key], str]
+    """File by kind and key."""
+    errors: tuple[str, ...]
+
+
+@click.command(name="plan")
+@click.argument("paths", nargs=-1, required=True, type=_PATHS, metavar="FILE…")
+@click.option(
+    "--against", multiple=True, type=_PATHS, help="File or folder with the state before; nothing if not given."
+)
+@click.option("--hosted", multiple=True, metavar="REGION", help="Region that the operator hosts; all if not given.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(paths: tuple[Path, ...], against: tuple[Path, ...], hosted: tuple[str, ...], output: str) -> None:
+    """Print what the resources in FILEs, or folders of them, would create, change and remove in each region.
+
+    No cluster is asked: two sets of files are compared, such as two commits of a repository, by `tomoul plan new/
+    --against old/`. The exit status is 0 if there is nothing to do, 2 if there are changes, and 1 if something is wrong.
+    """
+    settings = Settings(hosted_regions=frozenset(hosted) if hosted else None)
+    before, after = _read(against, settings), _read(paths, settings)
+    errors = [*before.errors, *after.errors]
+    regions: tuple[RegionDiff, ...] = ()
+    if not errors:
+        errors = [*_unknown_hosted(hosted, before.world, after.world), *_refused(after)]
+        regions = diff_worlds(before.world, after.world)
+    if output == "json":
+        click.echo(json.dumps(_as_json(regions, errors), indent=2))
+    else:
+        _print(regions)
+        for error in errors:
+            click.secho(f"error: {error}", err=True, fg="red")
+    changes = any(region.changes for region in regions)
+    sys.exit(ERROR if errors else CHANGES if changes else NOTHING_TO_DO)
+
+
+def _read(paths: Sequence[Path], settings: Settings) -> Files:
+    try:
+        files = read_files(paths)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+    resources = [resource for _, parsed in files for resource in parsed.resources]
+    origins = {(str(each.kind), _key(each)): origin for origin, parsed in files for each in parsed.resources}
+    errors = tuple(str(error) for _, parsed in files for error in parsed.errors)
+    return Files(gather(resources, settings), origins, errors)
+
+
+def _key(resource: Resource) -> Key:
+    return Key(resource.metadata.namespace, resource.metadata.name)
+
+
+def _unknown_hosted(hosted: Sequence[str], *worlds: World) -> list[str]:
+    known = sorted({name for world in worlds for name in world.regions})
+    return [
+        f"--hosted: Region `{name}` does not exist; use one of: {', '.join(known)}"
+        for name in hosted
+        if name not in known
+    ]
+
+
+def _refused(files: Files) -> list[str]:
+    """Models that no operator would accept, each with its file and field."""
+    owners = claims(files.world.models)
+    found: dict[str, None] = {}
+    for key in sorted(files.world.models):
+        for refusal in refusals(files.world, key, owners).values():
+            if refusal is not None and refusal.reason is not Reason.REGION_DISABLED:
+                origin = files.origins["ModelDeployment", key]
+                found[f"{origin}: ModelDeployment {key.name}: {refusal.field}: {refusal.message}"] = None
+    return list(found)
+
+
+def _print(regions: Sequence[RegionDiff]) -> None:
+    for region in regions:
+        if not region.changes:
+            continue
+        click.secho(region.region, bold=True)
+        for change in region.objects:
+            name = "/".join(filter(None, (change.namespace, change.name)))
+            _print_change(change.action, change.kind, name, change.fields)
+        for route in region.routes:
+            kind = "route" if route.served else "route elsewhere"
+            _print_change(route.action, kind, route.model, route.fields)
+        for total in region.gpus:
+            click.echo(f"  GPUs {total.accelerator}: {total.before} → {total.after}")
+        click.echo()
+    counts = {action: sum(each.action is action for region in regions for each in region.objects) for action in Action}
+    if not any(region.changes for region in regions):
+        click.echo("Nothing to do.")
+        return
+    for accelerator, (old, new) in _gpu_totals(regions).items():
+        click.echo(f"GPUs in all regions, {accelerator}: {old} → {new}")
+    click.echo(
+        f"{counts[Action.CREATE]} to create, {counts[Action.CHANGE]} to change, {counts[Action.REMOVE]} to remove."
+    )
+
+
+def _print_change(action: Action, kind: str, name: str, fields: Sequence[FieldChange]) -> None:
+    sign, color = _SIGNS[action]
+    click.secho(f"  {sign} {kind:<19} {name}", fg=color)
+    for field in fields:
+        click.echo(f"      {field.path}: {_short(field.old)} → {_short(field.new)}")
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "(none)"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
+
+
+def _gpu_totals(regions: Sequence[RegionDiff]) -> Mapping[str, tuple[int, int]]:
+    totals: dict[str, tuple[int, int]] = {}
+    for total in (total for region in regions for total in region.gpus):
+        old, new = totals.get(total.accelerator, (0, 0))
+        totals[total.accelerator] = (old + total.before, new + total.after)
+    return dict(sorted(totals.items()))
+
+
+def _as_json(regions: Sequence[RegionDiff], errors: Sequence[str]) -> dict[str, Any]:
+    return {
+        "changes": any(region.changes for region in regions),
+        "regions": [
+            {
+                "region": region.region,
+                "objects": [_entry(change._asdict()) for change in region.objects],
+                "routes": [_entry(change._asdict()) for change in region.routes],
+                "gpus": [total._asdict() for total in region.gpus],
+            }
+            for region in regions
+        ],
+        "gpus": [
+            {"accelerator": name, "before": old, "after": new} for name, (old, new) in _gpu_totals(regions).items()
+        ],
+        "errors": list(errors),
+    }
+
+
+def _entry(change: dict[str, Any]) -> dict[str, Any]:
+    return change | {"fields": [field._asdict() for field in change["fields"]]}

@@ -1,0 +1,63 @@
+"""Files → resources: what `tomoul plan` and `tomoul local` read in the place of an API server."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tomoul.api.manifest import ManifestError, Parsed, Resource, parse_manifests
+from tomoul.api.region import Region
+
+ENDINGS = (".yaml", ".yml")
+DEFAULT_NAMESPACE = "default"
+
+
+def read_manifests(paths: Sequence[Path]) -> Parsed:
+    """All resources in the files, and in the YAML files of the folders, `paths`. OSError if one cannot be read."""
+    parsed = Parsed()
+    for _, found in read_files(paths):
+        parsed += found
+    return parsed
+
+
+def read_files(paths: Sequence[Path]) -> tuple[tuple[str, Parsed], ...]:
+    """What each file holds, by its name; a resource that a second file declares again is an error there.
+
+    A namespaced resource without a namespace is taken for one of `default`, as kubectl does.
+    """
+    seen: dict[tuple[str, str, str], str] = {}
+    found: list[tuple[str, Parsed]] = []
+    for path in _files(paths):
+        origin = str(path)
+        try:
+            parsed = parse_manifests(path.read_text(encoding="utf-8"), origin)
+        except UnicodeDecodeError as error:
+            message = f"is not UTF-8: {error.reason} at byte {error.start}"
+            found.append((origin, Parsed(errors=(ManifestError(origin, 1, "", "", message),))))
+            continue
+        resources: list[Resource] = []
+        repeated: list[ManifestError] = []
+        for resource in map(_in_namespace, parsed.resources):
+            identity = (resource.kind, resource.metadata.namespace, resource.metadata.name)
+            if identity in seen:
+                title = f"{resource.kind} {resource.metadata.name}"
+                message = f"is declared twice, first in {seen[identity]}; remove one of them"
+                repeated.append(ManifestError(origin, 0, title, "metadata.name", message))
+            else:
+                seen[identity] = origin
+                resources.append(resource)
+        found.append((origin, Parsed(tuple(resources), (*parsed.errors, *repeated), parsed.ignored)))
+    return tuple(found)
+
+
+def _in_namespace(resource: Resource) -> Resource:
+    if isinstance(resource, Region) or resource.metadata.namespace:
+        return resource
+    metadata = resource.metadata.model_copy(update={"namespace": DEFAULT_NAMESPACE})
+    return resource.model_copy(update={"metadata": metadata})
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in dict.fromkeys(paths):
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if file.suffix in ENDINGS and file.is_file())
+        else:
+            yield path
