@@ -499,7 +499,7 @@ local function answer(handle)
   if not is_chat and path ~= MODELS_PATH and sub(path, 1, #MODELS_PATH + 1) ~= MODELS_PATH .. "/" then
     refuse(handle, 404, "not_found", nil, format("There is nothing at `%s`", shown(path)))
   end
-  note(handle, "path", path)
+  note(handle, "path", is_chat and CHAT_PATH or MODELS_PATH)
   local allowed = is_chat and "POST" or "GET"
   if headers:get(":method") ~= allowed then
     refuse(handle, 405, "method_not_allowed", nil, format("Only %s is allowed here", allowed), { allow = allowed })
@@ -509,11 +509,12 @@ local function answer(handle)
   local gateway = metadata:get("gateway")
   local pin = pinned_region(handle, headers)
   if pin then
-    note(handle, "pin", pin)
     local region = metadata:get("region/" .. pin)
     if not region then
       refuse(handle, 400, "unknown_region", "X-Tomoul-Region", format("The region `%s` does not exist", shown(pin)))
-    elseif pin ~= gateway.region then
+    end
+    note(handle, "pin", pin)
+    if pin ~= gateway.region then
       if not region.cluster then
         refuse_for_capacity(handle, format("The region `%s` cannot be reached from here", pin))
       end

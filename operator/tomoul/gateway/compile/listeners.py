@@ -59,9 +59,10 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
         "access_log": access_log(),
         "local_reply_config": local_reply_config(options.region),
         "early_header_mutation_extensions": [_strip_internal_headers()],
-        # Everybody is a client, private addresses included: nobody's x-request-id or x-envoy-* is believed.
+        # Everybody is a client, private addresses included: nobody's x-request-id or x-envoy-* is believed. An empty
+        # list would mean the private networks, so this names an address that nobody has.
         "use_remote_address": True,
-        "internal_address_config": {},
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "0.0.0.0", "prefix_len": 32}]},  # noqa: S104
         "always_set_request_id_in_response": True,
         "normalize_path": True,
         "common_http_protocol_options": {
@@ -124,7 +125,7 @@ def _stamp_hosts() -> dict[str, Any]:
     """
 
     def host_metadata(key: str) -> str:
-        return f'%UPSTREAM_METADATA(["{HOST_METADATA}","{key}"])%'
+        return f"%UPSTREAM_METADATA({HOST_METADATA}:{key})%"
 
     return {
         "name": "stamp-hosts",

@@ -18,7 +18,7 @@ def local_reply_config(region: str) -> dict[str, Any]:
     """LocalReplyConfig of a gateway of `region`. Of the mappers the first that matches decides."""
     return {
         "mappers": [
-            {"filter": _answered_by_lua()},
+            {"filter": {"or_filter": {"filters": [_answered_by_lua(), _status("LE", 399)]}}},
             # 408 carries the flag SI as well where the client, not the engine, was too slow.
             _mapper(_status("EQ", 408), region, "request_timeout", "The request took too long to arrive"),
             _mapper(
@@ -43,7 +43,8 @@ def _mapper(
     matches: dict[str, Any], region: str, code: str, message: str, *, status: int = 0, retry_after: bool = False
 ) -> dict[str, Any]:
     kind = "server_error" if code in _SERVER_CODES else "invalid_request_error"
-    body = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    body = json.dumps({"error": error}, separators=(",", ":"))
     headers = {HEADER_REGION: region, **({"retry-after": str(RETRY_AFTER_SECONDS)} if retry_after else {})}
     mapper: dict[str, Any] = {
         "filter": matches,

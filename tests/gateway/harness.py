@@ -1,0 +1,152 @@
+"""A real Envoy that serves compiled tables, started as a gateway pod starts it: bootstrap, ADS, compiler."""
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tomoul.api.routingtable import RoutingTable
+from tomoul.gateway.agent.ads import AdsServer
+from tomoul.gateway.compile.compiler import compile_gateway
+from tomoul.gateway.compile.names import LISTENER
+from tomoul.gateway.compile.resources import Endpoint, EnvoyResources, GatewayOptions, PoolKey
+from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+
+from tests.gateway.http import FakeEngine, receive
+from tests.gateway.tables import NAMESPACE
+
+ENVOY = Path(sys.prefix) / "bin" / "envoy"
+SALT_KEY = b"a key for tests"
+MAX_BODY = 1024 * 1024
+Result = TypeVar("Result")
+
+
+def eventually(check: Callable[[], Result], within: float = 15.0) -> Result:
+    """The first truthy result of `check`, tried until a deadline."""
+    deadline, last = time.monotonic() + within, None
+    while time.monotonic() < deadline:
+        try:
+            if result := check():
+                return result
+        except (AssertionError, OSError) as error:
+            last = error
+        time.sleep(0.02)
+    raise AssertionError(f"not within {within} s; last: {last!r}")
+
+
+class Loop:
+    """An event loop in a thread, for the ADS server of synchronous tests."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Gateway:
+    """One region's gateway. `publish` before the first call."""
+
+    def __init__(self, region: str = "eu-west", max_body_bytes: int = MAX_BODY, metrics_port: int = 0) -> None:
+        self.options = GatewayOptions(
+            region=region,
+            listen_address="127.0.0.1",
+            listen_port=0,
+            max_body_bytes=max_body_bytes,
+            salt_key=SALT_KEY,
+        )
+        # Short, since a Unix socket's path has to fit into 108 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="tg-", dir="/tmp"))
+        self.admin_socket, self.output = self.folder / "admin.sock", self.folder / "access.log"
+        self._loop = Loop()
+        self._ads = AdsServer(self.folder / "ads.sock")
+        self._loop.run(self._ads.start())
+        self.bootstrap = envoy_bootstrap(
+            ads_socket=str(self.folder / "ads.sock"), admin_socket=str(self.admin_socket), metrics_port=metrics_port
+        )
+        with self.output.open("wb") as output, (self.folder / "envoy.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [ENVOY, "--config-yaml", json.dumps(self.bootstrap), "--service-node", "test", "--service-cluster", region,
+                 "--concurrency", "1", "--use-dynamic-base-id", "--reject-unknown-dynamic-fields", "--log-level", "warning"],
+                stdout=output, stderr=log,
+            )  # fmt: skip
+        self.port = 0
+
+    def publish(self, tables: Sequence[RoutingTable], engines: Mapping[str, Sequence[FakeEngine]]) -> EnvoyResources:
+        """Serve `tables`; `engines` are the ready ones by Service. Returns when Envoy has accepted it."""
+        endpoints = {
+            PoolKey(NAMESPACE, service): [Endpoint("127.0.0.1", engine.port) for engine in ready]
+            for service, ready in engines.items()
+        }
+        resources = compile_gateway(tables, endpoints, self.options)
+        self.publish_resources(resources)
+        return resources
+
+    def publish_resources(self, resources: EnvoyResources) -> None:
+        version = self._loop.run(self._publish(resources))
+        acknowledgement = self._loop.run(self._ads.accepted(version, 20))
+        assert acknowledgement.ok, f"{acknowledgement.message}\n{self.log()}"
+        self.port = self.port or eventually(self._find_port)
+
+    async def _publish(self, resources: EnvoyResources) -> int:
+        return self._ads.publish(resources)
+
+    def _find_port(self) -> int:
+        for entry in json.loads(self.admin("/listeners?format=json")).get("listener_statuses", []):
+            if entry["name"] == LISTENER:
+                return int(entry["local_address"]["socket_address"]["port_value"])
+        return 0
+
+    def admin(self, path: str, method: str = "GET") -> str:
+        """What Envoy's admin interface says."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.admin_socket))
+            connection.sendall(f"{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n".encode())
+            return receive(connection).body.decode()
+
+    def stat(self, name: str) -> int:
+        for line in self.admin("/stats?filter=" + name).splitlines():
+            key, _, value = line.partition(": ")
+            if key == name:
+                return int(value)
+        return 0
+
+    def log(self) -> str:
+        return (self.folder / "envoy.log").read_text(errors="replace")
+
+    def access_log(self, request_id: str) -> dict[str, Any]:
+        """The line of one call, once it is written."""
+
+        def find() -> dict[str, Any] | None:
+            for line in self.output.read_text().splitlines():
+                entry: dict[str, Any] = json.loads(line)
+                if entry.get("request_id") == request_id:
+                    return entry
+            return None
+
+        found = eventually(find)
+        assert found
+        return found
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._loop.run(self._ads.stop())
+        self._loop.close()
+        shutil.rmtree(self.folder)
