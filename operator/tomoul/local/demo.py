@@ -1,6 +1,7 @@
 """What `tomoul local` shows in the terminal: progress, the walk as a table, and what to paste."""
 
 import asyncio
+import importlib
 import os
 import signal
 from collections import Counter
@@ -53,7 +54,9 @@ async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) ->
     passed = True
     try:
         async with LocalPlatform(paths, options, lambda message: console.print(message, markup=False)) as platform:
-            await _set_up(console, platform)
+            # The SDK is slow to import; meanwhile the processes start.
+            importing = asyncio.to_thread(importlib.import_module, "tomoul.local.walk") if demo else asyncio.sleep(0)
+            await asyncio.gather(_set_up(console, platform), importing)
             if demo:
                 passed = await _show_walk(console, platform)
             _show_how_to_call(console, platform)
@@ -85,7 +88,7 @@ async def _set_up(console: Console, platform: LocalPlatform) -> None:
 
 
 async def _show_walk(console: Console, platform: LocalPlatform) -> bool:
-    from tomoul.local.walk import choose_cast, walk  # the SDK is slow to import; by now the engines are starting
+    from tomoul.local.walk import choose_cast, walk
 
     replicas = Counter((command.model, command.region) for command in platform.engines if not command.no_store)
     cast = choose_cast(platform.tables, replicas)
@@ -104,6 +107,7 @@ async def _show_walk(console: Console, platform: LocalPlatform) -> bool:
             mark = Text("✓", "green") if result.passed else Text("✗", "bold red")
             seen = result.seen.summary if not result.passed else _shortened(result.seen.summary)
             table.add_row(result.step.title, Text(result.step.sent), Text(seen), result.seen.region, mark)
+    console.print()
     if not passed:
         console.print("A step did not show what it should.", style="bold red")
     return passed

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomoul.api.conditions import ConditionType
+from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
@@ -14,8 +14,8 @@ from tomoul.local.engines import EngineCommand, engine_commands
 from tomoul.plan.planner import DesiredState, plan
 from tomoul.plan.world import Key, World
 
-TOLD = (ConditionType.ACCEPTED, ConditionType.CACHE_POLICY_ENFORCED)
-"""Conditions that a person should hear of when they are False; the others speak of pods."""
+UNTOLD = (Reason.NO_STORE_POOL_EMPTY,)
+"""Reasons that speak of pods, of which there are none here."""
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,7 @@ def _conditions(state: DesiredState) -> list[str]:
         f"ModelDeployment {key.namespace}/{key.name}: {condition.message} ({condition.reason})"
         for key, model in state.models.items()
         for condition in model.status.conditions
-        if condition.type in TOLD and condition.status == "False"
+        if condition.type in (ConditionType.ACCEPTED, ConditionType.CACHE_POLICY_ENFORCED)
+        and condition.status == "False"
+        and condition.reason not in UNTOLD
     ]

@@ -12,6 +12,8 @@ from tomoul.api.modeldeployment import NoStore
 from tomoul.api.routingtable import RoutingTable
 
 MAX_TOKENS = 64
+MAX_JSON_TOKENS = 256
+"""Enough for an object of the schemas below with whatever white space."""
 TEMPLATE_TOKENS = 16
 """Tokens that any two prompts share, since the chat template begins with them."""
 WEATHER = {
@@ -180,7 +182,9 @@ class Walk:
 
     async def tools(self) -> Seen:
         """The model calls the tool, with arguments of the tool's schema."""
-        answer, region = await self._ask("What is the weather?", tools=[WEATHER], tool_choice="required")
+        answer, region = await self._ask(
+            "What is the weather?", tools=[WEATHER], tool_choice="required", max_tokens=MAX_JSON_TOKENS
+        )
         calls = answer.choices[0].message.tool_calls or []
         functions = [call.function for call in calls if call.type == "function"]
         _expect(len(functions) == 1, "one tool call", answer.choices[0].message)
@@ -192,7 +196,7 @@ class Walk:
     async def json_schema(self) -> Seen:
         """The answer is JSON of the schema."""
         schema = {"type": "json_schema", "json_schema": {"name": "city", "strict": True, "schema": CITY}}
-        answer, region = await self._ask("Name a city.", response_format=schema)
+        answer, region = await self._ask("Name a city.", response_format=schema, max_tokens=MAX_JSON_TOKENS)
         text = answer.choices[0].message.content or ""
         _expect(set(_parsed(text)) == {"city", "capital"}, "an object with city and capital", text)
         return Seen(text, region)
@@ -235,15 +239,15 @@ class Walk:
         raise UnexpectedError("expected 404 model_not_available_in_region, got an answer")
 
     async def _ask(
-        self, prompt: str, headers: Mapping[str, str] | None = None, model: str = "", **fields: object
+        self, prompt: str, headers: Mapping[str, str] | None = None, **fields: object
     ) -> tuple[ChatCompletion, str]:
         """The answer and the region that gave it."""
         raw = await self._client.chat.completions.with_raw_response.create(
-            model=model or self._cast.model,
+            model=self._cast.model,
             messages=[{"role": "user", "content": prompt}],
             max_tokens=MAX_TOKENS,
             extra_headers=headers,
-            extra_body=fields,
+            extra_body=fields,  # what is named here too replaces what is above
         )
         answer = raw.parse()
         return answer, raw.headers.get("x-tomoul-region", "")
