@@ -13,11 +13,12 @@ NAMESPACES = (SYSTEM, "models")
 KINDS = "tmd,regions,routingtables,deployments,pods,services,endpointslices,networkpolicies,poddisruptionbudgets"
 # Envoy's admin interface is a socket that only the gateway's own pod sees.
 CONFIG_DUMP = """
-import socket
-admin = socket.socket(socket.AF_UNIX)
-admin.connect("/run/tomoul/admin.sock")
-admin.sendall(b"GET /config_dump?include_eds HTTP/1.0\\r\\nHost: admin\\r\\n\\r\\n")
-print(admin.makefile("rb").read().partition(b"\\r\\n\\r\\n")[2].decode())
+import http.client, socket
+admin = http.client.HTTPConnection("admin")
+admin.sock = socket.socket(socket.AF_UNIX)
+admin.sock.connect("/run/tomoul/admin.sock")
+admin.request("GET", "/config_dump?include_eds")
+print(admin.getresponse().read().decode())
 """
 
 

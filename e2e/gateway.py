@@ -13,9 +13,9 @@ SOLO = "tomoul/tiny-solo"
 
 @dataclass(frozen=True)
 class Gateway:
-    """The endpoint of a region's gateways."""
+    """The endpoint of a region's gateways, called over connections that are kept."""
 
-    url: str
+    client: httpx.Client
 
     def chat(
         self, content: str, *, model: str = CHAT, region: str = "", no_store: bool = False, **fields: Any
@@ -25,11 +25,11 @@ class Gateway:
         if no_store:
             headers["X-Tomoul-Cache"] = "no-store"
         body = {"model": model, "messages": [{"role": "user", "content": content}], "max_tokens": 16, **fields}
-        return httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+        return self.client.post("/v1/chat/completions", json=body, headers=headers)
 
     def models(self) -> set[str]:
         """The ids that GET /v1/models lists."""
-        return {model["id"] for model in httpx.get(f"{self.url}/v1/models", timeout=10).json()["data"]}
+        return {model["id"] for model in self.client.get("/v1/models").json()["data"]}
 
 
 def gateway_of(cluster: Cluster, region: str) -> Gateway:
@@ -37,7 +37,7 @@ def gateway_of(cluster: Cluster, region: str) -> Gateway:
     selector = f"app.kubernetes.io/component=gateway,tomoul.ai/region={region}"
     (service,) = cluster.list("services", "-n", SYSTEM, "-l", selector)
     (port,) = [port["nodePort"] for port in service["spec"]["ports"] if port["name"] == "http"]
-    return Gateway(f"http://{cluster.node_address(region)}:{port}")
+    return Gateway(httpx.Client(base_url=f"http://{cluster.node_address(region)}:{port}", timeout=30, trust_env=False))
 
 
 def usage(response: httpx.Response) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from e2e.progress import Progress
 from e2e.waiting import eventually
 
 ENGINES = "app.kubernetes.io/component=engine"
+TEMPLATE_TOKENS = 16
+"""All prompts begin with the chat template's first tokens, which any other call may have left in a cache."""
 METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
 
 
@@ -124,8 +126,8 @@ def test_a_hundred_calls_pinned_to_a_region_are_answered_by_its_pods_and_by_no_o
 @pytest.mark.parametrize("region", REGIONS)
 def test_a_stream_passes_through_the_gateways_in_chunks_under_one_id(platform: Platform, region: str) -> None:
     body = {"model": CHAT, "messages": [{"role": "user", "content": "Count"}], "max_tokens": 32, "stream": True}
-    url = f"{platform.gateways['eu-west'].url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, headers={"X-Tomoul-Region": region}, timeout=30) as response:
+    client, pin = platform.gateways["eu-west"].client, {"X-Tomoul-Region": region}
+    with client.stream("POST", "/v1/chat/completions", json=body, headers=pin) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["x-tomoul-region"] == region
@@ -144,9 +146,9 @@ def test_no_store_reads_nothing_and_leaves_nothing_behind(platform: Platform) ->
         usage(gateway.chat(prompt, region="us-east", no_store=no_store))[1]
         for no_store in (True, True, False, False, True)
     ]
-    assert cached[:3] == [0, 0, 0]
-    assert cached[3] > 0
-    assert cached[4] == 0
+    assert cached[0] == cached[1] == cached[4] == 0
+    assert cached[2] <= TEMPLATE_TOKENS
+    assert cached[3] > 100
 
 
 def test_a_region_without_the_model_is_refused_with_the_regions_that_have_it(platform: Platform) -> None:
