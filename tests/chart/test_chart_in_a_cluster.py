@@ -83,7 +83,7 @@ MAY = [
     (OPERATOR, SYSTEM, "get", "/secrets:tomoul-cache-salt"),
     (GATEWAY, "", "get list watch", "tomoul.ai/routingtables"),
     (GATEWAY, "", "patch", "tomoul.ai/routingtables/status"),
-    (GATEWAY, "", "list watch", "discovery.k8s.io/endpointslices"),
+    (GATEWAY, "", "get list watch", "discovery.k8s.io/endpointslices"),
 ]
 MAY_NOT = [
     (OPERATOR, "", "create update patch delete", "tomoul.ai/regions tomoul.ai/modeldeployments tomoul.ai/tenants"),
