@@ -43,7 +43,8 @@ def command(paths: tuple[Path, ...], against: tuple[Path, ...], hosted: tuple[st
     """Print what the resources in FILEs, or folders of them, would create, change and remove in each region.
 
     No cluster is asked: two sets of files are compared, such as two commits of a repository, by `tomoul plan new/
-    --against old/`. The exit status is 0 if there is nothing to do, 2 if there are changes, and 1 if something is wrong.
+    --against old/`. The exit status is 0 if there is nothing to do, 2 if there are changes, and 1 if something is
+    wrong.
     """
     settings = Settings(hosted_regions=frozenset(hosted) if hosted else None)
     before, after = _read(against, settings), _read(paths, settings)

@@ -1,0 +1,157 @@
+import pytest
+from tests.plan.specs import spec
+
+from tomoul.api.conditions import Reason
+from tomoul.api.modeldeployment import ModelDeploymentSpec, NoStore
+from tomoul.plan.engines import llamacpp, sglang, vllm
+from tomoul.plan.engines.base import image_version
+from tomoul.plan.engines.registry import engine_of
+
+TENANT_NOT_STORED = {"mode": "Tenant", "noStore": "NotStored"}
+
+
+def unchecked(found: ModelDeploymentSpec, no_store: NoStore) -> ModelDeploymentSpec:
+    """A spec that the schema refuses, as one from a cluster with an older CRD may be."""
+    return found.model_copy(update={"cache": found.cache.model_copy(update={"no_store": no_store})})
+
+
+def test_vllm_serves_the_model_under_its_id_and_reports_cached_tokens() -> None:
+    found = vllm.container(spec("VLLM", model={"id": "acme/chat"}), "default")
+    assert found.command == ("vllm", "serve")
+    assert found.args[found.args.index("--served-model-name") + 1] == "acme/chat"
+    assert "--enable-prompt-tokens-details" in found.args
+
+
+@pytest.mark.parametrize(
+    ("engine", "on", "off"),
+    [
+        ("VLLM", ("--enable-prefix-caching",), ("--no-enable-prefix-caching",)),
+        ("SGLang", (), ("--disable-radix-cache",)),
+        ("LlamaCpp", ("--cache-ram", "--no-cache-idle-slots", "--no-slots"), ("--no-cache-prompt",)),
+    ],
+)
+def test_the_cache_is_off_in_the_pool_for_no_store_and_in_mode_off(
+    engine: str, on: tuple[str, ...], off: tuple[str, ...]
+) -> None:
+    cached = spec(engine, cache=TENANT_NOT_STORED)
+    default, no_store = (engine_of(cached).container(cached, pool).args for pool in ("default", "no-store"))
+    assert set(on) <= set(default)
+    assert not set(off) & set(default)
+    assert set(off) <= set(no_store)
+    mode_off = spec(engine, cache={"mode": "Off"})
+    assert set(off) <= set(engine_of(mode_off).container(mode_off, "default").args)
+
+
+def test_each_call_to_llama_cpp_gets_the_whole_context_window() -> None:
+    found = llamacpp.container(spec("LlamaCpp", capabilities={"contextWindow": 4096}), "default").args
+    assert int(found[found.index("--ctx-size") + 1]) == 4096 * int(found[found.index("--parallel") + 1])
+    two = spec("LlamaCpp", capabilities={"contextWindow": 4096}, args=["-np", "2"])
+    args = llamacpp.container(two, "default").args
+    assert args[args.index("--ctx-size") + 1] == "8192"
+
+
+@pytest.mark.parametrize(
+    ("engine", "arg"),
+    [
+        ("VLLM", "--model=other/model"),
+        ("VLLM", "--served-model-name"),
+        ("VLLM", "--served_model_name=x"),
+        ("VLLM", "--served-model"),
+        ("VLLM", "--enable-prefix"),
+        ("VLLM", "--kv-transfer-config.kv_connector"),
+        ("VLLM", "-tp=2"),
+        ("SGLang", "--disable-radix-cache"),
+        ("SGLang", "--tool-call"),
+        ("LlamaCpp", "-m"),
+        ("LlamaCpp", "--cache-ram"),
+        ("LlamaCpp", "--slots"),
+    ],
+)
+def test_an_argument_that_a_promise_rests_on_is_refused_by_its_place(engine: str, arg: str) -> None:
+    found = spec(engine, args=["--seed", "1", arg])
+    refusal = engine_of(found).refusal(found)
+    assert refusal is not None
+    assert refusal.reason is Reason.UNSUPPORTED_BY_ENGINE
+    assert refusal.field == "spec.engine.args[2]"
+    assert f"`{arg}`" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("engine", "args"),
+    [
+        ("VLLM", ["--max-num-seqs", "64", "--gpu-memory-utilization=0.9", "--enforce-eager"]),
+        ("SGLang", ["--mem-fraction-static", "0.8", "--attention-backend=fa3"]),
+        ("LlamaCpp", ["--threads", "4", "-np", "2", "--temp", "-1"]),
+    ],
+)
+def test_other_arguments_are_passed_on_last(engine: str, args: list[str]) -> None:
+    found = spec(engine, args=args)
+    assert engine_of(found).refusal(found) is None
+    assert engine_of(found).container(found, "default").args[-len(args) :] == tuple(args)
+
+
+def test_llama_cpp_refuses_a_revision_that_it_would_ignore() -> None:
+    found = spec("LlamaCpp", source={"hf": {"repo": "acme/chat", "revision": "v2", "file": "a.gguf"}})
+    refusal = llamacpp.refusal(found)
+    assert refusal is not None
+    assert refusal.field == "spec.source.hf.revision"
+    assert "use `main`" in refusal.message
+
+
+def test_llama_cpp_refuses_a_number_of_parallel_calls_that_is_none() -> None:
+    refusal = llamacpp.refusal(spec("LlamaCpp", args=["--parallel", "many"]))
+    assert refusal is not None
+    assert refusal.field == "spec.engine.args[0]"
+
+
+def test_a_seed_is_deterministic_only_where_calls_run_alone_and_start_empty() -> None:
+    alone = spec("LlamaCpp", model={"id": "acme/chat", "ownership": "Exclusive"}, cache={"mode": "Off"})
+    assert llamacpp.seed_support(alone) == "deterministic"
+    args = llamacpp.container(alone, "default").args
+    assert args[args.index("--parallel") + 1] == "1"
+    assert "--no-cache-prompt" in args
+    assert llamacpp.seed_support(spec("LlamaCpp", cache={"mode": "Off"})) == "best_effort"
+    assert llamacpp.seed_support(spec("LlamaCpp", model={"id": "a", "ownership": "Exclusive"})) == "best_effort"
+    assert vllm.seed_support(spec("VLLM")) == sglang.seed_support(spec("SGLang")) == "best_effort"
+
+
+def test_llama_cpp_cannot_isolate_a_call_and_says_what_can() -> None:
+    promise = llamacpp.cache_promise(unchecked(spec("LlamaCpp"), NoStore.ISOLATED))
+    assert not promise.kept
+    assert promise.reason is Reason.ENGINE_CANNOT_ISOLATE
+    assert "NotStored" in promise.message
+
+
+def test_llama_cpp_says_that_tenants_share_its_cache() -> None:
+    promise = llamacpp.cache_promise(spec("LlamaCpp", cache={"mode": "Tenant"}))
+    assert promise.kept
+    assert "cannot isolate tenants" in promise.message
+
+
+@pytest.mark.parametrize(
+    ("image", "kept"),
+    [
+        ("lmsysorg/sglang:v0.5.10.post1", False),
+        ("lmsysorg/sglang:v0.5.11", True),
+        ("lmsysorg/sglang:v0.5.23-cu129", True),
+        ("images.example:5000/acme/sglang@sha256:0123", True),
+        ("acme/sglang:latest", True),
+        (None, True),
+    ],
+)
+def test_an_image_of_a_version_that_drops_the_salt_cannot_isolate(image: str | None, kept: bool) -> None:
+    found = spec("SGLang", image=image, cache={"mode": "Tenant", "noStore": "Isolated"})
+    assert sglang.cache_promise(found).kept is kept
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("vllm/vllm-openai:v0.32.0", (0, 32, 0)),
+        ("images.example:5000/a/b:1.2.3-x@sha256:00", (1, 2, 3)),
+        ("images.example:5000/a/b", None),
+        ("a:latest", None),
+    ],
+)
+def test_a_version_is_read_from_an_images_tag(image: str, version: tuple[int, int, int] | None) -> None:
+    assert image_version(image) == version

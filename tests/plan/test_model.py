@@ -1,0 +1,241 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+from tests.plan.specs import KEY, model, region, spec, world
+
+from tomoul.api.conditions import Reason
+from tomoul.api.meta import Condition
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, NoStore, RegionModelStatus
+from tomoul.api.routingtable import GatewayAcknowledgement, RoutingTable
+from tomoul.plan.claims import claims
+from tomoul.plan.model import plan_model
+from tomoul.plan.naming import gateway_name, pool_name
+from tomoul.plan.routing import model_route, plan_routing_table, route_hash
+from tomoul.plan.world import DeploymentFact, Facts, Key, PodFact, World
+
+POOL = Key("models", pool_name("chat", "eu-west", "default"))
+GATEWAY = Key("tomoul-system", gateway_name("eu-west"))
+
+
+def row(found: World, key: Key = KEY, name: str = "eu-west") -> RegionModelStatus:
+    return next(each for each in plan_model(found, key).status.regions if each.name == name)
+
+
+def entry(conditions: Sequence[Condition], kind: str) -> Condition:
+    return next(each for each in conditions if each.type == kind)
+
+
+def table(found: World, generation: int, *gateways: GatewayAcknowledgement) -> RoutingTable:
+    planned = plan_routing_table(found, "eu-west")
+    assert planned is not None
+    metadata = planned["metadata"] | {"generation": generation}
+    read = RoutingTable.model_validate(planned | {"metadata": metadata})
+    return read.model_copy(update={"status": read.status.model_copy(update={"gateways": gateways})})
+
+
+def accepted(name: str, generation: int) -> GatewayAcknowledgement:
+    return GatewayAcknowledgement(name=name, accepted_generation=generation)
+
+
+def routes(
+    *gateways: GatewayAcknowledgement, live: Sequence[str], known: str = "", generation: int = 5
+) -> tuple[Condition, str]:
+    """RoutesProgrammed and the recorded hash, with the planned table of `generation` and those gateways."""
+    deployment = with_programmed(model(engine="LlamaCpp"), known)
+    found = world(deployment)
+    pods = [PodFact(name, ready=True) for name in live] + [
+        PodFact("gone", ready=True, terminating=True),
+        PodFact("new"),
+    ]
+    facts = Facts(pods={GATEWAY: pods}, tables={"eu-west": table(found, generation, *gateways)})
+    judged = row(world(deployment, facts=facts))
+    return entry(judged.conditions, "RoutesProgrammed"), judged.programmed_route
+
+
+def with_programmed(deployment: ModelDeployment, known: str) -> ModelDeployment:
+    status = ModelDeploymentStatus(regions=(RegionModelStatus(name="eu-west", programmed_route=known),))
+    return deployment.model_copy(update={"status": status})
+
+
+def wanted_hash() -> str:
+    found = world(model(engine="LlamaCpp"))
+    route = model_route(found, "acme/chat", "eu-west", claims(found.models))
+    assert route is not None
+    return route_hash(route)
+
+
+def test_routes_are_programmed_once_every_live_gateway_has_accepted_the_table() -> None:
+    condition, recorded = routes(accepted("a", 5), accepted("b", 6), live=["a", "b"])
+    assert condition.status == "True"
+    assert condition.reason == Reason.ACKNOWLEDGED
+    assert recorded == wanted_hash()
+
+
+def test_a_gateway_that_lags_or_says_nothing_is_named() -> None:
+    condition, recorded = routes(accepted("a", 5), accepted("b", 4), live=["a", "b", "c"])
+    assert condition.reason == Reason.WAITING_FOR_GATEWAYS
+    assert "`a`" not in condition.message
+    assert "`b`, `c`" in condition.message
+    assert recorded == ""
+
+
+def test_gateways_that_are_starting_or_ending_do_not_count_as_live() -> None:
+    condition, _ = routes(accepted("gone", 5), accepted("new", 5), live=[])
+    assert condition.reason == Reason.NO_LIVE_GATEWAY
+
+
+def test_a_rejection_is_told_in_envoys_words() -> None:
+    refused = GatewayAcknowledgement(name="a", accepted_generation=4, rejected_generation=5, message="bad cluster")
+    condition, _ = routes(refused, live=["a"])
+    assert condition.reason == Reason.REJECTED_BY_GATEWAY
+    assert "bad cluster" in condition.message
+
+
+def test_a_rejection_of_an_older_table_is_history() -> None:
+    mended = GatewayAcknowledgement(name="a", accepted_generation=5, rejected_generation=4, message="bad cluster")
+    assert routes(mended, live=["a"])[0].status == "True"
+
+
+def test_a_route_that_was_acknowledged_stays_so_while_other_models_change_the_table() -> None:
+    condition, recorded = routes(accepted("a", 4), live=["a"], known=wanted_hash())
+    assert condition.status == "True"
+    assert recorded == wanted_hash()
+
+
+def test_a_route_that_changed_waits_for_the_table_and_forgets_the_old_acknowledgement() -> None:
+    before = world(model(engine="LlamaCpp", routing={"requireRegion": True}))
+    deployment = with_programmed(model(engine="LlamaCpp"), wanted_hash())
+    facts = Facts(pods={GATEWAY: [PodFact("a", ready=True)]}, tables={"eu-west": table(before, 5, accepted("a", 5))})
+    judged = row(world(deployment, facts=facts))
+    assert entry(judged.conditions, "RoutesProgrammed").reason == Reason.WAITING_FOR_TABLE
+    assert judged.programmed_route == ""
+
+
+def pool_facts(fact: DeploymentFact | None, *pods: PodFact) -> Facts:
+    return Facts(deployments={POOL: fact} if fact is not None else {}, pods={POOL: pods})
+
+
+def running(name: str) -> PodFact:
+    return PodFact(name, ready=True, scheduled=True, phase="Running")
+
+
+def waiting(reason: str, message: str = "", *, terminating: bool = False) -> PodFact:
+    return PodFact("p", scheduled=True, waiting_reason=reason, waiting_message=message, terminating=terminating)
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind", "reason", "words"),
+    [
+        (pool_facts(None), "Scheduled", Reason.WAITING_FOR_PODS, "1 of 1 pods"),
+        (
+            pool_facts(None, PodFact("p", unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")),
+            "Scheduled",
+            Reason.UNSCHEDULABLE,
+            "3 Insufficient nvidia.com/gpu; each replica needs 2 × `nvidia-l4` (nvidia.com/gpu), 0 of 0 are free",
+        ),
+        (pool_facts(None, running("p")), "Scheduled", Reason.ALL_PODS_SCHEDULED, ""),
+        (pool_facts(None), "WorkloadReady", Reason.NO_REPLICA_READY, "0 of 1"),
+        (pool_facts(DeploymentFact(replicas=1, ready=1), running("p")), "WorkloadReady", Reason.ALL_REPLICAS_READY, ""),
+        (
+            pool_facts(DeploymentFact(), waiting("ErrImagePull", "no such image")),
+            "WorkloadReady",
+            Reason.IMAGE_PULL_FAILED,
+            "no such image",
+        ),
+        (
+            pool_facts(DeploymentFact(), waiting("CrashLoopBackOff")),
+            "WorkloadReady",
+            Reason.CRASH_LOOP,
+            "CrashLoopBackOff",
+        ),
+        (
+            pool_facts(DeploymentFact(), waiting("CreateContainerConfigError", 'secret "hf" not found')),
+            "WorkloadReady",
+            Reason.NO_REPLICA_READY,
+            'secret "hf" not found',
+        ),
+        (
+            pool_facts(DeploymentFact(), waiting("CrashLoopBackOff", terminating=True)),
+            "WorkloadReady",
+            Reason.NO_REPLICA_READY,
+            "0 of 1",
+        ),
+    ],
+)
+def test_pods_are_judged_by_what_holds_them_up(facts: Facts, kind: str, reason: Reason, words: str) -> None:
+    found = world(model(resources={"accelerator": "nvidia-l4", "count": 2}), facts=facts)
+    judged = row(found)
+    assert entry(judged.conditions, kind).reason == reason
+    assert words in entry(judged.conditions, kind).message
+    assert entry(judged.conditions, "Ready").status == "False"
+    assert judged.waiting_for
+
+
+def test_no_wanted_replicas_is_told_apart_from_none_ready() -> None:
+    judged = row(world(model(regions=[{"name": "eu-west", "replicas": 0}])))
+    assert entry(judged.conditions, "WorkloadReady").reason == Reason.SCALED_TO_ZERO
+
+
+def test_an_autoscaled_deployment_has_no_replicas_of_ours_and_is_judged_by_its_own() -> None:
+    facts = pool_facts(DeploymentFact(replicas=4, ready=3))
+    planned = plan_model(world(model(regions=[{"name": "eu-west"}]), facts=facts), KEY)
+    deployment = next(obj for obj in planned.objects if obj["kind"] == "Deployment")
+    assert "replicas" not in deployment["spec"]
+    assert planned.status.regions[0].pools[0].replicas == 4
+
+
+def test_a_promise_that_the_engine_cannot_keep_is_told_and_its_calls_are_refused() -> None:
+    cache = spec("LlamaCpp").cache.model_copy(update={"no_store": NoStore.ISOLATED})
+    deployment = model(engine="LlamaCpp")
+    # The schema refuses this spec; a cluster with an older CRD may hold it all the same.
+    broken = deployment.model_copy(update={"spec": deployment.spec.model_copy(update={"cache": cache})})
+    found = world(broken)
+    assert entry(row(found).conditions, "CachePolicyEnforced").reason == Reason.ENGINE_CANNOT_ISOLATE
+    route = model_route(found, "acme/chat", "eu-west", claims(found.models))
+    assert route is not None
+    assert route.cache.no_store is NoStore.REFUSE
+
+
+def test_an_empty_pool_for_no_store_breaks_the_cache_policy() -> None:
+    judged = row(world(model(cache={"noStore": "NotStored"})))
+    assert entry(judged.conditions, "CachePolicyEnforced").reason == Reason.NO_STORE_POOL_EMPTY
+
+
+def test_a_model_that_runs_only_elsewhere_has_no_rows_and_says_so() -> None:
+    status = plan_model(world(model(), hosted=frozenset({"us-east"})), KEY).status
+    assert status.regions == ()
+    assert entry(status.conditions, "Ready").reason == Reason.HOSTED_ELSEWHERE
+    assert status.ready_regions == "0/0"
+
+
+def test_a_disabled_region_does_not_make_the_others_unready() -> None:
+    regions = (region("eu-west"), region("us-east", state="Disabled"))
+    both = model(regions=[{"name": "eu-west", "replicas": 1}, {"name": "us-east", "replicas": 1}])
+    status = plan_model(world(both, regions=regions), KEY).status
+    assert entry(status.conditions, "Accepted").status == "True"
+    assert status.ready_regions == "0/1"
+    disabled = next(each for each in status.regions if each.name == "us-east")
+    assert entry(disabled.conditions, "Accepted").reason == Reason.REGION_DISABLED
+
+
+def test_a_model_that_is_being_deleted_gives_its_id_away_and_has_no_objects() -> None:
+    old = model(Key("a", "old"), created="2026-01-01T00:00:00Z")
+    gone = old.metadata.model_copy(update={"deletion_timestamp": datetime(2026, 1, 2, tzinfo=UTC)})
+    found = world(old.model_copy(update={"metadata": gone}), model(Key("b", "new"), created="2026-02-01T00:00:00Z"))
+    assert plan_model(found, Key("a", "old")).objects == ()
+    assert entry(row(found, Key("b", "new")).conditions, "Accepted").status == "True"
+
+
+def test_of_two_models_of_one_age_the_first_by_namespace_and_name_serves_the_id() -> None:
+    found = world(model(Key("b", "x")), model(Key("a", "y")), model(Key("a", "x")))
+    assert claims(found.models).claimants("acme/chat") == (Key("a", "x"), Key("a", "y"), Key("b", "x"))
+    refused = entry(row(found, Key("b", "x")).conditions, "Accepted")
+    assert refused.reason == Reason.MODEL_ID_CONFLICT
+    assert "`a/x`" in refused.message
+
+
+def test_arguments_reach_the_engine_as_they_were_written() -> None:
+    planned = plan_model(world(model(engine="LlamaCpp", source={"file": {"path": "/models/$(HOME).gguf"}})), KEY)
+    deployment = next(obj for obj in planned.objects if obj["kind"] == "Deployment")
+    assert "/models/$$(HOME).gguf" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
