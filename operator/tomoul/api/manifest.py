@@ -151,7 +151,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _field_errors(model: type[Resource], details: ErrorDetails) -> Iterator[FieldError]:
-    path = _path(details["loc"])
+    path, node = _follow(root_schema(model), details["loc"])
     kind, given = details["type"], details["input"]
     violations = details.get("ctx", {}).get("violations")
     if violations is not None:
@@ -160,23 +160,22 @@ def _field_errors(model: type[Resource], details: ErrorDetails) -> Iterator[Fiel
     elif kind == "missing":
         yield FieldError(path, "is required")
     elif kind == "extra_forbidden":
-        known = _known_fields(model, details["loc"][:-1])
+        known = list(node.get("properties", {}))
         yield FieldError(path, f"is unknown;{_suggestion(details['loc'][-1], known)}".removesuffix(";"))
     else:
         message = details["msg"].replace("Input should be", "must be", 1)
         yield FieldError(path, f"{message}{_not(given) if kind != 'check' else ''}{_yaml_hint(given, kind)}")
 
 
-def _path(location: Sequence[str | int]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")
-
-
-def _known_fields(model: type[Resource], location: Sequence[str | int]) -> Sequence[str]:
-    node = root_schema(model)
+def _follow(node: Mapping[str, Any], location: Sequence[str | int]) -> tuple[str, Mapping[str, Any]]:
+    """The path of a location as the API server writes it, and the schema of the last object on it that is known."""
+    path = ""
     for part in location:
-        node = node["items"] if isinstance(part, int) else node["properties"][part]
-    return list(node["properties"])
+        is_map = "additionalProperties" in node
+        path += f"[{part}]" if isinstance(part, int) or is_map else f".{part}"
+        inner = node.get("additionalProperties") or node.get("items") or node.get("properties", {}).get(part)
+        node = inner or node
+    return path.removeprefix("."), node
 
 
 def _suggestion(given: object, known: Sequence[str] | Mapping[str, object]) -> str:

@@ -24,10 +24,7 @@ NodeSelector = Annotated[Mapping[str, LabelValue], Field(max_length=16), LABEL_K
 
 
 class RegionState(StrEnum):
-    """Whether a region takes calls.
-
-    Active serves all calls. Draining serves calls that are pinned to it and no others. Disabled runs nothing.
-    """
+    """Active serves all calls. Draining serves calls pinned to it and no others. Disabled runs nothing."""
 
     ACTIVE = "Active"
     DRAINING = "Draining"

@@ -12,6 +12,7 @@ from tomoul.api.rules import INT64, ListBy
 
 PoolName = Literal["default", "no-store"]
 SeedSupport = Literal["deterministic", "best_effort"]
+Bounded = Annotated[str, Field(max_length=128)]
 
 
 class RouteCapabilities(ApiModel):
@@ -50,20 +51,20 @@ class ModelRoute(ApiModel):
     """One model as a region's gateways see it, whether it runs in this region or only in others."""
 
     id: str = Field(max_length=128, description="Model id")
-    aliases: tuple[str, ...] = Field(default=(), max_length=16, description="Other ids for it")
+    aliases: tuple[Bounded, ...] = Field(default=(), max_length=16, description="Other ids for it")
     owned_by: str = Field(default="", max_length=128, description="`owned_by` in `/v1/models`")
     created: Annotated[int, INT64] = Field(
         default=0, ge=0, description="Creation time in `/v1/models`, in Unix seconds"
     )
     capabilities: RouteCapabilities = Field(default_factory=RouteCapabilities, description="What calls may ask for")
-    regions: tuple[str, ...] = Field(max_length=16, description="All regions that serve it, sorted")
-    fallback: tuple[str, ...] = Field(
+    regions: tuple[Bounded, ...] = Field(max_length=16, description="All regions that serve it, sorted")
+    fallback: tuple[Bounded, ...] = Field(
         default=(), max_length=16, description="Other regions, in order, for calls that name none"
     )
     require_region: bool = Field(default=False, description="Refuse calls that name no region")
     cache: RouteCache = Field(description="Cache policy in this region")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
-    remove_fields: tuple[str, ...] = Field(
+    remove_fields: tuple[Bounded, ...] = Field(
         default=(), max_length=16, description="Top-level body fields that a client must not control"
     )
     pools: tuple[RoutePool, ...] = Field(
@@ -85,7 +86,7 @@ class RoutingTableSpec(ApiModel):
     region: str = Field(max_length=32, description="Region whose gateways serve this table")
     draining: bool = Field(default=False, description="Whether only calls pinned to the region are served in it")
     models: tuple[ModelRoute, ...] = Field(default=(), max_length=4096, description="Models, by id")
-    known_regions: tuple[str, ...] = Field(
+    known_regions: tuple[Bounded, ...] = Field(
         default=(), max_length=64, description="All regions that exist; any other code is unknown"
     )
     remote_gateways: tuple[RemoteGateway, ...] = Field(default=(), max_length=64, description="Other regions' gateways")

@@ -30,10 +30,11 @@ class Rule:
 
     def as_validation(self) -> Mapping[str, str]:
         """The entry of `x-kubernetes-validations`."""
-        validation = {"rule": self.cel, "message": self.message}
-        # The API server allows no path into metadata, nor an empty one.
-        inner = self.field and not self.field.startswith("metadata")
-        return {**validation, "fieldPath": f".{self.field}"} if inner else validation
+        if self.field.startswith("metadata."):
+            # The API server allows no path into metadata, so the message has to name the field.
+            return {"rule": self.cel, "message": f"`{self.field}` {self.message}"}
+        path = {"fieldPath": f".{self.field}"} if self.field else {}
+        return {"rule": self.cel, "message": self.message, **path}
 
 
 def rule(cel: str, *, field: str, message: str) -> Callable[[Method], Method]:

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+
+from tomoul.api.manifest import FieldError, InvalidResource, parse_manifests, parse_resource
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.region import Region
+
+REGION = """\
+apiVersion: tomoul.ai/v1alpha1
+kind: Region
+metadata: {name: eu-west}
+spec: {}
+"""
+
+
+def messages(text: str) -> list[str]:
+    return [str(error) for error in parse_manifests(text, "file.yaml").errors]
+
+
+def test_documents_of_other_groups_are_named_and_passed_over() -> None:
+    namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: models}\n"
+    parsed = parse_manifests(f"---\n{REGION}---\n{namespace}", "a.yaml")
+    assert [type(resource) for resource in parsed.resources] == [Region]
+    assert parsed.ignored == ("a.yaml: Namespace models",)
+    assert not parsed.errors
+
+
+def test_the_items_of_a_list_are_read() -> None:
+    items = "\n".join(f"  {line}" for line in REGION.splitlines())
+    parsed = parse_manifests(f"apiVersion: v1\nkind: List\nitems:\n-{items[1:]}\n", "a.yaml")
+    assert [resource.metadata.name for resource in parsed.resources] == ["eu-west"]
+
+
+def test_all_errors_of_all_documents_are_told_with_file_document_object_and_field() -> None:
+    text = f"{REGION}---\n{REGION.replace('spec: {}', 'spec: {state: Off, placement: {nodeSelektor: {}}}')}---\n- 1\n"
+    assert messages(text) == [
+        "file.yaml: document 2: Region eu-west: spec.placement.nodeSelektor: is unknown; did you mean `nodeSelector`?",
+        (
+            "file.yaml: document 2: Region eu-west: spec.state: must be 'Active', 'Draining' or 'Disabled', not false: "
+            'YAML reads Off, On, No and Yes as booleans, so write them in quotes, such as "Off"'
+        ),
+        "file.yaml: document 3: must be an object with `apiVersion`, `kind`, `metadata` and `spec`",
+    ]
+
+
+def test_a_kind_of_the_group_that_does_not_exist_is_an_error_with_a_suggestion() -> None:
+    (message,) = messages(REGION.replace("kind: Region", "kind: Regions"))
+    assert message == (
+        'file.yaml: document 1: Regions eu-west: kind: must be Region, ModelDeployment or Tenant, not "Regions"; '
+        "did you mean `Region`?"
+    )
+
+
+def test_a_routing_table_is_refused_since_the_operator_writes_them() -> None:
+    (message,) = messages(REGION.replace("kind: Region", "kind: RoutingTable"))
+    assert message.endswith("RoutingTables are written by the operator")
+
+
+def test_another_version_of_the_group_is_an_error_that_names_the_right_one() -> None:
+    (message,) = messages(REGION.replace("v1alpha1", "v1"))
+    assert message.endswith('apiVersion: must be `tomoul.ai/v1alpha1`, not "tomoul.ai/v1"')
+
+
+def test_broken_yaml_is_told_with_its_line_and_what_came_before_is_kept() -> None:
+    parsed = parse_manifests(f"{REGION}---\na: [\n", "file.yaml")
+    assert len(parsed.resources) == 1
+    (error,) = parsed.errors
+    assert error.document == 2
+    assert "is not valid YAML in line 7" in error.message
+
+
+def test_a_key_given_twice_is_an_error_as_it_is_to_kubectl() -> None:
+    (message,) = messages(f"{REGION}kind: Tenant\n")
+    assert "`kind` is given twice" in message
+
+
+def test_a_date_stays_a_string_as_it_does_to_kubectl() -> None:
+    (region,) = parse_manifests(REGION.replace("spec: {}", "spec: {displayName: 2026-01-01}"), "a.yaml").resources
+    assert isinstance(region, Region)
+    assert region.spec.display_name == "2026-01-01"
+
+
+def test_what_the_api_server_adds_to_an_object_is_no_error() -> None:
+    obj = {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "Region",
+        "metadata": {
+            "name": "eu-west",
+            "uid": "1",
+            "generation": 3,
+            "resourceVersion": "7",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "managedFields": [{"manager": "x"}],
+            "selfLink": "",
+        },
+        "spec": {},
+        "status": {"newer": True, "modelsReady": 2},
+    }
+    region = parse_resource(obj)
+    assert isinstance(region, Region)
+    assert (region.metadata.generation, region.status.models_ready) == (3, 2)
+
+
+def test_a_status_that_cannot_be_read_counts_as_empty() -> None:
+    obj = {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "Region",
+        "metadata": {"name": "eu-west"},
+        "spec": {},
+        "status": {"conditions": "broken"},
+    }
+    region = parse_resource(obj)
+    assert isinstance(region, Region)
+    assert region.status.conditions == ()
+
+
+def test_an_object_without_metadata_or_spec_is_refused_by_field() -> None:
+    with pytest.raises(InvalidResource) as refusal:
+        parse_resource({"apiVersion": "tomoul.ai/v1alpha1", "kind": "ModelDeployment"})
+    assert refusal.value.errors == (FieldError("metadata", "is required"), FieldError("spec", "is required"))
+
+
+def test_the_examples_are_read_without_errors() -> None:
+    files = sorted((Path(__file__).parent.parent.parent / "examples").glob("*.yaml"))
+    parsed = [parse_manifests(file.read_text(), file.name) for file in files]
+    assert [error for each in parsed for error in each.errors] == []
+    assert {type(resource) for each in parsed for resource in each.resources} >= {Region, ModelDeployment}
