@@ -299,8 +299,13 @@ local function wants_no_store(handle, headers)
   return true
 end
 
+local function refuse_large_body(handle)
+  refuse(handle, 413, "request_too_large", nil, "The request body is too large")
+end
+
 local function check_body_headers(handle, headers, max_body_bytes)
-  if not find(lower(headers:get("content-type") or ""), "^application/json%s*;?") then
+  local media_type = match(lower(headers:get("content-type") or ""), "^[^;%s]*")
+  if media_type ~= "application/json" then
     refuse(handle, 415, "unsupported_media_type", "Content-Type", "The body must be sent as `application/json`")
   end
   local encoding = lower(headers:get("content-encoding") or "identity")
@@ -309,7 +314,7 @@ local function check_body_headers(handle, headers, max_body_bytes)
   end
   local length = tonumber(headers:get("content-length") or "0")
   if not length or length > max_body_bytes then
-    refuse(handle, 413, "request_too_large", nil, "The request body is too large")
+    refuse_large_body(handle)
   end
 end
 
@@ -445,7 +450,11 @@ local function complete_chat(handle, gateway, pin)
   check_body_headers(handle, headers, gateway.max_body_bytes)
 
   local buffer = handle:body() -- waits; what was fetched before is dead after it
-  local text = buffer and buffer:getBytes(0, buffer:length()) or ""
+  local length = buffer and buffer:length() or 0
+  if length > gateway.max_body_bytes then
+    refuse_large_body(handle)
+  end
+  local text = buffer and buffer:getBytes(0, length) or ""
   local members, order = members_of(text)
   if not members then
     refuse(handle, 400, "invalid_json", nil, format("The body is not valid: %s", order))

@@ -21,7 +21,9 @@ from tomoul.gateway.compile.resources import EnvoyResource, GatewayOptions
 READY_PATH = "/-/ready"
 """Answers 200 once Envoy has its configuration, and 503 while it drains."""
 
-# What only this gateway may say to itself; Envoy trusts x-envoy-* from wherever it is told that clients are its own.
+_ROOM_BESIDE_BODY = 64 * 1024
+
+# What only this gateway may say to itself.
 _INTERNAL_HEADERS = (HEADER_CLUSTER, HEADER_TIMEOUTS, HEADER_SERVED)
 
 
@@ -30,8 +32,8 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
     return {
         "name": LISTENER,
         "address": {"socket_address": {"address": options.listen_address, "port_value": options.listen_port}},
-        # chat.lua reads whole bodies, so that this is also the largest body.
-        "per_connection_buffer_limit_bytes": options.max_body_bytes,
+        # chat.lua reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
+        "per_connection_buffer_limit_bytes": options.max_body_bytes + _ROOM_BESIDE_BODY,
         "filter_chains": [
             {
                 "filters": [
