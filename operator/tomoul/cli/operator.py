@@ -1,0 +1,163 @@
+"""`tomoul operator`: keeps a cluster as its Regions, ModelDeployments and Tenants say."""  # noqa: A005 - in a package
+
+import asyncio
+import logging
+import sys
+from functools import partial
+
+import click
+from kubernetes.aio.config import ConfigException
+
+from tomoul.cli.logs import LogFormat, setup_logging
+from tomoul.controller.run import OperatorOptions, run_operator
+from tomoul.plan.world import Settings
+
+DEFAULTS = Settings()
+logger = logging.getLogger(__name__)
+
+option = partial(click.option, show_envvar=True, show_default=True)
+
+
+def read_regions(_context: click.Context, _parameter: click.Parameter, value: str) -> frozenset[str] | None:
+    """Names between commas; none at all means every region."""
+    return frozenset(name.strip() for name in value.split(",") if name.strip()) or None
+
+
+@click.command()
+@option(
+    "--namespace",
+    envvar="TOMOUL_NAMESPACE",
+    default=DEFAULTS.namespace,
+    help="Namespace of the operator and the gateways.",
+)
+@option(
+    "--host-regions",
+    envvar="TOMOUL_HOST_REGIONS",
+    default="",
+    callback=read_regions,
+    help="Regions that this cluster hosts, between commas; all if none is given.",
+)
+@option(
+    "--operator-image",
+    envvar="TOMOUL_OPERATOR_IMAGE",
+    default=DEFAULTS.operator_image,
+    help="Image of the agent in the gateway pods.",
+)
+@option(
+    "--envoy-image",
+    envvar="TOMOUL_ENVOY_IMAGE",
+    default=DEFAULTS.envoy_image,
+    help="Image of Envoy in the gateway pods.",
+)
+@option(
+    "--image-pull-policy",
+    envvar="TOMOUL_IMAGE_PULL_POLICY",
+    type=click.Choice(["Always", "IfNotPresent", "Never"]),
+    default=DEFAULTS.image_pull_policy,
+    help="Pull policy of gateway and engine pods.",
+)
+@option(
+    "--gateway-replicas",
+    envvar="TOMOUL_GATEWAY_REPLICAS",
+    type=click.IntRange(min=1),
+    default=DEFAULTS.gateway_replicas,
+    help="Gateway pods per region.",
+)
+@option(
+    "--gateway-service-type",
+    envvar="TOMOUL_GATEWAY_SERVICE_TYPE",
+    type=click.Choice(["ClusterIP", "NodePort", "LoadBalancer"]),
+    default=DEFAULTS.gateway_service_type,
+    help="Type of the gateways' Services.",
+)
+@option(
+    "--gateway-service-account",
+    envvar="TOMOUL_GATEWAY_SERVICE_ACCOUNT",
+    default=DEFAULTS.gateway_service_account,
+    help="ServiceAccount of the gateway pods.",
+)
+@option(
+    "--workers",
+    envvar="TOMOUL_WORKERS",
+    type=click.IntRange(1, 64),
+    default=8,
+    help="Resources that are reconciled at the same time.",
+)
+@option(
+    "--health-port",
+    envvar="TOMOUL_HEALTH_PORT",
+    type=click.IntRange(0, 65535),
+    default=8081,
+    help="Port of /healthz and /readyz; 0 takes a free one.",
+)
+@option(
+    "--metrics-port",
+    envvar="TOMOUL_METRICS_PORT",
+    type=click.IntRange(0, 65535),
+    default=9090,
+    help="Port of /metrics; 0 takes a free one.",
+)
+@option(
+    "--lease-name",
+    envvar="TOMOUL_LEASE_NAME",
+    default="tomoul-operator",
+    help="Lease in the namespace by which replicas elect the one that writes.",
+)
+@option(
+    "--resync-seconds",
+    envvar="TOMOUL_RESYNC_SECONDS",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    help="How often lists repair what watches may have missed.",
+)
+@option(
+    "--kubeconfig",
+    envvar="TOMOUL_KUBECONFIG",
+    type=click.Path(exists=True, dir_okay=False),
+    help="kubeconfig file; in a pod the pod's own ServiceAccount is used.",
+)
+@option("--log-format", envvar="TOMOUL_LOG_FORMAT", type=click.Choice(["json", "text"]), default="json")
+def command(
+    namespace: str,
+    host_regions: frozenset[str] | None,
+    operator_image: str,
+    envoy_image: str,
+    image_pull_policy: str,
+    gateway_replicas: int,
+    gateway_service_type: str,
+    gateway_service_account: str,
+    workers: int,
+    health_port: int,
+    metrics_port: int,
+    lease_name: str,
+    resync_seconds: float,
+    kubeconfig: str | None,
+    log_format: LogFormat,
+) -> None:
+    """Run the operator."""
+    setup_logging(log_format)
+    settings = Settings(
+        namespace=namespace,
+        hosted_regions=host_regions,
+        operator_image=operator_image,
+        envoy_image=envoy_image,
+        image_pull_policy=image_pull_policy,
+        gateway_replicas=gateway_replicas,
+        gateway_service_type=gateway_service_type,
+        gateway_service_account=gateway_service_account,
+    )
+    options = OperatorOptions(
+        settings=settings,
+        workers=workers,
+        health_port=health_port,
+        metrics_port=metrics_port,
+        lease_name=lease_name,
+        resync_seconds=resync_seconds,
+    )
+    try:
+        asyncio.run(run_operator(options, kubeconfig))
+    except (ConfigException, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    except ExceptionGroup as errors:
+        logger.critical("ended", exc_info=errors)
+        sys.exit(1)

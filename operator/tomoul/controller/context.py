@@ -1,0 +1,22 @@
+"""Context: what every reconcile works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tomoul.controller.observed import Observed
+from tomoul.controller.triggers import Triggers
+from tomoul.controller.writer import Writer
+from tomoul.kube.client import KubeClient
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of one operator."""
+
+    observed: Observed
+    writer: Writer
+    client: KubeClient
+    triggers: Triggers
+    now: Callable[[], datetime]
+    """Wall-clock time with a time zone, for the conditions' transition times."""

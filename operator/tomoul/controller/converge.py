@@ -1,0 +1,70 @@
+"""Converge: make the children of an owner what a plan wants, with no request for what is so already."""
+
+from collections.abc import Sequence
+
+from tomoul.controller.facts import HASH_ANNOTATION, parsed_fields
+from tomoul.controller.fields import owns, rendered_hash
+from tomoul.controller.observed import Observed
+from tomoul.controller.writer import Writer
+from tomoul.kube.errors import Forbidden, Invalid
+from tomoul.kube.resources import ROUTING_TABLES, Resource, key_of, resource_of
+from tomoul.plan.world import Key, Manifest
+
+
+class NotYetError(Exception):
+    """Something has to go first; worth another look in a second."""
+
+
+class Refused(Exception):  # noqa: N818 - what the API server did, not a fault of ours
+    """The API server refuses an object for good: its words, for the owner's condition."""
+
+
+async def converge(observed: Observed, writer: Writer, owner_uid: str, objects: Sequence[Manifest]) -> None:
+    """Apply `objects`, then delete the owner's other children, RoutingTables apart.
+
+    An object that is refused does not keep the others from being applied. Raises KubeError, NotYetError, or Refused
+    after all others are done.
+    """
+    refusals = []
+    wanted: set[tuple[Resource, Key]] = set()
+    for manifest in objects:
+        resource, key = resource_of(manifest), key_of(manifest)
+        wanted.add((resource, key))
+        try:
+            await ensure(observed, writer, owner_uid, manifest)
+        except (Invalid, Forbidden) as error:
+            refusals.append(f"{resource.kind} `{key.name}`: {error}")
+    for resource, key in sorted(observed.children(owner_uid) - wanted, key=lambda child: (child[0].kind, child[1])):
+        if resource != ROUTING_TABLES:
+            await remove(observed, writer, resource, key)
+    if refusals:
+        raise Refused("; ".join(refusals))
+
+
+async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: Manifest) -> None:
+    """Apply one object unless the live one already has all of it from us."""
+    resource, key = resource_of(manifest), key_of(manifest)
+    stamp = rendered_hash(manifest)
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), HASH_ANNOTATION: stamp}
+    stamped = {**manifest, "metadata": {**metadata, "annotations": annotations}}
+    live = observed.child(resource, key)
+    if live is not None:
+        if live.deleting:
+            raise NotYetError(f"{resource.kind} {key.name} is being deleted")
+        if live.owner_uid and live.owner_uid != owner_uid:
+            if not live.hash:
+                raise Invalid(f"another owner controls it (uid {live.owner_uid}), and it was not made by this operator")
+            # A former owner of the same name: Kubernetes is about to delete it, and two cannot both control it.
+            await writer.delete(resource, key, live.uid)
+            raise NotYetError(f"{resource.kind} {key.name} belongs to an owner that is gone")
+        if live.owner_uid and live.hash == stamp and owns(parsed_fields(live), stamped):
+            return
+    await writer.apply(stamped)
+
+
+async def remove(observed: Observed, writer: Writer, resource: Resource, key: Key) -> None:
+    """Delete a child, if there is one that is not being deleted already."""
+    live = observed.child(resource, key)
+    if live is not None and not live.deleting:
+        await writer.delete(resource, key, live.uid)

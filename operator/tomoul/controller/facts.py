@@ -1,0 +1,215 @@
+"""Facts: what is kept of each kind that the operator watches. Pure functions from what the API server returns."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from tomoul.api.manifest import InvalidResource, parse_resource
+from tomoul.api.meta import COMPONENT_GATEWAY, LABEL_COMPONENT, LABEL_MODEL_DEPLOYMENT, LABEL_REGION, Condition
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.region import Region
+from tomoul.api.routingtable import RoutingTable
+from tomoul.api.tenant import Tenant
+from tomoul.controller.fields import applied_fields
+from tomoul.kube.client import Object
+from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
+
+MANAGER = "tomoul-operator"
+STATUS_MANAGER = "tomoul-operator-status"
+HASH_ANNOTATION = "tomoul.ai/applied-hash"
+
+F = TypeVar("F")
+R = TypeVar("R", ModelDeployment, Region, Tenant)
+
+
+@dataclass(frozen=True)
+class Declared(Generic[R]):
+    """A resource that people write."""
+
+    uid: str
+    generation: int
+    deleting: bool
+    resource: R | None
+    """None if it is invalid, which the CRD should have refused."""
+    errors: str = ""
+    """Why it is invalid, with the names of the fields."""
+    conditions: tuple[Condition, ...] = ()
+    """`status.conditions` of an invalid one."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What an object was made for: a ModelDeployment in a region, or a region's gateways."""
+
+    region: str
+    model: Key | None = None
+
+
+@dataclass(frozen=True)
+class Child(Generic[F]):
+    """An object that the operator makes."""
+
+    uid: str
+    owner_uid: str
+    """uid of the controlling owner, or empty."""
+    parent: Parent
+    deleting: bool
+    hash: str
+    """Hash of what was applied last."""
+    fields: str
+    """`fieldsV1` of what the operator has applied, as JSON."""
+    fact: F
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of an engine or a gateway."""
+
+    deployment: Key
+    parent: Parent
+    fact: PodFact
+
+
+def declared(item: Object, kind: type[R]) -> Declared[R]:
+    """A ModelDeployment, Region or Tenant."""
+    metadata = item["metadata"]
+    base = (metadata["uid"], metadata.get("generation", 0), "deletionTimestamp" in metadata)
+    # managedFields are half of the object, and the parser has no use for them.
+    lean = {**item, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
+    try:
+        resource = parse_resource(lean)
+    except InvalidResource as error:
+        return Declared(*base, None, str(error), _conditions(item))
+    assert isinstance(resource, kind), f"{item['kind']} parsed as {type(resource).__name__}"
+    return Declared(*base, resource)
+
+
+def spec_of(value: Declared[R]) -> object:
+    """What of a declared resource causes work: all but its status."""
+    labels = value.resource.metadata.labels if value.resource is not None else None
+    return value.uid, value.generation, value.deleting, value.errors, labels
+
+
+def child(item: Object) -> Child[None]:
+    """A Service, ServiceAccount, PodDisruptionBudget or NetworkPolicy."""
+    return _child(item, None)
+
+
+def deployment(item: Object) -> Child[DeploymentFact]:
+    """A Deployment."""
+    status = item.get("status", {})
+    fact = DeploymentFact(
+        generation=item["metadata"].get("generation", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        replicas=item["spec"].get("replicas", 1),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        available=status.get("availableReplicas", 0),
+    )
+    return _child(item, fact)
+
+
+def routing_table(item: Object) -> Child[RoutingTable | None]:
+    """A RoutingTable; one that does not parse (somebody else's, or of another version) counts as not read."""
+    try:
+        table = RoutingTable.model_validate(item)
+    except ValidationError:
+        table = None
+    return _child(item, table)
+
+
+def node(item: Object) -> NodeFact:
+    """A node; one that is cordoned counts as not ready, because nothing new fits there."""
+    conditions = {entry["type"]: entry["status"] for entry in item.get("status", {}).get("conditions", ())}
+    return NodeFact(
+        name=item["metadata"]["name"],
+        labels=dict(item["metadata"].get("labels") or {}),
+        ready=conditions.get("Ready") == "True" and not item.get("spec", {}).get("unschedulable", False),
+        allocatable=_devices(item.get("status", {}).get("allocatable", {})),
+    )
+
+
+def pod(item: Object) -> Pod:
+    """A pod that a Deployment's ReplicaSet made, or any other one with our labels, which belongs to none."""
+    metadata, spec, status = item["metadata"], item["spec"], item.get("status", {})
+    conditions = {entry["type"]: entry for entry in status.get("conditions", ())}
+    placed = conditions.get("PodScheduled", {})
+    containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    waiting: Mapping[str, str] = next((c["state"]["waiting"] for c in containers if _is_stuck(c)), {})
+    requests: dict[str, int] = {}
+    for container in spec.get("containers", ()):
+        for name, count in _devices(container.get("resources", {}).get("requests", {})).items():
+            requests[name] = requests.get(name, 0) + count
+    fact = PodFact(
+        name=metadata["name"],
+        node=spec.get("nodeName", ""),
+        phase=status.get("phase", "Pending"),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        terminating="deletionTimestamp" in metadata,
+        scheduled=bool(spec.get("nodeName")),
+        unschedulable=placed.get("message", "") if placed.get("reason") == "Unschedulable" else "",
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        restarts=sum(c.get("restartCount", 0) for c in containers),
+        requests=requests,
+    )
+    return Pod(Key(metadata["namespace"], _deployment_of(metadata)), _parent(metadata), fact)
+
+
+def _is_stuck(status: Mapping[str, Any]) -> bool:
+    """Whether a container waits for something that starting pods in their first seconds do not wait for."""
+    reason = status.get("state", {}).get("waiting", {}).get("reason", "")
+    return reason not in ("", "ContainerCreating", "PodInitializing")
+
+
+def _deployment_of(metadata: Mapping[str, Any]) -> str:
+    """A Deployment's pods belong to the ReplicaSet `<deployment>-<pod-template-hash>`."""
+    suffix = f"-{(metadata.get('labels') or {}).get('pod-template-hash', '')}"
+    for owner in metadata.get("ownerReferences", ()):
+        if owner["kind"] == "ReplicaSet" and owner["name"].endswith(suffix):
+            return str(owner["name"].removesuffix(suffix))
+    return ""
+
+
+def _child(item: Object, fact: F) -> Child[F]:
+    metadata = item["metadata"]
+    owners = [owner["uid"] for owner in metadata.get("ownerReferences", ()) if owner.get("controller")]
+    return Child(
+        uid=metadata["uid"],
+        owner_uid=owners[0] if owners else "",
+        parent=_parent(metadata),
+        deleting="deletionTimestamp" in metadata,
+        hash=(metadata.get("annotations") or {}).get(HASH_ANNOTATION, ""),
+        fields=applied_fields(item, MANAGER),
+        fact=fact,
+    )
+
+
+def _parent(metadata: Mapping[str, Any]) -> Parent:
+    labels = metadata.get("labels") or {}
+    region, model = labels.get(LABEL_REGION, ""), labels.get(LABEL_MODEL_DEPLOYMENT, "")
+    if labels.get(LABEL_COMPONENT) == COMPONENT_GATEWAY or not model:
+        return Parent(region)
+    return Parent(region, Key(metadata.get("namespace", ""), model))
+
+
+def _devices(quantities: Mapping[str, Any]) -> dict[str, int]:
+    """Extended resources, which are whole numbers: those with a domain of their own in their name."""
+    return {name: int(value) for name, value in quantities.items() if "/" in name and str(value).isdigit()}
+
+
+def _conditions(item: Object) -> tuple[Condition, ...]:
+    """Conditions as far as they can be read; of an invalid object everything may be odd."""
+    try:
+        return tuple(Condition.model_validate(entry) for entry in item["status"]["conditions"])
+    except (KeyError, TypeError, ValidationError):
+        return ()
+
+
+def parsed_fields(value: Child[Any]) -> Mapping[str, Any]:
+    """`value.fields` as a mapping."""
+    found: Mapping[str, Any] = json.loads(value.fields) if value.fields else {}
+    return found

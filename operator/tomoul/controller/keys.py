@@ -1,0 +1,31 @@
+"""Work keys: what one reconcile is about."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from tomoul.plan.world import Key
+
+
+class Kind(StrEnum):
+    """What there is to reconcile."""
+
+    MODEL = "model"
+    REGION = "region"
+    TABLE = "table"
+    TENANT = "tenant"
+
+
+class WorkKey(NamedTuple):
+    """One object of a kind; a table has the name of its region."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    @property
+    def object(self) -> Key:
+        """Namespace and name."""
+        return Key(self.namespace, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"

@@ -1,0 +1,203 @@
+"""Observed: all Stores of the operator, and the World made of them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tomoul.api.meta import LABEL_MANAGED_BY, MANAGED_BY
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.region import Region
+from tomoul.api.routingtable import RoutingTable
+from tomoul.api.tenant import Tenant
+from tomoul.controller import facts
+from tomoul.controller.facts import Child, Declared, Pod
+from tomoul.kube import resources
+from tomoul.kube.resources import Resource
+from tomoul.kube.store import Change, Store
+from tomoul.plan.claims import Claims, claims
+from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, PodFact, Settings, World
+
+OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+"""Label selector for what the operator makes, pods included."""
+
+Listener = Callable[[Change[Any]], None]
+
+
+class Observed:
+    """What is known of the cluster. `world()` is a live view: use it without awaiting in between."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.listener: Listener = lambda change: None
+        """Hears every change after the views have been brought up to date."""
+        self.models: Store[Declared[ModelDeployment]] = Store(
+            resources.MODEL_DEPLOYMENTS,
+            lambda item: facts.declared(item, ModelDeployment),
+            trigger=facts.spec_of,
+            listener=self._on_model,
+        )
+        self.regions: Store[Declared[Region]] = Store(
+            resources.REGIONS,
+            lambda item: facts.declared(item, Region),
+            trigger=facts.spec_of,
+            listener=self._on_region,
+        )
+        self.tenants: Store[Declared[Tenant]] = Store(
+            resources.TENANTS,
+            lambda item: facts.declared(item, Tenant),
+            trigger=facts.spec_of,
+            listener=self._on_tenant,
+        )
+        self.deployments: Store[Child[DeploymentFact]] = Store(
+            resources.DEPLOYMENTS, facts.deployment, selector=OURS, listener=self._on_deployment
+        )
+        self.tables: Store[Child[RoutingTable | None]] = Store(
+            resources.ROUTING_TABLES, facts.routing_table, listener=self._on_table
+        )
+        self.pods: Store[Pod] = Store(resources.PODS, facts.pod, selector=OURS, listener=self._on_pod)
+        self.nodes: Store[NodeFact] = Store(resources.NODES, facts.node, listener=self._on_node)
+        self.others: Mapping[Resource, Store[Child[None]]] = {
+            resource: Store(resource, facts.child, selector=OURS, listener=self._on_child)
+            for resource in (
+                resources.SERVICES,
+                resources.SERVICE_ACCOUNTS,
+                resources.POD_DISRUPTION_BUDGETS,
+                resources.NETWORK_POLICIES,
+            )
+        }
+        stores: tuple[Store[Any], ...] = (
+            self.regions,
+            self.nodes,
+            self.models,
+            self.tenants,
+            self.tables,
+            self.deployments,
+            self.pods,
+            *self.others.values(),
+        )
+        self.stores: Mapping[Resource, Store[Any]] = {store.resource: store for store in stores}
+        self._models: dict[Key, ModelDeployment] = {}
+        self._by_model_id: dict[str, set[Key]] = {}
+        self._regions: dict[str, Region] = {}
+        self._tenants: dict[Key, Tenant] = {}
+        self._deployments: dict[Key, DeploymentFact] = {}
+        self._tables: dict[str, RoutingTable] = {}
+        self._pods: dict[Key, dict[Key, PodFact]] = {}
+        self._pods_of: dict[Key, tuple[PodFact, ...]] = {}
+        self._nodes: tuple[NodeFact, ...] | None = None
+        self._children: dict[str, set[tuple[Resource, Key]]] = {}
+        self._claims: Claims | None = None
+
+    @property
+    def synced(self) -> bool:
+        """Whether a complete list of every kind has been seen."""
+        return all(store.synced for store in self.stores.values())
+
+    def world(self) -> World:
+        """Everything that a plan depends on, as it is known now."""
+        if self._nodes is None:
+            self._nodes = tuple(self.nodes[key] for key in sorted(self.nodes))
+        return World(
+            settings=self.settings,
+            regions=self._regions,
+            models=self._models,
+            tenants=self._tenants,
+            facts=Facts(deployments=self._deployments, pods=self._pods_of, nodes=self._nodes, tables=self._tables),
+        )
+
+    def claims(self) -> Claims:
+        """Who owns which model id where; computed anew only after a ModelDeployment has changed."""
+        if self._claims is None:
+            self._claims = claims(self._models)
+        return self._claims
+
+    def claimants(self, ids: Iterable[str]) -> set[Key]:
+        """ModelDeployments with one of these ids or aliases."""
+        return {key for name in ids for key in self._by_model_id.get(name, ())}
+
+    def children(self, owner_uid: str) -> set[tuple[Resource, Key]]:
+        """Objects whose controlling owner has this uid."""
+        return set(self._children.get(owner_uid, ()))
+
+    def child(self, resource: Resource, key: Key) -> Child[Any] | None:
+        """An object that the operator makes, as it was last seen."""
+        found: Child[Any] | None = self.stores[resource].get(key)
+        return found
+
+    def _on_model(self, change: Change[Declared[ModelDeployment]]) -> None:
+        before = self._models.get(change.key)
+        if change.new is None:
+            self._models.pop(change.key, None)
+        elif change.new.resource is not None:
+            self._models[change.key] = change.new.resource
+        # An object that has become invalid goes on with what it was: its routes must not vanish with its typing error.
+        after = self._models.get(change.key)
+        if change.relevant:
+            self._claims = None
+            for name in model_ids(before):
+                self._by_model_id.get(name, set()).discard(change.key)
+            for name in model_ids(after):
+                self._by_model_id.setdefault(name, set()).add(change.key)
+        self.listener(change)
+
+    def _on_region(self, change: Change[Declared[Region]]) -> None:
+        if change.new is None:
+            self._regions.pop(change.key.name, None)
+        elif change.new.resource is not None:
+            self._regions[change.key.name] = change.new.resource
+        self.listener(change)
+
+    def _on_tenant(self, change: Change[Declared[Tenant]]) -> None:
+        if change.new is None:
+            self._tenants.pop(change.key, None)
+        elif change.new.resource is not None:
+            self._tenants[change.key] = change.new.resource
+        self.listener(change)
+
+    def _on_deployment(self, change: Change[Child[DeploymentFact]]) -> None:
+        if change.new is None:
+            self._deployments.pop(change.key, None)
+        else:
+            self._deployments[change.key] = change.new.fact
+        self._on_child(change)
+
+    def _on_table(self, change: Change[Child[RoutingTable | None]]) -> None:
+        if change.new is None or change.new.fact is None:
+            self._tables.pop(change.key.name, None)
+        else:
+            self._tables[change.key.name] = change.new.fact
+        self._on_child(change)
+
+    def _on_pod(self, change: Change[Pod]) -> None:
+        for pod, present in ((change.old, False), (change.new, True)):
+            if pod is None:
+                continue
+            siblings = self._pods.setdefault(pod.deployment, {})
+            if present:
+                siblings[change.key] = pod.fact
+            else:
+                siblings.pop(change.key, None)
+            self._pods_of[pod.deployment] = tuple(siblings[key] for key in sorted(siblings))
+            if not siblings:
+                del self._pods[pod.deployment], self._pods_of[pod.deployment]
+        self.listener(change)
+
+    def _on_node(self, change: Change[NodeFact]) -> None:
+        self._nodes = None
+        self.listener(change)
+
+    def _on_child(self, change: Change[Any]) -> None:
+        old: Child[Any] | None = change.old
+        new: Child[Any] | None = change.new
+        if old is not None:
+            siblings = self._children.get(old.owner_uid, set())
+            siblings.discard((change.resource, change.key))
+            if not siblings:
+                self._children.pop(old.owner_uid, None)
+        if new is not None:
+            self._children.setdefault(new.owner_uid, set()).add((change.resource, change.key))
+        self.listener(change)
+
+
+def model_ids(model: ModelDeployment | None) -> tuple[str, ...]:
+    """Id and aliases."""
+    return (model.spec.model.id, *model.spec.model.aliases) if model is not None else ()

@@ -1,0 +1,41 @@
+"""Reconcile a ModelDeployment: its workloads in the regions hosted here, and its status."""
+
+from tomoul.api.conditions import ConditionType
+from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.controller.context import Context
+from tomoul.controller.converge import Refused, converge
+from tomoul.controller.status import with_refusal, write_invalid, write_status
+from tomoul.kube.resources import MODEL_DEPLOYMENTS
+from tomoul.plan.model import plan_model
+from tomoul.plan.world import Key
+
+
+async def reconcile_model(context: Context, key: Key) -> None:
+    """Bring the cluster to what the ModelDeployment says; one that is gone or going is left to Kubernetes."""
+    found = context.observed.models.get(key)
+    if found is None or found.deleting:
+        return
+    if found.resource is None:
+        await write_invalid(context, MODEL_DEPLOYMENTS, key, found)
+        return
+    plan = plan_model(context.observed.world(), key, context.observed.claims())
+    status, refused = plan.status, None
+    try:
+        await converge(context.observed, context.writer, found.uid, plan.objects)
+    except Refused as error:
+        status, refused = with_refusal(status, str(error)), error
+    before = found.resource.status
+    now = await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
+    for region in sorted(_ready_in(before) ^ _ready_in(now)):
+        context.triggers.figures(region)
+    if refused is not None:
+        raise refused
+
+
+def _ready_in(status: ModelDeploymentStatus) -> set[str]:
+    """Regions in which the model is Ready."""
+    return {
+        row.name
+        for row in status.regions
+        if any(entry.type == ConditionType.READY and entry.status == "True" for entry in row.conditions)
+    }

@@ -1,0 +1,27 @@
+"""Reconcile a Region: its gateways, if it is hosted here, and its status."""
+
+from tomoul.controller.context import Context
+from tomoul.controller.converge import Refused, converge
+from tomoul.controller.status import with_refusal, write_invalid, write_status
+from tomoul.kube.resources import REGIONS
+from tomoul.plan.region import plan_region
+from tomoul.plan.world import Key
+
+
+async def reconcile_region(context: Context, key: Key) -> None:
+    """Bring the cluster to what the Region says; one that is gone or going is left to Kubernetes."""
+    found = context.observed.regions.get(key)
+    if found is None or found.deleting:
+        return
+    if found.resource is None:
+        await write_invalid(context, REGIONS, key, found)
+        return
+    plan = plan_region(context.observed.world(), key.name)
+    status, refused = plan.status, None
+    try:
+        await converge(context.observed, context.writer, found.uid, plan.objects)
+    except Refused as error:
+        status, refused = with_refusal(status, str(error)), error
+    await write_status(context, REGIONS, key, found.uid, found.resource.status, status)
+    if refused is not None:
+        raise refused

@@ -1,0 +1,19 @@
+"""Reconcile a Tenant: its status."""
+
+from tomoul.controller.context import Context
+from tomoul.controller.status import write_invalid, write_status
+from tomoul.kube.resources import TENANTS
+from tomoul.plan.tenant import plan_tenant
+from tomoul.plan.world import Key
+
+
+async def reconcile_tenant(context: Context, key: Key) -> None:
+    """Tell the Tenant what holds for it."""
+    found = context.observed.tenants.get(key)
+    if found is None or found.deleting:
+        return
+    if found.resource is None:
+        await write_invalid(context, TENANTS, key, found)
+        return
+    status = plan_tenant(context.observed.world(), key)
+    await write_status(context, TENANTS, key, found.uid, found.resource.status, status)

@@ -1,0 +1,184 @@
+"""The operator: feed, repair, election and workers in one process, until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tomoul.controller.context import Context
+from tomoul.controller.health import Health
+from tomoul.controller.keys import WorkKey
+from tomoul.controller.lease import Lease
+from tomoul.controller.metrics import Metrics, Watched, loop_lag
+from tomoul.controller.observed import Observed
+from tomoul.controller.repair import keep_repairing, sync
+from tomoul.controller.salt import ensure_salt
+from tomoul.controller.triggers import Triggers
+from tomoul.controller.worker import work
+from tomoul.controller.workqueue import WorkQueue
+from tomoul.controller.writer import Writer
+from tomoul.kube.errors import KubeError, NotFound
+from tomoul.kube.feed import feed
+from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.probes import serve
+from tomoul.kube.resources import MODEL_DEPLOYMENTS, REGIONS, ROUTING_TABLES, TENANTS
+from tomoul.plan.world import Key, Settings
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+
+
+def _identity() -> str:
+    """Another one for each start: a pod that is restarted is not the leader that it was."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+@dataclass(frozen=True)
+class OperatorOptions:
+    """What an operator is started with."""
+
+    settings: Settings = field(default_factory=Settings)
+    workers: int = 8
+    health_port: int = 8081
+    metrics_port: int = 9090
+    lease_name: str = "tomoul-operator"
+    resync_seconds: float = 600.0
+    identity: str = field(default_factory=_identity)
+
+
+async def run_operator(options: OperatorOptions, kubeconfig: str | None = None) -> None:
+    """Run an operator until SIGTERM or SIGINT.
+
+    Raises `ConfigException` where no API server is configured, OSError for a port that is taken, and an ExceptionGroup
+    with what ended a part: LeaseLostError, or a bug.
+    """
+    async with await HttpKubeClient.connect(kubeconfig) as client:
+        await Operator(options, client).run()
+
+
+class Operator:
+    """The parts of an operator, connected."""
+
+    def __init__(self, options: OperatorOptions, client: HttpKubeClient) -> None:
+        self._options = options
+        self._client = client
+        self._metrics = Metrics()
+        self._observed = Observed(options.settings)
+        self._queue: WorkQueue[WorkKey] = WorkQueue()
+        self._triggers = Triggers(self._observed, self._queue)
+        self._observed.listener = self._triggers
+        self._lease = Lease(client, Key(options.settings.namespace, options.lease_name), options.identity)
+        self._health = Health(self._observed, loop_lag(self._metrics.registry), options.resync_seconds)
+        self._metrics.registry.register(Watched(self._observed, self._queue, self._lease))
+        writer = Writer(client, self._lease, self._observed, self._metrics)
+        self._synced = asyncio.Event()
+        self._context = Context(self._observed, writer, client, self._triggers, lambda: datetime.now(UTC))
+
+    async def run(self) -> None:
+        """Work until a signal comes. What ends a part ends them all."""
+        options = self._options
+        async with (
+            serve(None, options.health_port, {"/healthz": self._health.alive, "/readyz": self._health.ready}) as health,
+            serve(None, options.metrics_port, {}, self._metrics.registry) as metrics,
+        ):
+            logger.info("health on port %d, metrics on port %d", health, metrics)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    await self._until_signal(group)
+            finally:
+                await self._lease.release()
+        logger.info("stopped")
+
+    async def _until_signal(self, group: asyncio.TaskGroup) -> None:
+        stop, started, stop_feed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        parts = [group.create_task(self._health.beat()), group.create_task(self._lease.run())]
+        if not await _first(stop.wait(), self._kinds_exist()):
+            bug: asyncio.Future[None] = loop.create_future()
+            feeding = group.create_task(self._feed(started, stop_feed, bug))
+            await _first(started.wait(), asyncio.wait([feeding]))
+            # kopf has just taken the signals for itself, and it knows nothing of the order in which parts have to end.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
+            parts += [
+                group.create_task(_raise(bug)),
+                group.create_task(self._repair()),
+                group.create_task(self._lead()),
+            ]
+            await _first(stop.wait(), asyncio.wait([feeding]))
+        logger.info("stopping")
+        for part in parts:
+            part.cancel()
+        await asyncio.wait(parts)
+        await self._lease.release()  # before kopf, which takes its time
+        stop_feed.set()
+
+    async def _kinds_exist(self) -> None:
+        """Wait for the CRDs: kopf looks for kinds only once."""
+        for resource in (REGIONS, MODEL_DEPLOYMENTS, TENANTS, ROUTING_TABLES):
+            while True:
+                try:
+                    await self._client.list(resource)
+                    break
+                except NotFound:
+                    logger.error("there is no CRD `%s.%s`; install the CRDs", resource.plural, resource.group)
+                except KubeError as error:
+                    logger.warning("waiting for the API server: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _feed(self, started: asyncio.Event, stop: asyncio.Event, bug: "asyncio.Future[None]") -> None:
+        def on_bug(error: Exception) -> None:
+            if not bug.done():
+                bug.set_exception(error)
+
+        await feed(self._client, self._observed.stores.values(), started=started, stop=stop, on_bug=on_bug)
+
+    async def _repair(self) -> None:
+        await sync(self._client, self._observed, self._health, self._metrics)
+        self._synced.set()
+        seconds = self._options.resync_seconds
+        await keep_repairing(self._client, self._observed, self._triggers, self._health, self._metrics, seconds)
+
+    async def _lead(self) -> None:
+        """Once all is known and this process is the leader: work."""
+        await self._lease.acquired.wait()
+        await self._synced.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_salt())
+            for _ in range(self._options.workers):
+                group.create_task(work(self._context, self._queue, self._metrics))
+
+    async def _keep_salt(self) -> None:
+        while True:
+            try:
+                await ensure_salt(self._context)
+                await asyncio.sleep(self._options.resync_seconds)
+            except KubeError as error:
+                logger.warning("the Secret with the cache salt: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _first(wanted: Coroutine[Any, Any, object], other: Coroutine[Any, Any, object]) -> bool:
+    """Wait for one of the two; whether `wanted` is done."""
+    tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(other)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].done()
+    finally:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _raise(bug: "asyncio.Future[None]") -> None:
+    await bug

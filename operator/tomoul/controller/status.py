@@ -1,0 +1,62 @@
+"""Status: write what a plan says of a resource, if it differs from what the resource says already."""
+
+from typing import TypeVar
+
+from tomoul.api.conditions import ConditionType, Reason
+from tomoul.api.meta import Condition
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from tomoul.api.region import Region, RegionStatus
+from tomoul.api.tenant import Tenant, TenantStatus
+from tomoul.controller.context import Context
+from tomoul.controller.facts import Declared
+from tomoul.kube.resources import Resource
+from tomoul.plan.merge import merge_conditions, merge_status
+from tomoul.plan.world import Key
+
+R = TypeVar("R", ModelDeployment, Region, Tenant)
+Status = TypeVar("Status", ModelDeploymentStatus, RegionStatus, TenantStatus)
+
+
+async def write_status(context: Context, resource: Resource, key: Key, uid: str, old: Status, new: Status) -> Status:
+    """Write `new` with its transition times unless `old` says the same; returns what the status is now."""
+    merged = merge_status(old, new, context.now())
+    if merged != old:
+        await _apply(context, resource, key, uid, merged.model_dump(mode="json", by_alias=True, exclude_none=True))
+    return merged
+
+
+async def write_invalid(context: Context, resource: Resource, key: Key, found: Declared[R]) -> None:
+    """Tell a resource that cannot be read what is wrong with it. What it was before goes on running."""
+    message = f"{found.errors}; what was accepted before stays as it is"[:4096]
+    conditions = tuple(
+        Condition(
+            type=kind,
+            status="False",
+            reason=Reason.INVALID_SPEC,
+            message=message,
+            observed_generation=found.generation,
+        )
+        for kind in (ConditionType.ACCEPTED, ConditionType.READY)
+    )
+    merged = merge_conditions(found.conditions, conditions, context.now())
+    if merged != found.conditions:
+        dumped = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in merged]
+        await _apply(context, resource, key, found.uid, {"conditions": dumped})
+
+
+def with_refusal(status: Status, message: str) -> Status:
+    """The status of a resource for which the API server refuses an object."""
+    refused = tuple(
+        entry.model_copy(update={"status": "False", "reason": Reason.INVALID_SPEC, "message": message[:4096]})
+        if entry.type in (ConditionType.ACCEPTED, ConditionType.READY)
+        else entry
+        for entry in status.conditions
+    )
+    return status.model_copy(update={"conditions": refused})
+
+
+async def _apply(context: Context, resource: Resource, key: Key, uid: str, status: dict[str, object]) -> None:
+    metadata = {"name": key.name, "uid": uid} | ({"namespace": key.namespace} if key.namespace else {})
+    await context.writer.apply_status(
+        {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status}
+    )

@@ -1,0 +1,129 @@
+"""Triggers: which keys a change concerns. They only enqueue."""
+
+from typing import Any
+
+from tomoul.api.conditions import ConditionType
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.controller.facts import Child, Declared, Pod
+from tomoul.controller.keys import Kind, WorkKey
+from tomoul.controller.observed import Observed, model_ids
+from tomoul.controller.workqueue import WorkQueue
+from tomoul.kube import resources
+from tomoul.kube.store import Change
+from tomoul.plan.world import NodeFact
+
+TABLE_DELAY = 0.3
+"""Seconds that a RoutingTable waits for more changes: a burst of ModelDeployments is a few writes."""
+REGION_DELAY = 1.0
+"""Seconds that a Region waits where only its figures change."""
+
+
+class Triggers:
+    """The listener of an Observed."""
+
+    def __init__(self, observed: Observed, queue: WorkQueue[WorkKey]) -> None:
+        self._observed = observed
+        self._queue = queue
+
+    def __call__(self, change: Change[Any]) -> None:
+        """Enqueue what the change concerns."""
+        if not change.relevant:
+            return
+        match change.resource:
+            case resources.MODEL_DEPLOYMENTS:
+                self._model(change)
+            case resources.REGIONS:
+                self._region(change.key.name)
+            case resources.TENANTS:
+                self._queue.add(WorkKey(Kind.TENANT, *change.key))
+            case resources.NODES:
+                self._node(change)
+            case resources.PODS:
+                self._pod(change)
+            case resources.ROUTING_TABLES:
+                self._queue.add_after(WorkKey(Kind.TABLE, "", change.key.name), TABLE_DELAY)
+                self._gateways(change.key.name)
+            case _:
+                self._child(change)
+
+    def everything(self) -> None:
+        """Enqueue all that there is to keep, to find what no event has told."""
+        for key in self._observed.regions:
+            self._queue.add(WorkKey(Kind.REGION, *key))
+        for key in self._observed.models:
+            self._queue.add(WorkKey(Kind.MODEL, *key))
+        for key in self._observed.tenants:
+            self._queue.add(WorkKey(Kind.TENANT, *key))
+        self._tables()
+
+    def figures(self, region: str) -> None:
+        """Enqueue a region whose counts have changed."""
+        self._queue.add_after(WorkKey(Kind.REGION, "", region), REGION_DELAY)
+
+    def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
+        self._queue.add(WorkKey(Kind.MODEL, *change.key))
+        versions = [declared.resource for declared in (change.old, change.new) if declared is not None]
+        for model in versions:
+            if model is not None:
+                for target in model.spec.regions:
+                    self.figures(target.name)
+        for rival in self._observed.claimants(name for model in versions for name in model_ids(model)):
+            self._queue.add(WorkKey(Kind.MODEL, *rival))
+        # Every table has all models: it also says in which other regions they are.
+        self._tables()
+
+    def _region(self, name: str) -> None:
+        self._queue.add(WorkKey(Kind.REGION, "", name))
+        self._queue.add_after(WorkKey(Kind.TABLE, "", name), TABLE_DELAY)
+        self._tables()
+        for key, model in self._observed.world().models.items():
+            if any(target.name == name for target in model.spec.regions):
+                self._queue.add(WorkKey(Kind.MODEL, *key))
+
+    def _node(self, change: Change[NodeFact]) -> None:
+        for name, region in self._observed.world().regions.items():
+            selector = region.spec.placement.node_selector.items()
+            if any(node is not None and selector <= node.labels.items() for node in (change.old, change.new)):
+                self.figures(name)
+
+    def _pod(self, change: Change[Pod]) -> None:
+        for parent in {pod.parent for pod in (change.old, change.new) if pod is not None}:
+            if parent.model is not None:
+                self._queue.add(WorkKey(Kind.MODEL, *parent.model))
+                self.figures(parent.region)
+            else:
+                self._gateways(parent.region)
+                if change.new is None:
+                    # Its acknowledgement goes with it.
+                    self._queue.add_after(WorkKey(Kind.TABLE, "", parent.region), TABLE_DELAY)
+
+    def _child(self, change: Change[Child[Any]]) -> None:
+        for parent in {child.parent for child in (change.old, change.new) if child is not None}:
+            if parent.model is not None:
+                self._queue.add(WorkKey(Kind.MODEL, *parent.model))
+            else:
+                self._queue.add(WorkKey(Kind.REGION, "", parent.region))
+
+    def _gateways(self, region: str) -> None:
+        """What the gateways of the region serve has changed."""
+        self._queue.add(WorkKey(Kind.REGION, "", region))
+        for key, model in self._observed.world().models.items():
+            work = WorkKey(Kind.MODEL, *key)
+            # One that is being worked on may be about to say that it waits for just this.
+            if _awaits_routes(model, region) or self._queue.is_active(work):
+                self._queue.add(work)
+
+    def _tables(self) -> None:
+        for key in self._observed.regions:
+            if self._observed.settings.hosts(key.name):
+                self._queue.add_after(WorkKey(Kind.TABLE, *key), TABLE_DELAY)
+
+
+def _awaits_routes(model: ModelDeployment, region: str) -> bool:
+    """Whether the model should be routed in the region and is not known to be."""
+    if all(target.name != region for target in model.spec.regions):
+        return False
+    for row in model.status.regions:
+        if row.name == region:
+            return any(c.type == ConditionType.ROUTES_PROGRAMMED and c.status != "True" for c in row.conditions)
+    return True

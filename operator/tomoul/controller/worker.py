@@ -1,0 +1,65 @@
+"""Worker: takes keys from the queue, one at a time, and decides what a failure means."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from tomoul.controller.context import Context
+from tomoul.controller.converge import NotYetError, Refused
+from tomoul.controller.keys import Kind, WorkKey
+from tomoul.controller.lease import LeaseLostError
+from tomoul.controller.metrics import Metrics
+from tomoul.controller.reconcile_model import reconcile_model
+from tomoul.controller.reconcile_region import reconcile_region
+from tomoul.controller.reconcile_table import reconcile_table
+from tomoul.controller.reconcile_tenant import reconcile_tenant
+from tomoul.controller.workqueue import WorkQueue
+from tomoul.kube.errors import KubeError, Unavailable
+from tomoul.plan.world import Key
+
+logger = logging.getLogger(__name__)
+
+NOT_YET_SECONDS = 1.0
+
+RECONCILERS: Mapping[Kind, Callable[[Context, Key], Awaitable[None]]] = {
+    Kind.MODEL: reconcile_model,
+    Kind.REGION: reconcile_region,
+    Kind.TABLE: reconcile_table,
+    Kind.TENANT: reconcile_tenant,
+}
+
+
+async def work(context: Context, queue: WorkQueue[WorkKey], metrics: Metrics) -> None:
+    """Reconcile keys for ever. Only the loss of the lease ends it."""
+    while True:
+        key = await queue.get()
+        began = time.monotonic()
+        try:
+            outcome = await _reconcile(context, queue, key)
+        finally:
+            queue.done(key)
+        metrics.reconciles.labels(key.kind, outcome).inc()
+        metrics.reconcile_seconds.labels(key.kind).observe(time.monotonic() - began)
+
+
+async def _reconcile(context: Context, queue: WorkQueue[WorkKey], key: WorkKey) -> str:
+    """The outcome, for the metric."""
+    try:
+        await RECONCILERS[key.kind](context, key.object)
+    except LeaseLostError:
+        raise
+    except NotYetError as reason:
+        queue.add_after(key, NOT_YET_SECONDS)
+        logger.info("%s: %s; looking again in %.0f s", key, reason, NOT_YET_SECONDS)
+        return "not_yet"
+    except (Refused, KubeError) as error:
+        wait = (error.retry_after or 0.0) if isinstance(error, Unavailable) else 0.0
+        delay = queue.retry(key, wait)
+        logger.warning("%s: %s; again in %.1f s", key, error, delay)
+        return "refused" if isinstance(error, Refused) else type(error).__name__.lower()
+    except Exception:
+        delay = queue.retry(key)
+        logger.exception("%s: this is a bug; again in %.1f s", key, delay)
+        return "bug"
+    queue.forget(key)
+    return "done"

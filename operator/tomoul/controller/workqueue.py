@@ -1,0 +1,120 @@
+"""WorkQueue: keys to reconcile, with the semantics of client-go's queue.
+
+A key waits at most once; added while it is being worked on, it is worked on once more afterwards, never by two workers
+at a time. Failures wait 0.5 s, doubling to 300 s, with jitter.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_DELAY, LONGEST_DELAY, JITTER = 0.5, 300.0, 0.1
+
+
+class WorkQueue(Generic[K]):
+    """A queue for one event loop. Every `get` is followed by one `done`."""
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = lambda: random.uniform(1 - JITTER, 1 + JITTER),  # noqa: S311
+    ) -> None:
+        self._now = now
+        self._jitter = jitter
+        self._ready: deque[K] = deque()
+        self._since: dict[K, float] = {}  # keys that wait to be worked on ("dirty"), with the time of their first add
+        self._processing: set[K] = set()
+        self._later: dict[K, tuple[float, asyncio.TimerHandle]] = {}
+        self._failures: dict[K, int] = {}
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker; delayed ones do not count."""
+        return len(self._since)
+
+    @property
+    def oldest_age(self) -> float:
+        """Seconds that the longest waiting key has waited, or 0."""
+        return self._now() - min(self._since.values()) if self._since else 0.0
+
+    @property
+    def failing(self) -> int:
+        """Keys whose last attempt failed."""
+        return len(self._failures)
+
+    def is_active(self, key: K) -> bool:
+        """Whether the key waits for a worker or is being worked on."""
+        return key in self._since or key in self._processing
+
+    def add(self, key: K) -> None:
+        """Have the key worked on, now or once its present worker is done."""
+        if (later := self._later.pop(key, None)) is not None:
+            later[1].cancel()
+        if key in self._since:
+            return
+        self._since[key] = self._now()
+        if key not in self._processing:
+            self._ready.append(key)
+            self._wake_one()
+
+    def add_after(self, key: K, delay: float) -> None:
+        """Add the key in `delay` seconds; of several such calls the earliest counts."""
+        if key in self._since and key not in self._processing:
+            return  # it waits already, and will see everything that this call is about
+        due = self._now() + delay
+        if (later := self._later.get(key)) is not None:
+            if later[0] <= due:
+                return
+            later[1].cancel()
+        self._later[key] = (due, asyncio.get_running_loop().call_later(delay, self.add, key))
+
+    def retry(self, key: K, at_least: float = 0.0) -> float:
+        """Add the key after a delay that grows with its failures, and return the delay in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = max(at_least, min(FIRST_DELAY * 2.0 ** min(failures, 30), LONGEST_DELAY) * self._jitter())
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """The key was worked on without a failure: its next one waits as the first."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """The next key; waits for one."""
+        while not self._ready:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except BaseException:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake_one()  # the wake-up came together with the cancellation: somebody else must have it
+                raise
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        key = self._ready.popleft()
+        del self._since[key]
+        self._processing.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """The worker is done with the key."""
+        self._processing.discard(key)
+        if key in self._since:
+            self._ready.append(key)
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

@@ -1,0 +1,95 @@
+"""Writer: the only way by which the operator changes the cluster.
+
+Every write waits for its token, is refused unless this process leads, is counted, and its answer goes into the Store,
+so that the next plan already sees it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tomoul.controller.facts import MANAGER, STATUS_MANAGER
+from tomoul.controller.lease import Lease, LeaseLostError
+from tomoul.controller.metrics import Metrics
+from tomoul.controller.observed import Observed
+from tomoul.kube.client import KubeClient, Object
+from tomoul.kube.errors import Conflict, NotFound
+from tomoul.kube.resources import Resource, resource_of
+from tomoul.plan.world import Key, Manifest
+
+WRITES_PER_SECOND, BURST = 50.0, 100
+
+
+class TokenBucket:
+    """Lets `burst` calls through at once and `rate` per second after that."""
+
+    def __init__(self, rate: float, burst: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._monotonic = monotonic
+        self._tokens = float(burst)
+        self._at = monotonic()
+
+    async def take(self) -> None:
+        """Wait for a token; waiters get theirs in the order in which they came."""
+        now = self._monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1
+        self._at = now
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / self._rate)
+
+
+class Writer:
+    """Writes for the leader."""
+
+    def __init__(self, client: KubeClient, lease: Lease, observed: Observed, metrics: Metrics) -> None:
+        self._client = client
+        self._lease = lease
+        self._observed = observed
+        self._metrics = metrics
+        self._bucket = TokenBucket(WRITES_PER_SECOND, BURST)
+
+    async def apply(self, manifest: Manifest) -> None:
+        """Server-side apply of a whole object."""
+        await self._permit("apply", manifest["kind"])
+        self._seen(await self._client.apply(manifest, manager=MANAGER))
+
+    async def apply_status(self, manifest: Manifest) -> None:
+        """Server-side apply of the `status` of an object that exists. Conflict if its uid is another by now."""
+        await self._permit("status", manifest["kind"])
+        self._seen(await self._client.apply(manifest, manager=STATUS_MANAGER, subresource="status"))
+
+    async def create(self, manifest: Manifest) -> bool:
+        """Create, unless it exists; whether it was created."""
+        await self._permit("create", manifest["kind"])
+        try:
+            await self._client.create(manifest)
+        except Conflict:
+            return False
+        return True
+
+    async def delete(self, resource: Resource, key: Key, uid: str) -> None:
+        """Delete the object with this uid, if it is still there."""
+        await self._permit("delete", resource.kind)
+        try:
+            await self._client.delete(resource, key, uid=uid)
+        except (NotFound, Conflict):
+            return  # gone, or another object by now: what was meant is not there
+
+    async def patch_status(self, resource: Resource, key: Key, operations: Sequence[Mapping[str, Any]]) -> None:
+        """JSON patch of a status. Invalid if one of its `test` operations fails."""
+        await self._permit("patch", resource.kind)
+        answer = await self._client.patch_json(resource, key, operations, manager=STATUS_MANAGER, subresource="status")
+        self._seen(answer)
+
+    async def _permit(self, verb: str, kind: str) -> None:
+        await self._bucket.take()
+        # After the wait, and with nothing awaited between here and the request.
+        if not self._lease.held:
+            raise LeaseLostError(f"{verb} of a {kind} is the leader's, and this process is not the leader")
+        self._metrics.writes.labels(verb, kind).inc()
+
+    def _seen(self, item: Object) -> None:
+        if (store := self._observed.stores.get(resource_of(item))) is not None:
+            store.put(item)

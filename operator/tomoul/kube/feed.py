@@ -1,0 +1,131 @@
+"""Feed: kopf's watches put what they hear into Stores. The operator's feed; the agent's is `reflector.py`.
+
+Only `on.event` handlers, which make kopf write nothing; they put facts into a Store, whose listener enqueues. All
+settings are given here, so that no default of kopf's can write either.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import kopf
+
+from tomoul.kube.http_client import PAGE, HttpKubeClient
+from tomoul.kube.store import Store
+
+BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, 30)
+RELOGIN_DELAY = 1.0
+SILENCE_SECONDS = 80.0
+"""A watch that is silent for longer, although bookmarks come about once a minute, is opened anew."""
+
+
+async def feed(
+    client: HttpKubeClient,
+    stores: Iterable[Store[Any]],
+    *,
+    started: asyncio.Event,
+    stop: asyncio.Event,
+    on_bug: Callable[[Exception], None],
+) -> None:
+    """Watch until `stop` is set or a signal comes. `on_bug` hears what a Store or its listener raised.
+
+    kopf takes SIGTERM and SIGINT for itself until `started` is set. When it ends it cancels every task that began after
+    it did.
+    """
+    registry = kopf.OperatorRegistry()
+    settings = kopf.OperatorSettings()
+    _configure(settings)
+    kopf.on.login(registry=registry)(_login(client))
+    for store in stores:
+        resource = store.resource
+        if store.selector:
+            settings.watching.label_selectors[f"{resource.api_version}/{resource.plural}"] = store.selector
+        handler = _handler(store, on_bug)
+        kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(handler)
+    await kopf.operator(
+        registry=registry,
+        settings=settings,
+        standalone=True,
+        clusterwide=True,
+        ready_flag=started,
+        stop_flag=stop,
+    )
+
+
+def _configure(settings: kopf.OperatorSettings) -> None:
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # the kinds are known, and neither namespaces nor CRDs need to be watched
+    # kopf takes its default finalizer, which all its operators share, away from objects where it finds no use for it.
+    settings.persistence.finalizer = "tomoul.ai/never-set"
+    settings.persistence.diffbase_storage = _NothingKept()
+    settings.networking.connect_timeout = 5
+    settings.networking.request_timeout = 60
+    settings.networking.error_backoffs = _Backoffs()
+    settings.watching.chunk_size = PAGE
+    settings.watching.connect_timeout = 5
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
+    settings.execution.max_workers = 1
+
+
+def _handler(store: Store[Any], on_bug: Callable[[Exception], None]) -> Callable[..., Any]:
+    async def heard(event: Mapping[str, Any], **_unused: object) -> None:
+        try:
+            if event["type"] == "DELETED":
+                store.remove(event["object"])
+            else:
+                store.put(event["object"])
+        except Exception as error:  # kopf would log it and go on, and the Store would be wrong from here on
+            on_bug(error)
+
+    return heard
+
+
+def _login(client: HttpKubeClient) -> Callable[..., Any]:
+    logins = itertools.count()
+
+    async def login(**_unused: object) -> kopf.ConnectionInfo:
+        if next(logins):
+            await asyncio.sleep(RELOGIN_DELAY)
+        configuration = client.configuration
+        credentials = await configuration.get_api_key_with_prefix("BearerToken")
+        scheme, _, token = (credentials or "").partition(" ")
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            scheme=scheme or None,
+            token=token or None,
+            proxy_url=configuration.proxy,
+            # kopf refuses credentials that once got a 401; after one that was the server's fault they are good again.
+            expiration=datetime.now(UTC) + timedelta(days=3650),
+        )
+
+    return login
+
+
+class _Backoffs:
+    """Delays between attempts, without an end: an API server that is away must not end the operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from BACKOFFS
+        while True:
+            yield BACKOFFS[-1]
+
+
+class _NothingKept(kopf.DiffBaseStorage):
+    """kopf's memory of objects, which only handlers of changes would need; copying every object for it takes time."""
+
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:
+        """Nothing of the object."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        """Nothing was kept."""
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Keep nothing."""

@@ -1,0 +1,49 @@
+"""Probes: a small HTTP server for health checks and metrics."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], str]
+"""Returns what is wrong, or an empty text."""
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@asynccontextmanager
+async def serve(
+    host: str | None, port: int, checks: Mapping[str, Check], registry: CollectorRegistry | None = None
+) -> AsyncIterator[int]:
+    """Answer the paths of `checks` with 200 or 503, and `/metrics` if there is a registry; gives the port.
+
+    No host means all addresses. Port 0 takes a free one. Raises OSError if the port is taken.
+    """
+    application = web.Application()
+    for path, check in checks.items():
+        application.router.add_get(path, _answer(check))
+    if registry is not None:
+        application.router.add_get("/metrics", _metrics(registry))
+    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, shutdown_timeout=1)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _answer(check: Check) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        wrong = check()
+        return web.Response(status=503 if wrong else 200, text=(wrong or "ok") + "\n")
+
+    return handler
+
+
+def _metrics(registry: CollectorRegistry) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return handler
