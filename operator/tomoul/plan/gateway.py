@@ -119,7 +119,6 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
     flags = {
         "--region": region.metadata.name,
         "--socket": _ADS_SOCKET,
-        "--admin-socket": _ADMIN_SOCKET,
         "--snapshot-dir": f"{_RUN_DIR}/snapshot",
         "--salt-key-file": f"{_SALT_DIR}/{SALT_KEY}",
         "--listen-port": str(HTTP_PORT),
@@ -132,6 +131,12 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "args": ["agent", *(word for flag in flags.items() for word in flag)],
         "env": [_downward("POD_NAME", "metadata.name"), _downward("POD_NAMESPACE", "metadata.namespace")],
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "agent"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
         "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": container_security(read_only_root=True),
         "volumeMounts": [

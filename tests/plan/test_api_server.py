@@ -1,0 +1,84 @@
+"""The plan's objects before a real API server, with strict validation and Pod Security `restricted`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.controlplane.api import ApiError
+from tests.controlplane.harness import ControlPlane
+from tests.golden import scenarios
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+PLURALS = {
+    "Deployment": "deployments",
+    "NetworkPolicy": "networkpolicies",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "RoutingTable": "routingtables",
+    "Service": "services",
+    "ServiceAccount": "serviceaccounts",
+}
+
+pytestmark = pytest.mark.xdist_group("control-plane")
+
+
+def objects(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for file in sorted((folder / "out").glob("*.yaml")):
+        if not file.name.startswith("statuses"):
+            content = yaml.safe_load(file.read_text())
+            found += content if isinstance(content, list) else [content]
+    return found
+
+
+def path_of(obj: dict[str, Any]) -> str:
+    version, meta = obj["apiVersion"], obj["metadata"]
+    base = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    where = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
+    return f"{base}{where}/{PLURALS[obj['kind']]}/{meta['name']}"
+
+
+@pytest.fixture
+def in_namespace(control_plane: ControlPlane) -> Any:
+    def prepare(name: str) -> None:
+        try:
+            control_plane.add_namespace(name, RESTRICTED)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            control_plane.api.patch(f"/api/v1/namespaces/{name}", {"metadata": {"labels": RESTRICTED}})
+
+    return prepare
+
+
+@pytest.mark.parametrize("folder", scenarios("plan"), ids=lambda folder: folder.name)
+def test_the_api_server_takes_every_object_of_a_scenario(
+    folder: Path, control_plane: ControlPlane, in_namespace: Any
+) -> None:
+    found = objects(folder)
+    assert found
+    for name in sorted({obj["metadata"]["namespace"] for obj in found if "namespace" in obj["metadata"]}):
+        in_namespace(name)
+    for obj in found:
+        answer = control_plane.api.apply(path_of(obj), obj, dryRun="All", fieldValidation="Strict")
+        assert answer["metadata"]["name"] == obj["metadata"]["name"]
+        if obj["kind"] == "Deployment":
+            check_pod(control_plane, obj)
+
+
+def check_pod(control_plane: ControlPlane, deployment: dict[str, Any]) -> None:
+    """Pod Security refuses pods, not the Deployments that would make them."""
+    namespace, template = deployment["metadata"]["namespace"], deployment["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"] | {"name": "probe", "namespace": namespace},
+        # Its own ServiceAccount does not exist in a dry run.
+        "spec": template["spec"] | {"serviceAccountName": "default"},
+    }
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    answer = control_plane.api.create(path, pod, dryRun="All", fieldValidation="Strict")
+    assert answer["spec"]["containers"][0]["image"]
+    broken = pod | {"spec": pod["spec"] | {"hostNetwork": True}}
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        control_plane.api.create(path, broken, dryRun="All")

@@ -1,0 +1,130 @@
+"""`tomoul plan`, as a person or a pipeline calls it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tomoul.cli.main import main
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A copy of the examples."""
+    return Path(shutil.copytree(EXAMPLES, tmp_path / "files"))
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, ["plan", *map(str, args)], catch_exceptions=False)
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_files_alone_are_all_to_be_created() -> None:
+    result = run(EXAMPLES)
+    assert result.exit_code == 2
+    assert "+ route               tomoul/tiny-chat" in result.stdout
+    assert "GPUs in all regions, nvidia-l4: 0 → 6" in result.stdout
+    assert "0 to change, 0 to remove" in result.stdout
+
+
+def test_files_against_themselves_leave_nothing_to_do() -> None:
+    result = run(EXAMPLES, "--against", EXAMPLES)
+    assert result.exit_code == 0
+    assert result.stdout == "Nothing to do.\n"
+
+
+def test_a_change_is_shown_by_field_with_old_and_new_value_and_gpus(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "replicas: 2", "replicas: 3")
+    result = run(files, "--against", EXAMPLES)
+    assert result.exit_code == 2
+    assert "~ Deployment          models/tiny-chat-eu-west-" in result.stdout
+    assert "      spec.replicas: 2 → 3\n" in result.stdout
+    assert "GPUs nvidia-l4: 4 → 5" in result.stdout
+    assert "us-east" not in result.stdout
+    assert "0 to create, 1 to change, 0 to remove" in result.stdout
+
+
+def test_a_removed_model_is_shown_where_it_ran_and_where_it_was_known(files: Path) -> None:
+    (files / "tiny-solo.yaml").unlink()
+    result = run(files, "--against", EXAMPLES)
+    assert result.exit_code == 2
+    eu_west, us_east = result.stdout.split("us-east\n")
+    assert "- route               tomoul/tiny-solo" in eu_west
+    assert "- Service             models/tiny-solo-eu-west-" in eu_west
+    assert "- route elsewhere     tomoul/tiny-solo" in us_east
+    assert "GPUs in all regions, nvidia-l4: 6 → 5" in result.stdout
+
+
+def test_only_hosted_regions_are_planned() -> None:
+    result = run(EXAMPLES, "--hosted", "us-east")
+    assert result.exit_code == 2
+    assert "eu-west\n" not in result.stdout
+    assert "GPUs in all regions, nvidia-l4: 0 → 2" in result.stdout
+
+
+def test_a_hosted_region_that_does_not_exist_is_an_error_with_those_that_do() -> None:
+    result = run(EXAMPLES, "--hosted", "eu")
+    assert result.exit_code == 1
+    assert "--hosted: Region `eu` does not exist; use one of: eu-west, us-east" in result.stderr
+
+
+def test_json_says_the_same_as_text(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "replicas: 2", "replicas: 3")
+    result = run(files, "--against", EXAMPLES, "--output", "json")
+    assert result.exit_code == 2
+    answer = json.loads(result.stdout)
+    assert answer["changes"] is True
+    assert answer["errors"] == []
+    assert answer["gpus"] == [{"accelerator": "nvidia-l4", "before": 6, "after": 7}]
+    eu_west = next(region for region in answer["regions"] if region["region"] == "eu-west")
+    assert [(change["action"], change["kind"], change["fields"]) for change in eu_west["objects"]] == [
+        ("change", "Deployment", [{"path": "spec.replicas", "old": 2, "new": 3}])
+    ]
+
+
+def test_a_wrong_field_is_named_with_its_file_and_nothing_is_planned(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "drainSeconds", "drainSecond")
+    result = run(files)
+    assert result.exit_code == 1
+    assert "tiny-chat.yaml" in result.stderr
+    assert "spec.rollout.drainSecond" in result.stderr
+    assert "+" not in result.stdout
+
+
+def test_a_model_that_no_region_would_accept_is_an_error_with_its_file_and_the_right_form(files: Path) -> None:
+    edit(files / "tiny-solo.yaml", "- name: eu-west", "- name: eu-wset")
+    result = run(files)
+    assert result.exit_code == 1
+    assert (
+        f"{files / 'tiny-solo.yaml'}: ModelDeployment tiny-solo: spec.regions[0].name: "
+        "Region `eu-wset` does not exist; use one of: eu-west, us-east"
+    ) in result.stderr
+
+
+def test_a_resource_that_two_files_declare_is_an_error(files: Path) -> None:
+    shutil.copy(files / "tiny-solo.yaml", files / "tiny-zolo.yaml")
+    result = run(files)
+    assert result.exit_code == 1
+    assert "is declared twice, first in" in result.stderr
+    assert "tiny-solo.yaml; remove one of them" in result.stderr
+
+
+def test_a_model_without_a_namespace_goes_where_kubectl_would_put_it(files: Path) -> None:
+    edit(files / "tiny-solo.yaml", "  namespace: models\n", "")
+    assert "default/tiny-solo-eu-west-" in run(files).stdout
+
+
+def test_a_file_that_is_no_text_is_an_error_and_not_a_crash(files: Path) -> None:
+    (files / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    result = run(files)
+    assert result.exit_code == 1
+    assert "binary.yaml: document 1: is not UTF-8" in result.stderr

@@ -1,0 +1,49 @@
+from dataclasses import replace
+
+from tests.plan.specs import KEY, model, region, world
+
+from tomoul.plan.diff import Action, FieldChange, diff_worlds, field_changes
+
+
+def test_entries_of_lists_go_by_their_names_and_others_by_their_places() -> None:
+    old = {"containers": [{"name": "a", "image": "x"}, {"name": "b"}], "args": ["1", "2"]}
+    new = {"containers": [{"name": "b"}, {"name": "a", "image": "y"}], "args": ["1", "3", "4"]}
+    assert list(field_changes(old, new)) == [
+        FieldChange("containers[a].image", "x", "y"),
+        FieldChange("args[1]", "2", "3"),
+        FieldChange("args[2]", None, "4"),
+    ]
+
+
+def test_a_field_that_appears_or_goes_has_no_value_on_the_other_side() -> None:
+    assert list(field_changes({"a": 1}, {"b": {"c": 2}})) == [
+        FieldChange("a", 1, None),
+        FieldChange("b", None, {"c": 2}),
+    ]
+
+
+def test_a_region_that_starts_to_drain_changes_its_table_and_no_object_else() -> None:
+    before = world(model())
+    after = replace(before, regions={"eu-west": region("eu-west", state="Draining")})
+    (diff,) = diff_worlds(before, after)
+    assert [(change.action, change.kind, change.fields) for change in diff.objects] == [
+        (Action.CHANGE, "RoutingTable", (FieldChange("spec.draining", False, True),))
+    ]
+    assert diff.routes == ()
+
+
+def test_a_region_that_is_removed_takes_all_of_its_objects_with_it() -> None:
+    before = world(model(), regions=(region("eu-west"), region("us-east")))
+    after = replace(before, regions={"us-east": before.regions["us-east"]})
+    found = {diff.region: diff for diff in diff_worlds(before, after)}
+    assert {change.action for change in found["eu-west"].objects} == {Action.REMOVE}
+    assert [(route.action, route.served) for route in found["eu-west"].routes] == [(Action.REMOVE, True)]
+    assert [(route.action, route.served) for route in found["us-east"].routes] == [(Action.REMOVE, False)]
+
+
+def test_gpus_are_counted_by_replicas_and_pools() -> None:
+    fields = {"resources": {"accelerator": "nvidia-l4", "count": 4}, "cache": {"noStore": "NotStored"}}
+    before = world(model(regions=[{"name": "eu-west", "replicas": 2, "noStoreReplicas": 1}], **fields))
+    after = replace(before, models={KEY: model(regions=[{"name": "eu-west", "noStoreReplicas": 0}], **fields)})
+    (diff,) = diff_worlds(before, after)
+    assert [(gpu.accelerator, gpu.before, gpu.after) for gpu in diff.gpus] == [("nvidia-l4", 12, 4)]
