@@ -5,7 +5,9 @@ from base64 import b32encode
 
 MAX_NAME = 63
 """Longest DNS label, which a Service's name must be."""
+_HASH_BYTES = 5
 _HASH_LENGTH = 8
+"""Characters of base 32 that hold the bytes."""
 
 
 def gateway_name(region: str) -> str:
@@ -47,4 +49,4 @@ def _cut(text: str, digest: str) -> str:
 
 
 def _hash(text: str) -> str:
-    return b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:_HASH_LENGTH]
+    return b32encode(hashlib.sha256(text.encode()).digest()[:_HASH_BYTES]).decode().lower()
