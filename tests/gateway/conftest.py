@@ -2,10 +2,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from tests.gateway.harness import Gateway
-from tests.gateway.http import Answer, call
-from tests.gateway.platform import Platform
+from tests.gateway.two_regions import Platform
+from tests.gateway.wire import Answer, call
 
 Chat = Callable[..., Answer]
 

@@ -13,15 +13,15 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.gateway.tables import NAMESPACE
+from tests.gateway.wire import FakeEngine, receive
+
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.names import LISTENER
 from tomoul.gateway.compile.resources import Endpoint, EnvoyResources, GatewayOptions, PoolKey
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
-
-from tests.gateway.http import FakeEngine, receive
-from tests.gateway.tables import NAMESPACE
 
 ENVOY = Path(sys.prefix) / "bin" / "envoy"
 SALT_KEY = b"a key for tests"
@@ -81,8 +81,9 @@ class Gateway:
         )
         with self.output.open("wb") as output, (self.folder / "envoy.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [ENVOY, "--config-yaml", json.dumps(self.bootstrap), "--service-node", "test", "--service-cluster", region,
-                 "--concurrency", "1", "--use-dynamic-base-id", "--reject-unknown-dynamic-fields", "--log-level", "warning"],
+                [ENVOY, "--config-yaml", json.dumps(self.bootstrap), "--service-node", "test",
+                 "--service-cluster", region, "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning",
+                 "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "50"],
                 stdout=output, stderr=log,
             )  # fmt: skip
         self.port = 0

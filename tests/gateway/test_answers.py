@@ -6,11 +6,10 @@ import time
 from typing import Any
 
 import pytest
-
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import eventually
-from tests.gateway.http import Reply, call, chunk, reply, stream
-from tests.gateway.platform import Platform
+from tests.gateway.two_regions import Platform
+from tests.gateway.wire import Reply, call, chunk, reply, stream
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -57,7 +56,8 @@ def test_the_id_of_another_regions_gateway_passes_untouched(platform: Platform, 
 
 
 def test_an_answer_keeps_all_bytes_but_the_id(platform: Platform, chat: Chat) -> None:
-    text = '{"choices":[{"message":{"content":"\\u00e9 \\"id\\":\\"x\\"","tool_calls":[{"id":"call_1"}]}}],\n "id" : "a/b", "n":1.0}\n'
+    choices = '[{"message":{"content":"\\u00e9 \\"id\\":\\"x\\"","tool_calls":[{"id":"call_1"}]}}]'
+    text = '{"choices":' + choices + ',\n "id" : "a/b", "n":1.0}\n'
     answer_with(platform, reply(200, text.encode()))
     answer = chat()
     new_id = answer.json()["id"]
@@ -74,7 +74,9 @@ def test_an_answer_without_an_id_or_without_json_passes_as_it_is(platform: Platf
 
 def test_tool_call_ids_in_a_stream_are_left_alone(platform: Platform, chat: Chat) -> None:
     """llama.cpp puts the id behind the choices, and tool calls have ids of their own."""
-    data = '{"choices":[{"delta":{"tool_calls":[{"id":"call_9","index":0}]}}],"created":1,"id":"chatcmpl-9","object":"c"}'
+    data = (
+        '{"choices":[{"delta":{"tool_calls":[{"id":"call_9","index":0}]}}],"created":1,"id":"chatcmpl-9","object":"c"}'
+    )
     answer_with(platform, stream(event(data), event(data), event("[DONE]")))
     first, second, _ = chat(stream=True).events()
     assert first == second
@@ -111,7 +113,11 @@ def test_lines_that_end_in_carriage_returns_stay_so(platform: Platform, chat: Ch
 
 
 def test_the_usage_chunk_passes_as_the_engine_sends_it(platform: Platform, chat: Chat) -> None:
-    usage = {"id": "chatcmpl-9", "choices": [], "usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}}
+    usage = {
+        "id": "chatcmpl-9",
+        "choices": [],
+        "usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}},
+    }
     answer_with(platform, stream(event(chunk("chatcmpl-9", "a")), event(json.dumps(usage)), event("[DONE]")))
     passed = json.loads(chat(stream=True).events()[1])
     assert COMPLETION_ID.match(passed.pop("id"))
@@ -160,13 +166,15 @@ ENGINE_ERRORS: list[tuple[str, int, Any, dict[str, Any]]] = [
     (
         "OpenAI's own shape keeps its code",
         400,
-        {"error": {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}},
-        {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"},
+        {"error": {"message": "no", "type": "invalid_request_error", "param": "messages", "code": "too_long"}},
+        {"message": "no", "type": "invalid_request_error", "param": "messages", "code": "too_long"},
     ),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "body", "expected"), [row[1:] for row in ENGINE_ERRORS], ids=[row[0] for row in ENGINE_ERRORS])
+@pytest.mark.parametrize(
+    ("status", "body", "expected"), [row[1:] for row in ENGINE_ERRORS], ids=[row[0] for row in ENGINE_ERRORS]
+)
 def test_engines_errors_take_openais_shape(
     platform: Platform, chat: Chat, status: int, body: Any, expected: dict[str, Any]
 ) -> None:

@@ -5,11 +5,10 @@ import time
 from typing import Any
 
 import pytest
-
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import MAX_BODY
-from tests.gateway.http import Answer, call
-from tests.gateway.platform import Platform
+from tests.gateway.two_regions import Platform
+from tests.gateway.wire import Answer, call
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -21,7 +20,10 @@ def post(platform: Platform, body: str | bytes, **options: Any) -> Answer:
 
 
 def test_a_body_that_needs_no_change_arrives_byte_for_byte(platform: Platform) -> None:
-    body = b'\n{ "model" : "acme/off",\t"messages":[ {"role":"user","content":"\\u00e9\\"]}{\xc3\xa9"} ], "top_p":1.0, "seed":9007199254740993 } \n'
+    body = (
+        b'\n{ "model" : "acme/off",\t"messages":[ {"role":"user","content":"\\u00e9\\"]}{\xc3\xa9"} ],'
+        b' "top_p":1.0, "seed":9007199254740993 } \n'
+    )
     assert post(platform, body).status == 200
     assert platform.engines["off"].received[0].body == body
 
@@ -32,7 +34,7 @@ def test_a_changed_body_keeps_every_other_members_bytes(platform: Platform) -> N
     assert post(platform, body).status == 200
     arrived = platform.engines["both"].received[0].body.decode()
     salt = json.loads(arrived)["cache_salt"]
-    assert arrived == '{"cache_salt":"%s","model":"acme/both",%s}' % (salt, ",".join(members))
+    assert arrived == '{{"cache_salt":"{}","model":"acme/both",{}}}'.format(salt, ",".join(members))
 
 
 @pytest.mark.parametrize("position", ["first", "middle", "last", "all"])
@@ -55,17 +57,17 @@ def test_fields_that_a_client_must_not_control_are_removed_wherever_they_are(pla
     "raw", ['"acme/both"', '"both"', '"acme\\/both"', '"\\u0061cme/both"', '"acme\\u002Fboth"', '"acme\\u002fboth"']
 )
 def test_aliases_and_escapes_name_the_same_model_and_the_engine_gets_its_id(platform: Platform, raw: str) -> None:
-    assert post(platform, '{"model":%s,%s}' % (raw, MESSAGES)).status == 200
+    assert post(platform, f'{{"model":{raw},{MESSAGES}}}').status == 200
     assert b'"model":"acme/both"' in platform.engines["both"].received[0].body
 
 
 @pytest.mark.parametrize(
     "raw",
-    ['"acme/none"', '""', '"ACME/BOTH"', '"acme/both "', '"acme/both\\u0000"', '"acme/both\\n"', '"\\ud83d\\ude00"', '"é"',
-     '"a\\"},{\\""', '"acme/both\x00x"', '"' + "x" * 5000 + '"', '"\\x61cme/both"', '"gateway"', '"../gateway"'],
+    ['"acme/none"', '""', '"ACME/BOTH"', '"acme/both "', '"acme/both\\u0000"', '"acme/both\\n"', '"\\ud83d\\ude00"',
+     '"é"', '"a\\"},{\\""', '"acme/both\x00x"', '"' + "x" * 5000 + '"', '"\\x61cme/both"', '"gateway"', '"../gateway"'],
 )  # fmt: skip
 def test_an_unknown_model_is_404(platform: Platform, raw: str) -> None:
-    answer = post(platform, '{"model":%s,%s}' % (raw, MESSAGES))
+    answer = post(platform, f'{{"model":{raw},{MESSAGES}}}')
     assert (answer.status, answer.error["code"], answer.error["param"]) == (404, "model_not_found", "model")
     assert len(answer.error["message"]) < 200
     assert platform.served_by() == []
@@ -82,31 +84,31 @@ def test_an_unknown_model_is_404(platform: Platform, raw: str) -> None:
         ("{", "invalid_json", None),
         ("{}", "missing_required_parameter", "model"),
         ('{"model":"acme/both"}', "missing_required_parameter", "messages"),
-        ("{%s}" % MESSAGES, "missing_required_parameter", "model"),
-        ('{"model":null,%s}' % MESSAGES, "invalid_type", "model"),
-        ('{"model":1,%s}' % MESSAGES, "invalid_type", "model"),
-        ('{"model":["acme/both"],%s}' % MESSAGES, "invalid_type", "model"),
+        (f"{{{MESSAGES}}}", "missing_required_parameter", "model"),
+        (f'{{"model":null,{MESSAGES}}}', "invalid_type", "model"),
+        (f'{{"model":1,{MESSAGES}}}', "invalid_type", "model"),
+        (f'{{"model":["acme/both"],{MESSAGES}}}', "invalid_type", "model"),
         ('{"model":"acme/both","messages":"Hi"}', "invalid_type", "messages"),
         ('{"model":"acme/both","messages":{}}', "invalid_type", "messages"),
-        ('{"model":"acme/both","stream":"true",%s}' % MESSAGES, "invalid_type", "stream"),
-        ('{"model":"acme/both","stream":1,%s}' % MESSAGES, "invalid_type", "stream"),
-        ('{"model":"acme/both","model":"acme/full",%s}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"seed":1,"seed":1}' % MESSAGES, "invalid_json", None),
-        ('{"\\u006dodel":"acme/full","model":"acme/both",%s}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"cache\\u005fsalt":"x"}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s}{}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s} x' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both" %s}' % MESSAGES, "invalid_json", None),
-        ('{"model" "acme/both",%s}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"top_p":NaN}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"top_p":-Infinity}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"top_p":0x10}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"top_p":True}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"top_p":}' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"user":"x' % MESSAGES, "invalid_json", None),
-        ('{"model":"acme/both",%s,"user":"x\\"}' % MESSAGES, "invalid_json", None),
-        ("\ufeff{%s}" % MESSAGES, "invalid_json", None),
+        (f'{{"model":"acme/both","stream":"true",{MESSAGES}}}', "invalid_type", "stream"),
+        (f'{{"model":"acme/both","stream":1,{MESSAGES}}}', "invalid_type", "stream"),
+        (f'{{"model":"acme/both","model":"acme/full",{MESSAGES}}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"seed":1,"seed":1}}', "invalid_json", None),
+        (f'{{"\\u006dodel":"acme/full","model":"acme/both",{MESSAGES}}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"cache\\u005fsalt":"x"}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES}}}{{}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES}}} x', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},}}', "invalid_json", None),
+        (f'{{"model":"acme/both" {MESSAGES}}}', "invalid_json", None),
+        (f'{{"model" "acme/both",{MESSAGES}}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"top_p":NaN}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"top_p":-Infinity}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"top_p":0x10}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"top_p":True}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"top_p":}}', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"user":"x', "invalid_json", None),
+        (f'{{"model":"acme/both",{MESSAGES},"user":"x\\"}}', "invalid_json", None),
+        (f"\ufeff{{{MESSAGES}}}", "invalid_json", None),
         ("{'model':'acme/both'}", "invalid_json", None),
         ("{model:1}", "invalid_json", None),
     ],
@@ -121,7 +123,7 @@ def test_a_body_that_two_readers_could_understand_differently_is_refused_with_40
 
 
 def test_utf_16_and_broken_utf_8_in_names_are_refused_and_never_a_500(platform: Platform) -> None:
-    assert post(platform, ('{"model":"acme/both",%s}' % MESSAGES).encode("utf-16")).error["code"] == "invalid_json"
+    assert post(platform, (f'{{"model":"acme/both",{MESSAGES}}}').encode("utf-16")).error["code"] == "invalid_json"
     assert post(platform, b'{"model":"\xff\xfe",%s}' % MESSAGES.encode()).error["code"] == "model_not_found"
     assert post(platform, b'{"\xff":1,"\xff":2}').error["code"] == "invalid_json"
 
@@ -135,7 +137,7 @@ def test_deep_nesting_is_refused_with_400(platform: Platform, bracket: str) -> N
 
 def test_nesting_as_deep_as_schemas_go_passes(platform: Platform) -> None:
     deep = "[" * 200 + "]" * 200
-    assert post(platform, '{"model":"acme/both","messages":%s}' % deep).status == 200
+    assert post(platform, f'{{"model":"acme/both","messages":{deep}}}').status == 200
 
 
 def test_nan_inside_a_nested_value_is_left_for_the_engine_to_judge(platform: Platform) -> None:
@@ -144,7 +146,7 @@ def test_nan_inside_a_nested_value_is_left_for_the_engine_to_judge(platform: Pla
 
 
 def test_a_body_in_chunks_is_as_good_as_a_whole_one(platform: Platform) -> None:
-    assert post(platform, '{"model":"both",%s}' % MESSAGES, chunked=True).status == 200
+    assert post(platform, f'{{"model":"both",{MESSAGES}}}', chunked=True).status == 200
     [request] = platform.engines["both"].received
     assert int(request.header("content-length") or 0) == len(request.body)
     assert request.header("transfer-encoding") is None
@@ -169,13 +171,13 @@ def test_a_body_of_just_the_maximum_is_served_with_its_salt(platform: Platform) 
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data", ""]
 )
 def test_a_body_that_is_not_sent_as_json_is_415(platform: Platform, content_type: str) -> None:
-    answer = post(platform, '{"model":"acme/both",%s}' % MESSAGES, headers=[("content-type", content_type)])
+    answer = post(platform, f'{{"model":"acme/both",{MESSAGES}}}', headers=[("content-type", content_type)])
     assert (answer.status, answer.error["param"]) == (415, "Content-Type")
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;"])
 def test_a_content_type_may_have_parameters_and_any_case(platform: Platform, content_type: str) -> None:
-    answer = post(platform, '{"model":"acme/both",%s}' % MESSAGES, headers=[("content-type", content_type)])
+    answer = post(platform, f'{{"model":"acme/both",{MESSAGES}}}', headers=[("content-type", content_type)])
     assert answer.status == 200
 
 
@@ -221,18 +223,28 @@ def test_parameters_that_ask_for_nothing_pass(chat: Chat, fields: dict[str, Any]
      '{"\\u0074ype":"json_schema"}', "[]"],
 )  # fmt: skip
 def test_a_response_format_that_hides_its_type_is_refused(platform: Platform, raw: str) -> None:
-    answer = post(platform, '{"model":"acme/both",%s,"response_format":%s}' % (MESSAGES, raw))
+    answer = post(platform, f'{{"model":"acme/both",{MESSAGES},"response_format":{raw}}}')
     assert (answer.status, answer.error["param"]) == (400, "response_format")
     assert platform.served_by() == []
 
 
 def test_an_escaped_type_of_the_response_format_is_the_same_type(platform: Platform) -> None:
-    answer = post(platform, '{"model":"acme/both",%s,"response_format":{"type":"json_s\\u0063hema"}}' % MESSAGES)
+    answer = post(platform, f'{{"model":"acme/both",{MESSAGES},"response_format":{{"type":"json_s\\u0063hema"}}}}')
     assert (answer.status, answer.error["code"]) == (400, "unsupported_parameter")
 
 
 def test_brackets_and_quotes_inside_strings_do_not_confuse_the_scan(platform: Platform) -> None:
-    nasty = ['}]"', "\\", '\\"', "\\\\", '{"model":"acme/full"}', '"],"model":"acme/full","x":["', "\u2028", "[[[[", "\\\\\\"]
+    nasty = [
+        '}]"',
+        "\\",
+        '\\"',
+        "\\\\",
+        '{"model":"acme/full"}',
+        '"],"model":"acme/full","x":["',
+        "\u2028",
+        "[[[[",
+        "\\\\\\",
+    ]
     body = {"stop": nasty, "model": "acme/both", "messages": [{"content": text} for text in nasty], "user": nasty[2]}
     assert post(platform, json.dumps(body)).status == 200
     arrived = platform.engines["both"].received[0].json()

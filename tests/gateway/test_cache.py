@@ -5,11 +5,10 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
-
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import SALT_KEY
-from tests.gateway.http import call
-from tests.gateway.platform import Platform
+from tests.gateway.two_regions import Platform
+from tests.gateway.wire import call
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -110,7 +109,9 @@ def test_a_gateway_that_a_call_falls_back_to_sets_the_salt_anew(platform: Platfo
     assert request.body.count(b"cache_salt") == 1
 
 
-@pytest.mark.parametrize("directive", ["", "no-cache", "No-Store", "no-store, max-age=0", "no-store,no-store", "private"])
+@pytest.mark.parametrize(
+    "directive", ["", "no-cache", "No-Store", "no-store, max-age=0", "no-store,no-store", "private"]
+)
 def test_an_unknown_directive_is_refused_with_400(platform: Platform, chat: Chat, directive: str) -> None:
     answer = chat(cache=directive)
     assert (answer.status, answer.error["code"]) == (400, "invalid_cache_directive")

@@ -1,9 +1,8 @@
 """`GET /v1/models`, and paths and methods that are not there."""
 
 import pytest
-
-from tests.gateway.http import call
-from tests.gateway.platform import Platform
+from tests.gateway.two_regions import Platform
+from tests.gateway.wire import call
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -32,7 +31,9 @@ def test_models_are_listed_in_openais_shape_with_capabilities_and_regions(platfo
 
 
 @pytest.mark.parametrize("path", ["acme/both", "acme%2Fboth", "acme%2fboth", "both", "acme/both?x=1"])
-def test_one_model_is_found_by_its_id_with_slashes_escaped_or_not_and_by_an_alias(platform: Platform, path: str) -> None:
+def test_one_model_is_found_by_its_id_with_slashes_escaped_or_not_and_by_an_alias(
+    platform: Platform, path: str
+) -> None:
     answer = call(platform.eu.port, f"/v1/models/{path}")
     assert (answer.status, answer.json()) == (200, BOTH)
 
@@ -50,7 +51,9 @@ def test_models_of_another_region_are_that_regions_to_tell(platform: Platform) -
     assert "acme/off" not in {card["id"] for card in answer.json()["data"]}
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/completions", "/v1/chat/completions/", "/v1/modelsx", "/healthz", "/stats"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/completions", "/v1/chat/completions/", "/v1/modelsx", "/healthz", "/stats"]
+)
 def test_a_path_that_is_not_there_is_404(platform: Platform, path: str) -> None:
     answer = call(platform.eu.port, path)
     assert (answer.status, answer.error["code"]) == (404, "not_found")

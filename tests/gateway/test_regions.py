@@ -1,10 +1,9 @@
 """Where a call goes: the contract's rows about regions."""
 
 import pytest
-
 from tests.gateway.conftest import Chat
-from tests.gateway.http import call, send
-from tests.gateway.platform import Platform
+from tests.gateway.two_regions import Platform
+from tests.gateway.wire import call, send
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -55,7 +54,9 @@ def test_an_unknown_region_is_refused_with_400(chat: Chat, platform: Platform, c
     assert platform.served_by() == []
 
 
-@pytest.mark.parametrize("code", ["", "EU-WEST", "Eu-west", "eu-west,us-east", "eu_west", "../eu-west", "eu west", "\xe9"])
+@pytest.mark.parametrize(
+    "code", ["", "EU-WEST", "Eu-west", "eu-west,us-east", "eu_west", "../eu-west", "eu west", "\xe9"]
+)
 def test_a_value_that_is_no_region_code_is_refused_with_400(chat: Chat, platform: Platform, code: str) -> None:
     answer = chat(region=code)
     assert (answer.status, answer.error["code"]) == (400, "invalid_region")
@@ -75,7 +76,9 @@ def test_a_region_header_with_underscores_is_refused_with_400(platform: Platform
     assert platform.served_by() == []
 
 
-def test_a_region_that_the_connection_header_removes_means_no_region_so_models_can_require_one(platform: Platform) -> None:
+def test_a_region_that_the_connection_header_removes_means_no_region_so_models_can_require_one(
+    platform: Platform,
+) -> None:
     """HTTP/1.1 lets a client name headers that end at the next hop; Envoy's codec obeys before any filter runs."""
 
     def hide_the_region(model: str) -> bytes:
@@ -136,7 +139,9 @@ def test_a_region_with_nothing_ready_is_503_with_retry_after_when_pinned(platfor
     assert platform.served_by() == []
 
 
-def test_a_call_without_a_region_goes_to_the_fallback_when_nothing_is_ready_here(platform: Platform, chat: Chat) -> None:
+def test_a_call_without_a_region_goes_to_the_fallback_when_nothing_is_ready_here(
+    platform: Platform, chat: Chat
+) -> None:
     platform.publish_eu(without=("both",))
     answer = chat()
     assert (answer.status, answer.header("x-tomoul-region")) == (200, "us-east")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -171,6 +172,7 @@ class FakeEngine:
     disconnects: list[float] = field(default_factory=list)
     """When a client went away while it was still being answered."""
     port: int = 0
+    tls: ssl.SSLContext | None = None
 
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
@@ -197,7 +199,7 @@ class FakeEngine:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError), self._secured(connection) as connection:
             while True:
                 request = _read_request(connection)
                 self.received.append(request)
@@ -214,6 +216,9 @@ class FakeEngine:
                 if not replies or _unfinished(replies):
                     break
         self._open.discard(connection)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
 
     def _complete(self, request: Received) -> Sequence[Reply]:
         body = json.loads(request.body)
@@ -248,7 +253,11 @@ def chunk(completion_id: str, content: str) -> str:
 
 def _unfinished(replies: Sequence[Reply]) -> bool:
     first, last = replies[0], replies[-1]
-    return isinstance(first, bytes) and b"chunked" in first and not (isinstance(last, bytes) and last.endswith(b"0\r\n\r\n"))
+    return (
+        isinstance(first, bytes)
+        and b"chunked" in first
+        and not (isinstance(last, bytes) and last.endswith(b"0\r\n\r\n"))
+    )
 
 
 def _read_request(connection: socket.socket) -> Received:
@@ -275,4 +284,3 @@ def _some(connection: socket.socket) -> bytes:
     if not data:
         raise EOFError
     return data
-

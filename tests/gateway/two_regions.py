@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tomoul.api.routingtable import RoutingTable
-
 from tests.gateway.harness import Gateway
-from tests.gateway.http import FakeEngine
 from tests.gateway.tables import NAMESPACE, model, table
+from tests.gateway.wire import FakeEngine
+
+from tomoul.api.routingtable import RoutingTable
 
 ISOLATED = {"mode": "Tenant", "noStore": "Isolated", "saltField": "cache_salt"}
 REMOVED = ["cache_salt", "kv_transfer_params", "vllm_xargs"]
@@ -17,7 +17,12 @@ ALL = {"tools": True, "structuredOutput": True, "jsonMode": True, "seed": "deter
 def pools(*names: str) -> list[dict[str, Any]]:
     """Pools `<service>` (default) and `<service>-no-store`."""
     return [
-        {"name": "no-store" if name.endswith("no-store") else "default", "namespace": NAMESPACE, "service": name, "port": 1}
+        {
+            "name": "no-store" if name.endswith("no-store") else "default",
+            "namespace": NAMESPACE,
+            "service": name,
+            "port": 1,
+        }
         for name in names
     ]
 
@@ -28,8 +33,8 @@ def eu_table(us_port: int, **fields: Any) -> RoutingTable:
     models = [
         model("acme/both", aliases=["both"], regions=both, fallback=["us-east"], cache=ISOLATED, removeFields=REMOVED,
               pools=pools("both"), ownedBy="acme", created=1700000000),
-        model("acme/full", capabilities=ALL, cache={"mode": "Tenant", "noStore": "NotStored", "saltField": "cache_salt"},
-              removeFields=REMOVED, pools=pools("full", "full-no-store")),
+        model("acme/full", capabilities=ALL, cache={**ISOLATED, "noStore": "NotStored"}, removeFields=REMOVED,
+              pools=pools("full", "full-no-store")),
         model("acme/stored", regions=both, fallback=["us-east"], cache={"mode": "Shared", "noStore": "NotStored"},
               pools=pools("stored", "stored-no-store")),
         model("acme/strict", requireRegion=True, pools=pools("strict")),
@@ -50,7 +55,8 @@ def us_table(**fields: Any) -> RoutingTable:
     """What us-east's gateways serve."""
     both = ["eu-west", "us-east"]
     models = [
-        model("acme/both", aliases=["both"], regions=both, cache=ISOLATED, removeFields=REMOVED, pools=pools("us-both")),
+        model("acme/both", aliases=["both"], regions=both, cache=ISOLATED, removeFields=REMOVED,
+              pools=pools("us-both")),
         model("acme/stored", regions=both, cache={"mode": "Shared", "noStore": "NotStored"},
               pools=pools("us-stored", "us-stored-no-store")),
         model("acme/pinned", regions=both, pools=pools("us-pinned")),
@@ -60,7 +66,19 @@ def us_table(**fields: Any) -> RoutingTable:
     return table(models, "us-east", **fields)
 
 
-EU_ENGINES = ("both", "full", "full-no-store", "stored", "stored-no-store", "strict", "pinned", "off", "shared", "quick", "idle")
+EU_ENGINES = (
+    "both",
+    "full",
+    "full-no-store",
+    "stored",
+    "stored-no-store",
+    "strict",
+    "pinned",
+    "off",
+    "shared",
+    "quick",
+    "idle",
+)
 US_ENGINES = ("us-both", "us-stored", "us-stored-no-store", "us-pinned", "us-only", "us-far")
 
 
@@ -73,7 +91,9 @@ class Platform:
             engine.start()
         self.us = Gateway("us-east")
         self.eu = Gateway("eu-west")
-        self.restore()
+        self.us.publish([us_table()], self.ready(US_ENGINES))
+        self.publish_eu()
+        self._changed = False
 
     def restore(self) -> None:
         """What a test may have changed is as it was."""
@@ -81,12 +101,14 @@ class Platform:
             engine.received.clear()
             engine.disconnects.clear()
             engine.behave = None
-        self.us.publish([us_table()], self.ready(US_ENGINES))
-        self.publish_eu()
+        if self._changed:
+            self.publish_eu()
+            self._changed = False
 
     def publish_eu(self, without: tuple[str, ...] = (), us_port: int = 0, **fields: Any) -> None:
         """Publish eu-west's table with changed `fields`, and without the engines of some Services."""
         ready = self.ready(name for name in EU_ENGINES if name not in without)
+        self._changed = True
         self.eu.publish([eu_table(us_port or self.us.port, **fields)], ready)
 
     def ready(self, services: Any) -> Mapping[str, list[FakeEngine]]:
