@@ -6,6 +6,7 @@ settings are given here, so that no default of kopf's can write either.
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -55,6 +56,7 @@ async def feed(
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it tells of every event
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True  # the kinds are known, and neither namespaces nor CRDs need to be watched
