@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -131,16 +132,21 @@ def _download(go: Path, names: Sequence[str], say: Say) -> None:
     tool = f"sigs.k8s.io/controller-runtime/tools/setup-envtest@{SETUP_ENVTEST}"
     minor = ".".join(KUBERNETES.removeprefix("v").split(".")[:2])
     command = [go, "run", tool, "use", f"{minor}.x", "--bin-dir", folder / "envtest", "--print", "path"]
-    try:
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=180, check=False)
-    except subprocess.TimeoutExpired:
-        say("setup-envtest did not finish within 180 s")
-        return
-    if done.returncode != 0:
-        say(f"setup-envtest could not download ({done.stderr.strip().splitlines()[-2:][0][:160]})")
+    with subprocess.Popen(
+        command, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, problems = process.communicate(timeout=180)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # `go run` has children that hold the pipes
+            say("setup-envtest did not finish within 180 s")
+            return
+    if process.returncode != 0:
+        reason = problems.strip().removesuffix("exit status 2").strip().rpartition("\n")[2]
+        say(f"setup-envtest could not download: {reason[:160]}")
         return
     for name in names:
-        shutil.copy2(Path(done.stdout.strip()) / name, folder / name)
+        shutil.copy2(Path(out.strip()) / name, folder / name)
 
 
 def _build(go: Path, names: Sequence[str], say: Say) -> None:
