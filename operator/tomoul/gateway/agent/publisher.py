@@ -72,7 +72,9 @@ class Publisher:
         """Publish until cancelled."""
         while True:
             try:
-                await asyncio.wait_for(self._changed.wait(), RETRY_SECONDS)
+                # Not `wait_for`, which in Python 3.11 loses a cancellation that comes together with the event.
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self._changed.wait()
             except TimeoutError:
                 self._refused.clear()
             await asyncio.sleep(DEBOUNCE_SECONDS)

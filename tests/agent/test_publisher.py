@@ -1,0 +1,152 @@
+"""When the publisher publishes, and what."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+from tests.agent.envoy import eventually
+from tests.agent.tables import routing_table
+
+from tomoul.gateway.agent.ads import Acknowledgement
+from tomoul.gateway.agent.publisher import DEBOUNCE_SECONDS, Publisher
+from tomoul.gateway.agent.state import GatewayState, TableVersion
+from tomoul.gateway.compile.resources import Endpoint, Endpoints, EnvoyResources, PoolKey
+
+POOL = PoolKey("models", "phi")
+
+
+def at(*addresses: str) -> Endpoints:
+    return {POOL: tuple(Endpoint(address, 8000) for address in addresses)}
+
+
+class World:
+    """A publisher with a recording ADS server in the place of the real one."""
+
+    def __init__(self) -> None:
+        self.known: GatewayState | None = None
+        self.published: list[GatewayState] = []
+        self.refused: list[tuple[Mapping[str, TableVersion], str]] = []
+        self.broken: set[str] = set()
+        self.published_version = 0
+        self.publisher = Publisher(
+            self,  # type: ignore[arg-type]
+            self.compile,
+            lambda: self.known,
+            on_refused=lambda versions, message: self.refused.append((versions, message)),
+        )
+
+    def compile(self, state: GatewayState) -> EnvoyResources:
+        for table in state.tables.values():
+            if any(route.id in self.broken for route in table.spec.models):
+                raise ZeroDivisionError("a bug")
+        return EnvoyResources()
+
+    def publish(self, _resources: EnvoyResources, label: object) -> int:
+        assert isinstance(label, GatewayState)
+        self.published.append(label)
+        return len(self.published)
+
+    def now(self, known: GatewayState | None) -> None:
+        self.known = known
+        self.publisher.changed()
+
+    def answer(self, ok: bool, message: str = "") -> None:
+        version = len(self.published)
+        self.publisher.acknowledged(Acknowledgement(version, self.published[-1], ok, "", message))
+
+    async def quiet(self) -> None:
+        """Until whatever the publisher was going to do is done."""
+        await asyncio.sleep(DEBOUNCE_SECONDS * 5)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    task = asyncio.create_task(world.publisher.run())
+    yield world
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_burst_of_changes_is_published_once_and_newest(world: World) -> None:
+    for number in range(100):
+        world.now(GatewayState({"eu-west": routing_table(generation=number + 1)}, at(f"10.0.0.{number}")))
+        await asyncio.sleep(0)
+    await eventually(lambda: world.published)
+    await world.quiet()
+    assert world.published == [GatewayState({"eu-west": routing_table(generation=100)}, at("10.0.0.99"))]
+
+
+async def test_nothing_is_published_before_everything_is_known(world: World) -> None:
+    world.now(None)
+    await world.quiet()
+    world.now(GatewayState({}, at("10.0.0.1")))
+    await world.quiet()
+    assert world.published == []
+
+
+async def test_the_same_state_is_published_once(world: World) -> None:
+    for _ in range(3):
+        world.now(GatewayState({"eu-west": routing_table()}, at("10.0.0.1")))
+        await world.quiet()
+    assert len(world.published) == 1
+
+
+async def test_a_table_that_disappears_is_served_on_with_the_endpoints_of_now(world: World) -> None:
+    world.now(GatewayState({"eu-west": routing_table()}, at("10.0.0.1")))
+    await eventually(lambda: world.published)
+    world.answer(ok=True)
+    world.now(GatewayState({}, at("10.0.0.2")))
+    await eventually(lambda: len(world.published) == 2)
+    assert world.published[-1] == GatewayState({"eu-west": routing_table()}, at("10.0.0.2"))
+
+
+async def test_a_restored_state_is_published_at_once_and_replaced_when_more_is_known(world: World) -> None:
+    world.publisher.restore(GatewayState({"eu-west": routing_table(generation=3)}, at("10.0.0.1")))
+    assert len(world.published) == 1
+    world.now(None)
+    await world.quiet()
+    assert len(world.published) == 1
+    world.now(GatewayState({"eu-west": routing_table(generation=4)}, {}))
+    await eventually(lambda: len(world.published) == 2)
+    assert world.published[-1] == GatewayState({"eu-west": routing_table(generation=4)}, {})
+
+
+async def test_after_a_refused_table_endpoints_go_on_changing_with_the_last_accepted_one(world: World) -> None:
+    good, bad = routing_table(generation=1), routing_table(generation=2, models=("acme/bad",))
+    world.now(GatewayState({"eu-west": good}, at("10.0.0.1")))
+    await eventually(lambda: world.published)
+    world.answer(ok=True)
+    world.now(GatewayState({"eu-west": bad}, at("10.0.0.1")))
+    await eventually(lambda: len(world.published) == 2)
+    world.answer(ok=False, message="no such thing")
+    assert world.refused == [({"eu-west": TableVersion("u", 2)}, "no such thing")]
+    world.now(GatewayState({"eu-west": bad}, at("10.0.0.2")))
+    await eventually(lambda: world.published[-1].endpoints == at("10.0.0.2"))
+    assert world.published[-1].tables == {"eu-west": good}
+    fixed = routing_table(generation=3)
+    world.now(GatewayState({"eu-west": fixed}, at("10.0.0.2")))
+    await eventually(lambda: world.published[-1].tables == {"eu-west": fixed})
+
+
+async def test_only_the_table_that_is_new_is_blamed(world: World) -> None:
+    first, second = routing_table(), routing_table("eu-west-2", models=("acme/bad",))
+    world.now(GatewayState({"eu-west": first}, {}))
+    await eventually(lambda: world.published)
+    world.answer(ok=True)
+    world.now(GatewayState({"eu-west": first, "eu-west-2": second}, {}))
+    await eventually(lambda: len(world.published) == 2)
+    world.answer(ok=False, message="no")
+    assert [list(versions) for versions, _ in world.refused] == [["eu-west-2"]]
+
+
+async def test_a_compiler_that_fails_is_reported_and_the_agent_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.broken = {"acme/bad"}
+    world.now(GatewayState({"eu-west": routing_table(models=("acme/bad",))}, {}))
+    await eventually(lambda: world.refused)
+    assert world.refused == [({"eu-west": TableVersion("u", 1)}, "ZeroDivisionError: a bug")]
+    assert "Traceback" in caplog.text
+    world.now(GatewayState({"eu-west": routing_table(generation=2)}, {}))
+    await eventually(lambda: world.published)
