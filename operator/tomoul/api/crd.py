@@ -100,7 +100,6 @@ KINDS: Sequence[Kind] = (
         (
             Column("Region", ".spec.region", description="Region whose gateways serve it"),
             Column("Generation", ".metadata.generation", "integer", "Generation of what should be served"),
-            Column("Accepted", ".status.gateways[*].acceptedGeneration", description="What its Envoys accepted"),
             AGE,
         ),
     ),
