@@ -1,0 +1,172 @@
+"""The election, with clocks of our own and an API server that is a dict."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tomoul.controller.lease import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Lease, LeaseLostError
+from tomoul.kube.errors import Conflict, NotFound, Unavailable
+from tomoul.kube.resources import Resource
+from tomoul.plan.world import Key
+
+KEY = Key("tomoul-system", "tomoul-operator")
+
+
+class OneLease:
+    """An API server that knows one object."""
+
+    def __init__(self) -> None:
+        self.item: dict[str, Any] | None = None
+        self.version = 0
+        self.away = False
+
+    async def get(self, resource: Resource, key: Key) -> dict[str, Any]:
+        self._check()
+        if self.item is None:
+            raise NotFound(key.name)
+        return copy.deepcopy(self.item)
+
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self._check()
+        if self.item is not None:
+            raise Conflict("it exists")
+        return self._store(manifest)
+
+    async def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self._check()
+        if self.item is None or manifest["metadata"]["resourceVersion"] != self.item["metadata"]["resourceVersion"]:
+            raise Conflict("it has changed")
+        return self._store(manifest)
+
+    @property
+    def holder(self) -> str:
+        return str(self.item["spec"]["holderIdentity"]) if self.item else ""
+
+    def _store(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.version += 1
+        self.item = copy.deepcopy(manifest)
+        self.item["metadata"]["resourceVersion"] = str(self.version)
+        return copy.deepcopy(self.item)
+
+    def _check(self) -> None:
+        if self.away:
+            raise Unavailable("no answer")
+
+
+class Replica:
+    """A Lease whose time the test moves: each turn is one attempt."""
+
+    def __init__(self, server: OneLease, name: str) -> None:
+        self.now = 1000.0
+        self.lease = Lease(server, KEY, name, monotonic=lambda: self.now)  # type: ignore[arg-type]
+
+    async def turn(self, seconds: float = RETRY_PERIOD) -> bool:
+        self.now += seconds
+        step = self.lease._renew if self.lease._mine is not None else self.lease._acquire
+        await self.lease._attempt(step)
+        return self.lease.held
+
+
+async def test_the_first_replica_leads_and_the_second_waits() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    assert await first.turn()
+    for _ in range(60):
+        assert await first.turn()
+        assert not await second.turn()
+    assert server.holder == "first"
+
+
+async def test_a_dead_leader_is_replaced_within_twenty_seconds() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    await second.turn()
+    began = second.now
+    while not await second.turn():
+        assert second.now - began < 20
+    assert server.holder == "second"
+    assert server.item is not None
+    assert server.item["spec"]["leaseTransitions"] == 1
+
+
+async def test_a_released_lease_is_taken_at_the_next_attempt() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    await second.turn()
+    await first.lease.release()
+    assert not first.lease.held
+    assert await second.turn()
+
+
+async def test_a_leader_that_was_paused_does_not_write_when_it_wakes() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    await second.turn()
+    first.now += LEASE_DURATION + 5
+    assert not first.lease.held, "already before it has asked anybody"
+    while not await second.turn():
+        pass
+    assert not await first.turn(0)
+    assert server.holder == "second"
+
+
+async def test_a_leader_stops_writing_before_others_may_begin() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    await second.turn(0)
+    server.away = True
+    for _ in range(int(RENEW_DEADLINE / RETRY_PERIOD)):
+        await first.turn()
+    assert not first.lease.held
+    server.away = False
+    second.now += RENEW_DEADLINE + RETRY_PERIOD
+    assert not await second.turn(0), "there are seconds between the two"
+
+
+async def test_clocks_that_differ_by_ten_minutes_do_not_matter() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    assert server.item is not None
+    server.item["spec"]["renewTime"] = "2001-01-01T00:00:00.000000Z"
+    assert not await second.turn()
+    assert not await second.turn(LEASE_DURATION - 1)
+
+
+async def test_of_two_that_find_no_lease_one_wins() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    held = [await first.turn(), await second.turn()]
+    assert held == [True, False]
+
+
+async def test_somebody_elses_annotation_on_the_lease_does_not_end_the_leader() -> None:
+    server = OneLease()
+    first = Replica(server, "first")
+    await first.turn()
+    assert server.item is not None
+    server._store({**server.item, "metadata": {**server.item["metadata"], "annotations": {"x": "y"}}})
+    assert await first.turn()
+    assert await first.turn()
+
+
+async def test_run_ends_with_an_error_once_the_lease_is_lost() -> None:
+    server = OneLease()
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now > 20:
+            server.away = True
+
+    lease = Lease(server, KEY, "first", monotonic=lambda: now, sleep=sleep)  # type: ignore[arg-type]
+    with pytest.raises(LeaseLostError, match="not renewed"):
+        await lease.run()
+    assert lease.acquired.is_set()
+    assert now <= 20 + RENEW_DEADLINE + 2 * RETRY_PERIOD
