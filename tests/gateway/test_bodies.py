@@ -135,6 +135,11 @@ def test_deep_nesting_is_refused_with_400(platform: Platform, bracket: str) -> N
     assert "nested too deeply" in answer.error["message"]
 
 
+def test_more_members_than_any_api_has_are_refused_with_400(platform: Platform) -> None:
+    members = ",".join(f'"{number}":1' for number in range(50_000))
+    assert post(platform, "{" + members + "}").error["message"].endswith("it has too many members")
+
+
 def test_nesting_as_deep_as_schemas_go_passes(platform: Platform) -> None:
     deep = "[" * 200 + "]" * 200
     assert post(platform, f'{{"model":"acme/both","messages":{deep}}}').status == 200

@@ -13,6 +13,7 @@ local MODELS_PATH = "/v1/models"
 local LOG = "tomoul"
 local RETRY_AFTER_SECONDS = "30"
 local MAX_DEPTH = 256
+local MAX_MEMBERS = 256
 local MAX_SHOWN = 80
 
 -- Text ---------------------------------------------------------------------------------------------------------------
@@ -92,15 +93,11 @@ local function end_of_string(text, start)
 end
 
 -- Position of the bracket that closes the one at `start`; nil and why if there is none. What is in between is only
--- balanced, not checked: the engine does that.
+-- balanced, not checked: the engine does that. A loop over bytes is what LuaJIT compiles; a search for a pattern is not.
 local function end_of_nested(text, start)
   local depth, at = 0, start
-  while true do
-    at = find(text, '["{}%[%]]', at)
-    if not at then
-      return nil, "an object or array is not closed"
-    end
-    local c = byte(text, at)
+  local c = byte(text, at)
+  while c do
     if c == 34 then -- quote
       at = end_of_string(text, at)
       if not at then
@@ -111,14 +108,16 @@ local function end_of_nested(text, start)
       if depth > MAX_DEPTH then
         return nil, "values are nested too deeply"
       end
-    else
+    elseif c == 125 or c == 93 then -- } ]
       depth = depth - 1
       if depth == 0 then
         return at
       end
     end
     at = at + 1
+    c = byte(text, at)
   end
+  return nil, "an object or array is not closed"
 end
 
 local LITERALS = { ["true"] = "boolean", ["false"] = "boolean", ["null"] = "null" }
@@ -172,6 +171,8 @@ local function members_of(text)
       end
       if by_name[name] then
         return nil, format("the member `%s` is there twice", shown(name))
+      elseif #order == MAX_MEMBERS then
+        return nil, "it has too many members"
       end
       local _, colon = find(text, "^[ \t\r\n]*:[ \t\r\n]*", key_end + 1)
       if not colon then

@@ -25,7 +25,7 @@ def local_reply_config(region: str) -> dict[str, Any]:
                 _flags(_NO_CAPACITY),
                 region,
                 "region_capacity_unavailable",
-                "No engine of this region can take the call now",
+                "The region cannot take the call now",
                 status=503,
                 retry_after=True,
             ),
