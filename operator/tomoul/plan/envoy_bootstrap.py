@@ -20,7 +20,15 @@ def envoy_bootstrap(*, ads_socket: str, admin_socket: str, metrics_port: int) ->
                 "api_type": "GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "ads"}}],
+                # Envoy's own back-off goes to 30 s: for that long, a gateway whose agent was away would serve the old.
+                "grpc_services": [
+                    {
+                        "envoy_grpc": {
+                            "cluster_name": "ads",
+                            "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "2s"}},
+                        }
+                    }
+                ],
             },
             # Without a limit: an Envoy that gave up waiting would call itself ready with nothing to serve.
             "lds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
