@@ -1,10 +1,10 @@
 """Resync beside a watch, in every order in which their steps can come."""
 
+import contextlib
 from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.kube.objects import service
@@ -74,7 +74,7 @@ class Cluster:
 
 
 def finish(running: Coroutine[Any, Any, str]) -> None:
-    with pytest.raises(StopIteration):
+    with contextlib.suppress(StopIteration):
         while True:
             running.send(None)
 

@@ -85,8 +85,8 @@ class Operator:
         """Work until a signal comes. What ends a part ends them all."""
         options = self._options
         async with (
-            serve(None, options.health_port, {"/healthz": self._health.alive, "/readyz": self._health.ready}) as health,
-            serve(None, options.metrics_port, {}, self._metrics.registry) as metrics,
+            serve(options.health_port, {"/healthz": self._health.alive, "/readyz": self._health.ready}) as health,
+            serve(options.metrics_port, {}, self._metrics.registry) as metrics,
         ):
             logger.info("health on port %d, metrics on port %d", health, metrics)
             try:

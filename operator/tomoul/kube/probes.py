@@ -1,5 +1,6 @@
 """Probes: a small HTTP server for health checks and metrics."""
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -13,25 +14,31 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @asynccontextmanager
 async def serve(
-    host: str | None, port: int, checks: Mapping[str, Check], registry: CollectorRegistry | None = None
+    port: int, checks: Mapping[str, Check], registry: CollectorRegistry | None = None
 ) -> AsyncIterator[int]:
     """Answer the paths of `checks` with 200 or 503, and `/metrics` if there is a registry; gives the port.
 
-    No host means all addresses. Port 0 takes a free one. Raises OSError if the port is taken.
+    It listens on all addresses, of IPv6 too. Port 0 takes a free one. Raises OSError if the port is taken.
     """
     application = web.Application()
     for path, check in checks.items():
         application.router.add_get(path, _answer(check))
     if registry is not None:
         application.router.add_get("/metrics", _metrics(registry))
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1)
-        await site.start()
-        yield runner.addresses[0][1]
+        listener = _listen(port)
+        await web.SockSite(runner, listener).start()
+        yield int(listener.getsockname()[1])
     finally:
         await runner.cleanup()
+
+
+def _listen(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
 
 
 def _answer(check: Check) -> Handler:

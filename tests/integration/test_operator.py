@@ -1,0 +1,500 @@
+"""The operator on a real control plane: what a person applies, what comes of it, and what it survives."""
+
+import base64
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.controlplane.api import eventually
+from tests.controlplane.harness import REPOSITORY, ControlPlane
+from tests.integration.operators import COLLECTIONS, OperatorProcess, children, condition, path, versions
+
+pytestmark = pytest.mark.xdist_group("operator")
+
+SYSTEM = "tomoul-system"
+REGIONS = ("eu-west", "us-east")
+Object = dict[str, Any]
+
+
+def example(name: str) -> Object:
+    documents = yaml.safe_load_all((REPOSITORY / "examples" / f"{name}.yaml").read_text())
+    return next(document for document in documents if document["kind"] == "ModelDeployment")
+
+
+def model(name: str, namespace: str, **spec: Any) -> Object:
+    """A ModelDeployment like the example that has two regions, with another id."""
+    item = example("tiny-chat")
+    item["metadata"] = {"name": name, "namespace": namespace}
+    item["spec"]["model"]["id"] = f"{namespace}/{name}"
+    item["spec"]["cache"]["noStore"] = "Refuse"
+    item["spec"]["regions"] = [{"name": "eu-west", "replicas": 1}, {"name": "us-east", "replicas": 1}]
+    item["spec"]["resources"] = {"cpu": "100m", "memory": "256Mi"}
+    item["spec"].update(spec)
+    return item
+
+
+class Cluster:
+    """A control plane with two regions, the examples, and an operator that runs."""
+
+    def __init__(self, control_plane: ControlPlane, folder: Path) -> None:
+        self.control_plane = control_plane
+        self.api = control_plane.api
+        self.folder = folder
+        self.replicas = 0
+        self.leader = self.start()
+
+    def start(self) -> OperatorProcess:
+        """Another replica."""
+        self.replicas += 1
+        log = self.folder / f"operator-{self.replicas}.log"
+        flags = (f"--host-regions={','.join(REGIONS)}", "--gateway-replicas=2", "--resync-seconds=5")
+        return OperatorProcess(self.control_plane.kubeconfig, log, *flags)
+
+    def apply(self, item: Object) -> Object:
+        metadata = item["metadata"]
+        return self.api.apply(path(item["kind"], metadata["name"], metadata.get("namespace", "")), item)
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object:
+        return self.api.get(path(kind, name, namespace))
+
+    def model(self, name: str, namespace: str) -> Object:
+        return self.get("ModelDeployment", name, namespace)
+
+    def of(self, name: str, namespace: str, *kinds: str) -> list[Object]:
+        found = children(self.api, f"tomoul.ai/model-deployment={name}", *kinds)
+        return [item for item in found if item["metadata"]["namespace"] == namespace]
+
+    def gateway_pods(self, region: str) -> list[str]:
+        selector = f"app.kubernetes.io/component=gateway,tomoul.ai/region={region}"
+        pods = self.api.get(f"/api/v1/namespaces/{SYSTEM}/pods", labelSelector=selector)["items"]
+        return sorted(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
+
+    def acknowledge(self, region: str, pods: list[str]) -> None:
+        """What the pods' agents would write."""
+        table = self.get("RoutingTable", region)
+        for pod in pods:
+            entry = {"name": pod, "acceptedGeneration": table["metadata"]["generation"]}
+            status = {
+                "apiVersion": table["apiVersion"],
+                "kind": "RoutingTable",
+                "metadata": {"name": region},
+                "status": {"gateways": [entry]},
+            }
+            self.api.apply(f"{path('RoutingTable', region)}/status", status, f"tomoul-agent-{pod}")
+
+    def acknowledge_all(self) -> bool:
+        for region in REGIONS:
+            self.acknowledge(region, self.gateway_pods(region))
+        return True
+
+    def routed(self, region: str) -> set[str]:
+        return {route["id"] for route in self.get("RoutingTable", region)["spec"].get("models", ())}
+
+    def ready(self, name: str, namespace: str) -> Object:
+        """The model once it is Ready everywhere, while gateways acknowledge what they are told."""
+
+        def check() -> Object:
+            self.acknowledge_all()
+            item = self.model(name, namespace)
+            assert condition(item, "Ready")["status"] == "True", item.get("status")
+            return item
+
+        return eventually(check)
+
+
+@pytest.fixture(scope="module")
+def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    api = control_plane.api
+    for namespace in (SYSTEM, "models"):
+        if api.gone(f"/api/v1/namespaces/{namespace}"):
+            control_plane.add_namespace(namespace)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tomoul-gateway"}}
+    api.apply(f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/tomoul-gateway", account)
+    for region in REGIONS:
+        labels = {"topology.kubernetes.io/region": region}
+        control_plane.add_node(f"gpu-{region}", labels, {"nvidia.com/gpu": "8"})
+    for region in yaml.safe_load_all((REPOSITORY / "examples" / "regions.yaml").read_text()):
+        api.apply(path("Region", region["metadata"]["name"]), region)
+    with control_plane.run_pods():
+        started = Cluster(control_plane, tmp_path_factory.mktemp("operator"))
+        try:
+            eventually(started.leader.leads, 60)
+            yield started
+        finally:
+            status, log = started.leader.stop(), started.leader.log.read_text()
+        assert status == 0, log
+        assert "this is a bug" not in log, log
+        for kind in ("ModelDeployment", "Region"):
+            for item in api.get(COLLECTIONS[kind])["items"]:
+                api.delete(path(kind, item["metadata"]["name"], item["metadata"].get("namespace", "")))
+
+
+@pytest.fixture(scope="module")
+def examples(cluster: Cluster) -> Cluster:
+    """The cluster with the examples applied."""
+    for name in ("tiny-chat", "tiny-solo"):
+        cluster.apply(example(name))
+    return cluster
+
+
+def test_the_examples_run_on_their_regions_nodes_with_the_gpus_that_they_ask_for(examples: Cluster) -> None:
+    def placed() -> None:
+        pods = examples.api.get("/api/v1/namespaces/models/pods")["items"]
+        found = sorted((pod["metadata"]["labels"]["tomoul.ai/region"], pod["spec"].get("nodeName", "")) for pod in pods)
+        assert found == [("eu-west", "gpu-eu-west")] * 4 + [("us-east", "gpu-us-east")] * 2
+        for pod in pods:
+            assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+    eventually(lambda: [placed()])
+    assert {item["kind"] for item in examples.of("tiny-chat", "models")} == {
+        "Deployment",
+        "Service",
+        "ServiceAccount",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+    }
+    for region in REGIONS:
+        eventually(lambda region=region: len(examples.gateway_pods(region)) == 2)
+
+
+def test_routes_are_programmed_only_once_every_live_gateway_has_accepted_them(examples: Cluster) -> None:
+    def programmed(name: str, region: str) -> tuple[str, str]:
+        found = condition(examples.model(name, "models"), "RoutesProgrammed", region)
+        return found["status"], found["reason"]
+
+    eventually(lambda: programmed("tiny-solo", "eu-west") == ("False", "WaitingForGateways"))
+    eventually(lambda: examples.routed("eu-west") >= {"tomoul/tiny-chat", "tomoul/tiny-solo"})
+    first, second = eventually(lambda: examples.gateway_pods("eu-west"))
+    examples.acknowledge("eu-west", [first])
+
+    def waits_for_the_second() -> None:
+        row = condition(examples.model("tiny-solo", "models"), "RoutesProgrammed", "eu-west")
+        assert row["status"] == "False"
+        assert second in row["message"]
+        assert first not in row["message"]
+
+    eventually(lambda: [waits_for_the_second()])
+    examples.acknowledge("eu-west", [second])
+    eventually(lambda: programmed("tiny-solo", "eu-west") == ("True", "Acknowledged"))
+    assert programmed("tiny-chat", "us-east")[0] == "False", "nobody has acknowledged there"
+
+
+def test_models_regions_and_their_figures_become_ready(examples: Cluster) -> None:
+    chat = examples.ready("tiny-chat", "models")
+    assert chat["status"]["readyRegions"] == "2/2"
+    assert chat["status"]["observedGeneration"] == chat["metadata"]["generation"]
+    examples.ready("tiny-solo", "models")
+
+    def figures() -> None:
+        region = examples.get("Region", "eu-west")
+        assert condition(region, "Ready")["status"] == "True", region["status"]
+        assert region["status"]["models"] == "2/2"
+        assert region["status"]["accelerators"] == [{"name": "nvidia-l4", "allocatable": 8, "requested": 4}]
+        assert [gateway["name"] for gateway in region["status"]["gateways"]] == examples.gateway_pods("eu-west")
+
+    eventually(lambda: [figures()])
+
+
+def test_an_operator_that_finds_the_world_as_it_left_it_writes_nothing(examples: Cluster) -> None:
+    examples.ready("tiny-chat", "models")
+    examples.ready("tiny-solo", "models")
+
+    def settled() -> bool:
+        before = versions(examples.api)
+        time.sleep(2)  # longer than every delay that the operator gives its keys
+        return versions(examples.api) == before
+
+    eventually(settled, 40)
+    assert examples.leader.stop() == 0
+    before = versions(examples.api)
+    examples.leader = examples.start()
+    eventually(examples.leader.leads, 60)
+    expected = len(examples.api.get(COLLECTIONS["ModelDeployment"])["items"]) + 2 * len(REGIONS)
+
+    def reconciled() -> bool:
+        metrics = examples.leader.metrics()
+        done = sum(value for name, value in metrics.items() if name.startswith("tomoul_reconciles_total"))
+        return done >= expected and metrics["tomoul_queue_depth"] == 0
+
+    eventually(reconciled)
+    assert examples.leader.writes() == {}
+    assert versions(examples.api) == before
+
+
+def test_what_others_change_of_ours_is_repaired_and_what_is_theirs_is_left_alone(
+    examples: Cluster, namespace: str
+) -> None:
+    examples.apply(model("edited", namespace))
+    eventually(lambda: len(examples.of("edited", namespace, "Deployment")) == 2)
+    before = {item["kind"]: item for item in examples.of("edited", namespace)}
+    names = {kind: item["metadata"]["name"] for kind, item in before.items()}
+    deployment = path("Deployment", names["Deployment"], namespace)
+    ours = before["Deployment"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    examples.api.patch(
+        deployment,
+        {
+            "metadata": {"annotations": {"mesh.example.com/inject": "yes"}, "labels": {"tomoul.ai/pool": "other"}},
+            "spec": {"replicas": 3, "template": {"metadata": {"annotations": {"mesh.example.com/revision": "7"}}}},
+        },
+    )
+    image = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": ["--hacked"]}]
+    examples.api.patch(deployment, image, "application/json-patch+json")  # type: ignore[arg-type]
+    examples.api.patch(path("Service", names["Service"], namespace), {"spec": {"selector": {"who": "knows"}}})
+    examples.api.patch(
+        path("PodDisruptionBudget", names["PodDisruptionBudget"], namespace), {"spec": {"maxUnavailable": 5}}
+    )
+    examples.api.patch(
+        path("ServiceAccount", names["ServiceAccount"], namespace), {"automountServiceAccountToken": True}
+    )
+    examples.api.patch(path("NetworkPolicy", names["NetworkPolicy"], namespace), {"spec": {"ingress": [{}]}})
+
+    def repaired() -> None:
+        live = examples.api.get(deployment)
+        assert live["spec"]["replicas"] == 1
+        assert live["spec"]["template"]["spec"]["containers"][0]["args"] == ours
+        assert live["metadata"]["labels"]["tomoul.ai/pool"] == "default"
+        assert live["metadata"]["annotations"]["mesh.example.com/inject"] == "yes"
+        assert live["spec"]["template"]["metadata"]["annotations"]["mesh.example.com/revision"] == "7"
+        for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy"):
+            assert examples.get(kind, names[kind], namespace)["spec"] == before[kind]["spec"], kind
+        account = examples.get("ServiceAccount", names["ServiceAccount"], namespace)
+        assert account["automountServiceAccountToken"] is False
+
+    eventually(lambda: [repaired()])
+
+
+def test_replicas_that_an_autoscaler_sets_are_left_alone(examples: Cluster, namespace: str) -> None:
+    item = model("scaled", namespace, regions=[{"name": "eu-west"}])
+    examples.apply(item)
+    found = eventually(lambda: examples.of("scaled", namespace, "Deployment"))[0]
+    deployment = path("Deployment", found["metadata"]["name"], namespace)
+    examples.api.patch(f"{deployment}/scale", {"spec": {"replicas": 3}})
+    item["spec"]["rollout"]["drainSeconds"] = 7
+    examples.apply(item)
+
+    def rolled_out() -> None:
+        live = examples.api.get(deployment)
+        hook = live["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]
+        assert hook == {"sleep": {"seconds": 7}}
+        assert live["spec"]["replicas"] == 3
+        assert examples.model("scaled", namespace)["status"]["regions"][0]["pools"][0]["replicas"] == 3
+
+    eventually(lambda: [rolled_out()])
+
+
+def test_children_and_tables_that_somebody_deletes_come_back(examples: Cluster, namespace: str) -> None:
+    examples.apply(model("deleted", namespace))
+    eventually(lambda: len(examples.of("deleted", namespace)) == 10)
+    before = {
+        (item["kind"], item["metadata"]["name"]): item["metadata"]["uid"] for item in examples.of("deleted", namespace)
+    }
+    for kind, name in before:
+        examples.api.delete(path(kind, name, namespace))
+    table = examples.get("RoutingTable", "us-east")["metadata"]["uid"]
+    examples.api.delete(path("RoutingTable", "us-east"))
+
+    def back() -> None:
+        now = {
+            (item["kind"], item["metadata"]["name"]): item["metadata"]["uid"]
+            for item in examples.of("deleted", namespace)
+        }
+        assert now.keys() == before.keys()
+        assert not set(now.values()) & set(before.values())
+        assert examples.get("RoutingTable", "us-east")["metadata"]["uid"] != table
+
+    eventually(lambda: [back()])
+
+
+def test_a_region_that_a_model_leaves_is_cleared_of_it(examples: Cluster, namespace: str) -> None:
+    item = model("leaving", namespace)
+    examples.apply(item)
+    eventually(lambda: len(examples.of("leaving", namespace)) == 10)
+    item["spec"]["regions"] = [{"name": "eu-west", "replicas": 1}]
+    item["spec"]["routing"]["fallback"] = []
+    examples.apply(item)
+    eventually(lambda: len(examples.of("leaving", namespace)) == 5)
+    left = {child["metadata"]["labels"]["tomoul.ai/region"] for child in examples.of("leaving", namespace)}
+    assert left == {"eu-west"}
+    eventually(
+        lambda: [row["name"] for row in examples.model("leaving", namespace)["status"]["regions"]] == ["eu-west"]
+    )
+
+
+def test_a_deleted_model_leaves_nothing_and_its_routes_go(examples: Cluster, namespace: str) -> None:
+    examples.apply(model("gone", namespace))
+    eventually(lambda: f"{namespace}/gone" in examples.routed("eu-west") & examples.routed("us-east"))
+    eventually(lambda: len(examples.of("gone", namespace)) == 10)
+    examples.api.delete(path("ModelDeployment", "gone", namespace))
+    eventually(lambda: not examples.of("gone", namespace), 60)
+    eventually(lambda: f"{namespace}/gone" not in examples.routed("eu-west") | examples.routed("us-east"))
+    eventually(lambda: not examples.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"], 60)
+
+
+def test_a_model_that_is_recreated_at_once_gets_children_of_its_own(examples: Cluster, namespace: str) -> None:
+    examples.apply(model("again", namespace))
+    eventually(lambda: len(examples.of("again", namespace)) == 10)
+    examples.api.delete(path("ModelDeployment", "again", namespace))
+    uid = examples.apply(model("again", namespace))["metadata"]["uid"]
+
+    def fresh() -> None:
+        found = examples.of("again", namespace)
+        assert len(found) == 10
+        for child in found:
+            assert [owner["uid"] for owner in child["metadata"]["ownerReferences"]] == [uid]
+            assert "deletionTimestamp" not in child["metadata"]
+
+    eventually(lambda: [fresh()], 60)
+
+
+def test_gpus_that_no_node_has_are_told_in_the_schedulers_words(examples: Cluster, namespace: str) -> None:
+    needs = {"accelerator": "nvidia-l4", "count": 16, "cpu": "100m", "memory": "256Mi"}
+    examples.apply(model("huge", namespace, resources=needs, regions=[{"name": "us-east", "replicas": 1}]))
+
+    def told() -> None:
+        found = condition(examples.model("huge", namespace), "Scheduled", "us-east")
+        assert (found["status"], found["reason"]) == ("False", "Unschedulable")
+        assert "Insufficient nvidia.com/gpu" in found["message"]
+
+    eventually(lambda: [told()])
+
+
+def test_a_model_in_a_region_that_does_not_exist_is_told_so_and_others_go_on(examples: Cluster, namespace: str) -> None:
+    regions = [{"name": "eu-west", "replicas": 1}, {"name": "mars", "replicas": 1}]
+    examples.apply(model("astray", namespace, regions=regions))
+
+    def told() -> None:
+        item = examples.model("astray", namespace)
+        assert condition(item, "Accepted", "mars")["reason"] == "UnknownRegion"
+        assert condition(item, "Accepted", "eu-west")["status"] == "True"
+
+    eventually(lambda: [told()])
+    eventually(lambda: len(examples.of("astray", namespace)) == 5)
+
+
+def test_an_invalid_object_gets_a_condition_keeps_what_it_had_and_stops_nobody(
+    examples: Cluster, namespace: str
+) -> None:
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modeldeployments.tomoul.ai"
+    strict = yaml.safe_load((REPOSITORY / "crds" / "tomoul.ai_modeldeployments.yaml").read_text())
+    examples.apply(model("invalid", namespace))
+    eventually(lambda: f"{namespace}/invalid" in examples.routed("eu-west"))
+    try:
+        examples.api.apply(crd, without_rules(strict))
+        invalid = model("invalid", namespace, source={"file": {"path": "relative"}})
+        eventually(lambda: examples.apply(invalid))
+        item = eventually(lambda: told(examples, "invalid", namespace))
+        assert "spec.source.file.path" in condition(item, "Accepted")["message"]
+        assert f"{namespace}/invalid" in examples.routed("eu-west")
+        assert len(examples.of("invalid", namespace)) == 10
+        examples.apply(model("valid", namespace))
+        eventually(lambda: len(examples.of("valid", namespace)) == 10)
+        examples.apply(model("invalid", namespace))
+        eventually(lambda: condition(examples.model("invalid", namespace), "Accepted")["status"] == "True")
+    finally:
+        examples.api.apply(crd, strict)
+
+
+def told(cluster: Cluster, name: str, namespace: str) -> Object:
+    item = cluster.model(name, namespace)
+    assert condition(item, "Accepted")["reason"] == "InvalidSpec"
+    return item
+
+
+def without_rules(schema: Any) -> Any:
+    """A CRD that lets through what its rules and patterns refuse, as an older one might."""
+    if isinstance(schema, dict):
+        return {
+            name: without_rules(value)
+            for name, value in schema.items()
+            if name not in ("x-kubernetes-validations", "pattern")
+        }
+    return [without_rules(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def test_entries_of_gateways_that_are_gone_leave_the_table(examples: Cluster) -> None:
+    examples.acknowledge_all()
+    examples.acknowledge("eu-west", ["tomoul-gateway-eu-west-gone"])
+    live = examples.gateway_pods("eu-west")
+
+    def pruned() -> bool:
+        entries = examples.get("RoutingTable", "eu-west")["status"]["gateways"]
+        return sorted(entry["name"] for entry in entries) == live
+
+    eventually(pruned)
+
+
+def test_the_salt_of_the_caches_is_made_once(examples: Cluster) -> None:
+    secret = examples.api.get(f"/api/v1/namespaces/{SYSTEM}/secrets/tomoul-cache-salt")
+    assert len(base64.b64decode(secret["data"]["key"])) == 32
+    assert examples.replicas > 1, "a second start has had its chance to write it anew"
+    assert [entry["operation"] for entry in secret["metadata"]["managedFields"]] == ["Update"]
+
+
+def test_a_burst_of_models_is_a_few_writes_of_the_tables_and_kopf_writes_nothing(
+    examples: Cluster, namespace: str
+) -> None:
+    before = examples.get("RoutingTable", "eu-west")["metadata"]["generation"]
+    names = [f"burst-{number}" for number in range(50)]
+    for name in names:
+        examples.apply(model(name, namespace, regions=[{"name": "eu-west", "replicas": 0}]))
+    eventually(lambda: {f"{namespace}/{name}" for name in names} <= examples.routed("eu-west"), 60)
+    after = examples.get("RoutingTable", "eu-west")["metadata"]["generation"]
+    assert after - before <= 20
+
+    def accepted() -> None:
+        for name in names:
+            assert condition(examples.model(name, namespace), "Accepted")["status"] == "True"
+
+    eventually(lambda: [accepted()], 60)
+    for kind in ("ModelDeployment", "Region", "RoutingTable", "Deployment"):
+        for item in examples.api.get(COLLECTIONS[kind])["items"]:
+            metadata = item["metadata"]
+            assert "kopf" not in str([entry["manager"] for entry in metadata["managedFields"]])
+            assert not metadata.get("finalizers"), metadata
+            assert not [name for name in metadata.get("annotations", {}) if "kopf" in name]
+    events = examples.api.get("/api/v1/events")["items"]
+    assert not [event for event in events if "kopf" in event["metadata"]["name"]]
+    writers = {
+        entry["manager"] for name in names for entry in examples.model(name, namespace)["metadata"]["managedFields"]
+    }
+    assert writers == {"tests", "tomoul-operator-status"}
+
+
+def test_a_change_made_while_the_api_server_was_away_is_applied_and_the_operator_lives(
+    examples: Cluster, namespace: str
+) -> None:
+    examples.apply(model("patient", namespace))
+    eventually(lambda: len(examples.of("patient", namespace)) == 10)
+    examples.control_plane.stop_apiserver()
+    try:
+        time.sleep(3)
+        assert examples.leader.health("/healthz") == 200
+    finally:
+        examples.control_plane.start_apiserver()
+    child = eventually(lambda: examples.of("patient", namespace, "Service"))[0]
+    examples.api.delete(path("Service", child["metadata"]["name"], namespace))
+    eventually(lambda: len(examples.of("patient", namespace)) == 10, 60)
+    assert examples.leader.process.poll() is None
+
+
+def test_of_two_replicas_one_writes_and_the_other_takes_over_when_it_is_told_to_stop(
+    examples: Cluster, namespace: str
+) -> None:
+    second = examples.start()
+    eventually(lambda: second.health("/readyz") == 200, 60)
+    assert not second.leads()
+    examples.apply(model("handover", namespace))
+    eventually(lambda: len(examples.of("handover", namespace)) == 10)
+    assert second.writes() == {}
+    began = time.monotonic()
+    assert examples.leader.stop() == 0
+    examples.leader = second
+    eventually(second.leads)
+    assert time.monotonic() - began < 20
+    service = examples.of("handover", namespace, "Service")[0]["metadata"]["name"]
+    examples.api.delete(path("Service", service, namespace))
+    eventually(lambda: len(examples.of("handover", namespace)) == 10)
+    assert second.writes()
