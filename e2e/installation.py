@@ -9,6 +9,7 @@ from e2e.command import ROOT
 from e2e.gateway import SYSTEM, Gateway, gateway_of
 from e2e.images import build_images, load_images
 from e2e.progress import Progress
+from e2e.waiting import eventually
 
 REGIONS = ("eu-west", "us-east")
 MODELS = "models"
@@ -42,10 +43,20 @@ def install(cluster: Cluster, progress: Progress) -> Platform:
         cluster.kubectl("delete", "pods", "-n", MODELS, "--all", "--wait=false")
     with progress.step("applying examples/ until every model is ready"):
         cluster.kubectl("apply", "-f", str(ROOT / "examples"))
+        # In a cluster that is used again, what is ready may still be what an earlier run left: first of all the new
+        # operator has to replace the gateways.
+        eventually(lambda: _agent_images(cluster), lambda images: images == [tags["operator"]] * len(REGIONS))
+        for namespace in (SYSTEM, MODELS):
+            cluster.kubectl("rollout", "status", "deployments", "-n", namespace, "--timeout=240s", timeout=260)
         ready = ("--for=condition=Ready", "--timeout=240s")
         cluster.kubectl("wait", "regions", "--all", *ready, timeout=260)
         cluster.kubectl("wait", "modeldeployments.tomoul.ai", "-n", MODELS, "--all", *ready, timeout=260)
     return Platform(cluster, {region: gateway_of(cluster, region) for region in REGIONS})
+
+
+def _agent_images(cluster: Cluster) -> list[str]:
+    gateways = cluster.list("deployments", "-n", SYSTEM, "-l", "app.kubernetes.io/component=gateway")
+    return [gateway["spec"]["template"]["spec"]["initContainers"][0]["image"] for gateway in gateways]
 
 
 def _namespace(cluster: Cluster, name: str) -> None:
