@@ -137,7 +137,7 @@ def test_a_models_timeouts_are_not_a_clients_to_set(platform: Platform) -> None:
         ("x-envoy-upstream-rq-timeout-ms", "50"),
         ("x-envoy-upstream-rq-per-try-timeout-ms", "50"),
         ("x-envoy-max-retries", "9"),
-        ("x-tomoul-timeouts", "1/1"),
+        ("x-tomoul-route", "model/acme/quick"),
     ]
     assert call(platform.eu.port, body=BODY, headers=headers).status == 200
     assert len(platform.engines["both"].received) == 1

@@ -1,8 +1,9 @@
 -- The chat contract in Envoy: which cluster a call goes to, what is refused, and what a client sees of an engine's answer.
 --
--- A request is answered here, or leaves with `x-tomoul-cluster`, which the route follows. What is known of models and
--- regions is metadata of the virtual host (models.py writes it), one entry per model, looked up by key. A script error
--- would let a call go on, so everything runs in pcall. docs/contract.md is what this file keeps.
+-- A request is answered here, or leaves with `x-tomoul-cluster`, which the route follows. What is known of this gateway
+-- and of regions is metadata of the virtual host, what is known of a model that of its route, which `x-tomoul-route`
+-- finds (routes.py). A script error would let a call go on, so everything runs in pcall. docs/contract.md is what this
+-- file keeps.
 
 local byte, char, find, format = string.byte, string.char, string.find, string.format
 local gsub, lower, match, sub = string.gsub, string.lower, string.match, string.sub
@@ -14,6 +15,7 @@ local LOG = "tomoul"
 local RETRY_AFTER_SECONDS = "30"
 local MAX_DEPTH = 256
 local MAX_MEMBERS = 256
+local MAX_NAME = 256
 local MAX_SHOWN = 80
 
 -- Text ---------------------------------------------------------------------------------------------------------------
@@ -262,13 +264,16 @@ end
 
 -- Request: headers ---------------------------------------------------------------------------------------------------
 
-local function send_to(handle, cluster, timeouts)
-  local headers = handle:headers()
-  headers:replace("x-tomoul-cluster", cluster)
-  if timeouts then
-    headers:replace("x-tomoul-timeouts", timeouts)
-  end
+local function send_to(handle, cluster)
+  handle:headers():replace("x-tomoul-cluster", cluster)
   handle:clearRouteCache()
+end
+
+-- Metadata of the route that `key` finds, which is from here on the call's route.
+local function take_route(handle, key)
+  handle:headers():replace("x-tomoul-route", key)
+  handle:clearRouteCache()
+  return handle:metadata()
 end
 
 -- The region that the call names, or nil. A header that HTTP/1.1's `Connection` removed is not there for anybody.
@@ -409,9 +414,9 @@ end
 
 -- Request: routing ---------------------------------------------------------------------------------------------------
 
-local function find_model(metadata, name)
-  return metadata:get("model/" .. name) or (metadata:get("alias/" .. name)
-    and metadata:get("model/" .. metadata:get("alias/" .. name)))
+-- The model of that id or alias, or nil.
+local function find_model(handle, name)
+  return #name <= MAX_NAME and take_route(handle, "model/" .. name):get("model")
 end
 
 local function refuse_unknown_model(handle, name)
@@ -463,7 +468,7 @@ local function complete_chat(handle, gateway, pin)
   check_types(handle, members)
 
   local name = plain_string(text, members.model)
-  local model = name and find_model(handle:virtualHost():metadata(), name)
+  local model = name and find_model(handle, name)
   if not model then
     refuse_unknown_model(handle, sub(text, members.model.start + 1, members.model.stop - 1))
   end
@@ -481,19 +486,18 @@ local function complete_chat(handle, gateway, pin)
     handle:body():setBytes(new_text)
   end
   handle:headers():remove("accept-encoding") -- answers are rewritten as they pass
-  send_to(handle, cluster, model.timeouts)
+  send_to(handle, cluster)
 end
 
 local function show_models(handle, path)
-  local metadata = handle:virtualHost():metadata()
   local body
   if path == MODELS_PATH then
-    body = metadata:get("models")
+    body = take_route(handle, "models"):get("list")
   else
     local name = gsub(sub(path, #MODELS_PATH + 2), "%%(%x%x)", function(digits)
       return char(tonumber(digits, 16))
     end)
-    local model = not find(name, "[%c\128-\255]") and find_model(metadata, name)
+    local model = not find(name, "[%c\128-\255]") and find_model(handle, name)
     if not model then
       refuse_unknown_model(handle, name)
     end

@@ -36,21 +36,20 @@ def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, option
 
     metadata: dict[str, Any] = {"gateway": {"region": options.region, "max_body_bytes": options.max_body_bytes}}
     metadata |= {f"region/{region}": _region_metadata(region, gateways) for region in sorted(known)}
+    entries: dict[str, Any] = {}
     clusters: dict[str, EnvoyResource] = {}
     for route in routes:
         targets = model_clusters(route, draining=draining, reachable=frozenset(gateways))
-        metadata[f"model/{route.id}"] = model_metadata(route, targets, options.salt_key)
-        metadata |= {f"alias/{alias}": route.id for alias in route.aliases}
+        entries[route.id] = model_metadata(route, targets, options.salt_key)
         for name, members in targets.aggregates.items():
             clusters[name] = fallback_cluster_resource(name, members)
-    metadata["models"] = model_list(routes)
 
     pools = sorted({pool for route in routes for pool in pool_keys(route)})
     pool_resources = [pool_cluster_resource(pool) for pool in pools]
     region_resources = [region_cluster_resource(gateway) for gateway in gateways.values()]
     clusters |= {str(resource["name"]): resource for resource in (*pool_resources, *region_resources)}
     listener = gateway_listener(options)
-    route_config = route_configuration(metadata, [route.timeouts for route in routes])
+    route_config = route_configuration(routes, entries, metadata, model_list(routes))
     return EnvoyResources(
         listeners={str(listener["name"]): listener},
         routes={str(route_config["name"]): route_config},

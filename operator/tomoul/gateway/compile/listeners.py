@@ -8,8 +8,8 @@ from tomoul.gateway.compile.local_reply import local_reply_config
 from tomoul.gateway.compile.names import (
     HEADER_CLUSTER,
     HEADER_REGION,
+    HEADER_ROUTE,
     HEADER_SERVED,
-    HEADER_TIMEOUTS,
     HOST_METADATA,
     LISTENER,
     LUA_FILTER,
@@ -24,7 +24,7 @@ READY_PATH = "/-/ready"
 _ROOM_BESIDE_BODY = 64 * 1024
 
 # What only this gateway may say to itself.
-_INTERNAL_HEADERS = (HEADER_CLUSTER, HEADER_TIMEOUTS, HEADER_SERVED)
+_INTERNAL_HEADERS = (HEADER_CLUSTER, HEADER_ROUTE, HEADER_SERVED)
 
 
 def gateway_listener(options: GatewayOptions) -> EnvoyResource:
@@ -136,7 +136,7 @@ def _stamp_hosts() -> dict[str, Any]:
             "mutations": {
                 "request_mutations": [
                     {"remove": HEADER_CLUSTER},
-                    {"remove": HEADER_TIMEOUTS},
+                    {"remove": HEADER_ROUTE},
                     # An engine's host has no region, and an empty value sets nothing.
                     _set(HEADER_REGION, host_metadata("region")),
                 ],

@@ -1,15 +1,11 @@
-"""Per-model metadata: what chat.lua looks up, one entry per model, so that a call costs the same whatever their number.
-
-Keys of the metadata: `gateway` (this gateway), `model/<id>`, `alias/<alias>` (the id), `region/<code>`, `models` (the
-body of `GET /v1/models`).
-"""
+"""What chat.lua knows of a model: where its calls go, what they may ask for, how its cache policy is kept."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tomoul.api.modeldeployment import CacheMode, NoStore, Timeouts
+from tomoul.api.modeldeployment import CacheMode, NoStore
 from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.gateway.compile.names import (
     fallback_cluster,
@@ -67,7 +63,6 @@ def model_metadata(route: ModelRoute, clusters: ModelClusters, salt_key: bytes) 
         "id": route.id,
         "card": json.dumps(model_card(route), separators=(",", ":")),
         "regions": list(route.regions),
-        "timeouts": timeouts_key(route.timeouts),
         "require_region": route.require_region,
         "tools": route.capabilities.tools,
         "structured_output": route.capabilities.structured_output,
@@ -105,11 +100,6 @@ def model_card(route: ModelRoute) -> dict[str, Any]:
 def model_list(routes: Sequence[ModelRoute]) -> str:
     """What `GET /v1/models` answers, as JSON."""
     return json.dumps({"object": "list", "data": [model_card(route) for route in routes]}, separators=(",", ":"))
-
-
-def timeouts_key(timeouts: Timeouts) -> str:
-    """The value by which a call finds the route that has its model's timeouts."""
-    return f"{timeouts.request_seconds}/{timeouts.idle_seconds}"
 
 
 def pool_keys(route: ModelRoute) -> list[PoolKey]:

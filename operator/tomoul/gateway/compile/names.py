@@ -13,7 +13,7 @@ ROUTE_CONFIGURATION = "gateway"
 
 # Headers between chat.lua and the routes. Those of a client are removed before anything looks at them.
 HEADER_CLUSTER = "x-tomoul-cluster"
-HEADER_TIMEOUTS = "x-tomoul-timeouts"
+HEADER_ROUTE = "x-tomoul-route"
 # Response header between the router and chat.lua: `pool` or `region`, the kind of host that answered.
 HEADER_SERVED = "x-tomoul-served"
 
@@ -25,6 +25,14 @@ HOST_METADATA = "tomoul"
 
 LOG_METADATA = "tomoul"
 """Namespace of the dynamic metadata that chat.lua leaves for the access log."""
+
+ROUTE_MODELS = "models"
+"""Key of the route whose metadata is the list of models."""
+
+
+def model_route(name: str) -> str:
+    """Key of a model's route, by its id or an alias."""
+    return f"model/{name}"
 
 
 def pool_cluster(pool: PoolKey) -> str:

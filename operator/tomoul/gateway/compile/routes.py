@@ -1,11 +1,23 @@
-"""The RouteConfiguration: one virtual host with all that chat.lua knows, and one route per set of timeouts."""
+"""The RouteConfiguration: a virtual host that holds what chat.lua knows, and a route per model, found by key.
 
-from collections.abc import Iterable, Mapping
+The script copies the metadata of whatever it looks at, so each model's is on a route of its own: chat.lua sets a header
+to the model's name, and the matcher finds the route in a map, whatever the number of models.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tomoul.api.modeldeployment import Timeouts
-from tomoul.gateway.compile.models import timeouts_key
-from tomoul.gateway.compile.names import HEADER_CLUSTER, HEADER_TIMEOUTS, LUA_FILTER, ROUTE_CONFIGURATION, TYPES
+from tomoul.api.routingtable import ModelRoute
+from tomoul.gateway.compile.names import (
+    HEADER_CLUSTER,
+    HEADER_ROUTE,
+    LUA_FILTER,
+    ROUTE_CONFIGURATION,
+    ROUTE_MODELS,
+    TYPES,
+    model_route,
+)
 from tomoul.gateway.compile.resources import EnvoyResource
 
 # A call that the engine may have begun is never sent twice: only what failed before its first byte was sent.
@@ -13,34 +25,83 @@ _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 _RETRIES = 2
 
 
-def route_configuration(metadata: Mapping[str, Any], timeouts: Iterable[Timeouts]) -> EnvoyResource:
-    """Routes for `metadata` (chat.lua's, by key) and the `timeouts` that models have.
+def route_configuration(
+    routes: Sequence[ModelRoute], entries: Mapping[str, Any], gateway: Mapping[str, Any], model_list: str
+) -> EnvoyResource:
+    """Routes for `routes`, whose metadata is in `entries` by model id; `gateway` is the virtual host's metadata.
 
-    chat.lua names the cluster, and through `timeouts_key` the route; the last route takes calls for other regions,
-    whose gateways keep their models' timeouts themselves, so that here the longest apply.
+    What no key finds are calls for other regions: their gateways keep their models' timeouts themselves, so that here
+    the longest apply.
     """
-    distinct = sorted(set(timeouts), key=lambda each: (each.request_seconds, each.idle_seconds))
-    longest = Timeouts(
-        request_seconds=max((each.request_seconds for each in distinct), default=Timeouts().request_seconds),
-        idle_seconds=max((each.idle_seconds for each in distinct), default=Timeouts().idle_seconds),
-    )
-    routes = [_route(each, key=timeouts_key(each)) for each in distinct]
+    found: dict[str, Any] = {ROUTE_MODELS: _route(ROUTE_MODELS, Timeouts(), {"list": model_list})}
+    for route in routes:
+        found[model_route(route.id)] = _route(model_route(route.id), route.timeouts, {"model": entries[route.id]})
+    for route in routes:
+        for alias in route.aliases:
+            found.setdefault(model_route(alias), found[model_route(route.id)])
+    elsewhere = _route("elsewhere", _longest([route.timeouts for route in routes]), {})
+    # A 503 of another region's gateway is its answer, after retries of its own.
+    elsewhere["route"]["retry_policy"] = _retry_policy(_RETRY_ON)
     return {
         "name": ROUTE_CONFIGURATION,
         "virtual_hosts": [
             {
                 "name": "gateway",
                 "domains": ["*"],
-                "metadata": {"filter_metadata": {LUA_FILTER: dict(metadata)}},
-                "routes": [*routes, _route(longest, key=None)],
+                "metadata": {"filter_metadata": {LUA_FILTER: dict(gateway)}},
+                # An engine that loads or is full answers 503 without having begun.
+                "retry_policy": {
+                    **_retry_policy(f"{_RETRY_ON},retriable-status-codes"),
+                    "retriable_status_codes": [503],
+                },
+                "matcher": {
+                    "matcher_tree": {
+                        "input": {
+                            "name": "route",
+                            "typed_config": {
+                                "@type": f"{TYPES}.type.matcher.v3.HttpRequestHeaderMatchInput",
+                                "header_name": HEADER_ROUTE,
+                            },
+                        },
+                        "exact_match_map": {"map": {key: _action(found[key]) for key in sorted(found)}},
+                    },
+                    "on_no_match": _action(elsewhere),
+                },
             }
         ],
     }
 
 
-def _route(timeouts: Timeouts, key: str | None) -> dict[str, Any]:
-    retry: dict[str, Any] = {
-        "retry_on": _RETRY_ON if key is None else f"{_RETRY_ON},retriable-status-codes",
+def _action(route: dict[str, Any]) -> dict[str, Any]:
+    typed = {"@type": f"{TYPES}.config.route.v3.Route", **route}
+    return {"action": {"name": route["name"], "typed_config": typed}}
+
+
+def _route(name: str, timeouts: Timeouts, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "match": {"prefix": "/"},
+        "metadata": {"filter_metadata": {LUA_FILTER: dict(metadata)}},
+        "route": {
+            "cluster_header": HEADER_CLUSTER,
+            "auto_host_rewrite": True,
+            "timeout": f"{timeouts.request_seconds}s",
+            "idle_timeout": f"{timeouts.idle_seconds}s",
+        },
+    }
+
+
+def _longest(timeouts: Sequence[Timeouts]) -> Timeouts:
+    """The longest of each; the defaults where there are none."""
+    return Timeouts(
+        request_seconds=max((each.request_seconds for each in timeouts), default=Timeouts().request_seconds),
+        idle_seconds=max((each.idle_seconds for each in timeouts), default=Timeouts().idle_seconds),
+    )
+
+
+def _retry_policy(retry_on: str) -> dict[str, Any]:
+    return {
+        "retry_on": retry_on,
         "num_retries": _RETRIES,
         "retry_host_predicate": [
             {
@@ -57,21 +118,5 @@ def _route(timeouts: Timeouts, key: str | None) -> dict[str, Any]:
                 "@type": f"{TYPES}.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
                 "update_frequency": 1,
             },
-        },
-    }
-    match: dict[str, Any] = {"prefix": "/"}
-    if key is not None:
-        match["headers"] = [{"name": HEADER_TIMEOUTS, "string_match": {"exact": key}}]
-        # An engine that loads or is full answers 503 without having begun.
-        retry["retriable_status_codes"] = [503]
-    return {
-        "name": f"timeouts/{key}" if key else "elsewhere",
-        "match": match,
-        "route": {
-            "cluster_header": HEADER_CLUSTER,
-            "auto_host_rewrite": True,
-            "timeout": f"{timeouts.request_seconds}s",
-            "idle_timeout": f"{timeouts.idle_seconds}s",
-            "retry_policy": retry,
         },
     }
