@@ -64,7 +64,8 @@ def test_aliases_and_escapes_name_the_same_model_and_the_engine_gets_its_id(plat
 @pytest.mark.parametrize(
     "raw",
     ['"acme/none"', '""', '"ACME/BOTH"', '"acme/both "', '"acme/both\\u0000"', '"acme/both\\n"', '"\\ud83d\\ude00"',
-     '"é"', '"a\\"},{\\""', '"acme/both\x00x"', '"' + "x" * 500_000 + '"', '"\\x61cme/both"', '"gateway"', '"../gateway"'],
+     '"é"', '"a\\"},{\\""', '"acme/both\x00x"', '"' + "x" * 500_000 + '"',
+     '"\\x61cme/both"', '"gateway"', '"../gateway"'],
 )  # fmt: skip
 def test_an_unknown_model_is_404(platform: Platform, raw: str) -> None:
     answer = post(platform, f'{{"model":{raw},{MESSAGES}}}')
