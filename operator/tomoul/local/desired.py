@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
-from tomoul.api.tenant import Tenant
 from tomoul.kube.manifests import read_manifests
 from tomoul.local.engines import EngineCommand, engine_commands
+from tomoul.plan.gather import gather
 from tomoul.plan.planner import DesiredState, plan
-from tomoul.plan.world import Key, World
+from tomoul.plan.world import Settings
 
 UNTOLD = (Reason.NO_STORE_POOL_EMPTY,)
 """Reasons that speak of pods, of which there are none here."""
@@ -41,21 +39,13 @@ def desired_state(paths: Sequence[Path], models: Path) -> Desired:
         raise InvalidFilesError(f"{error.filename}: {error.strerror}") from error
     if parsed.errors:
         raise InvalidFilesError("\n".join(str(error) for error in parsed.errors))
-    world = World(
-        regions={each.metadata.name: each for each in parsed.resources if isinstance(each, Region)},
-        models={_key(each): each for each in parsed.resources if isinstance(each, ModelDeployment)},
-        tenants={_key(each): each for each in parsed.resources if isinstance(each, Tenant)},
-    )
+    world = gather(parsed.resources, Settings())
     state = plan(world)
     if not state.tables:
         raise InvalidFilesError("nothing to serve: there is no Region, or none whose `spec.state` is not Disabled")
     engines, refusals = engine_commands(state.objects, world, models)
     tables = {name: RoutingTable.model_validate(state.tables[name]) for name in world.regions if name in state.tables}
     return Desired(engines, tables, (*_conditions(state), *refusals))
-
-
-def _key(resource: ModelDeployment | Tenant) -> Key:
-    return Key(resource.metadata.namespace, resource.metadata.name)
 
 
 def _conditions(state: DesiredState) -> list[str]:

@@ -1,0 +1,169 @@
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from tests.local.running import RunningPlatform, ask, model, region, running, write
+from tests.local.waiting import until
+
+from tomoul.local.desired import InvalidFilesError
+from tomoul.local.local_platform import LocalPlatform
+
+pytestmark = pytest.mark.xdist_group("local_platform")
+
+EAST, WEST = region("east"), region("west")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    write(folder / "regions.yaml", EAST, WEST)
+    write(folder / "chat.yaml", model("chat", {"east": 1, "west": 1}))
+    return folder
+
+
+@pytest.fixture
+def served(files: Path) -> Iterator[RunningPlatform]:
+    with running(files) as platform:
+        yield platform
+
+
+def pids(platform: LocalPlatform) -> dict[str, int | None]:
+    engines = {command.name: engine.process.pid for command, engine in platform.engines.items()}
+    return engines | {region: gateway.envoy.pid for region, gateway in platform.gateways.items()}
+
+
+def model_ids(client: openai.OpenAI) -> set[str]:
+    return {model.id for model in client.models.list().data}
+
+
+def test_a_model_added_to_the_files_is_served_and_one_removed_is_gone_while_all_else_goes_on(
+    files: Path, served: RunningPlatform
+) -> None:
+    before = pids(served.platform)
+    client = served.client()
+    write(files / "more.yaml", model("more", {"west": 1}))
+    served.until_settled(lambda platform: len(platform.engines) == 3)
+    assert model_ids(client) == {"test/chat", "test/more"}
+    assert ask(client, "test/more", "west")[1] == "west"
+    assert before.items() <= pids(served.platform).items(), "nothing was restarted"
+    (files / "more.yaml").unlink()
+    served.until_settled(lambda platform: len(platform.engines) == 2)
+    assert model_ids(client) == {"test/chat"}
+    with pytest.raises(openai.NotFoundError) as error:
+        ask(client, "test/more")
+    assert error.value.code == "model_not_found"
+    assert pids(served.platform) == before
+
+
+def test_invalid_files_are_reported_with_the_field_and_what_ran_goes_on_until_they_are_right(
+    files: Path, served: RunningPlatform
+) -> None:
+    before = pids(served.platform)
+    write(files / "chat.yaml", model("chat", {"east": 1, "west": 1}, cache={"mode": "Sometimes"}))
+    until(lambda: any("spec.cache.mode" in report for report in served.reports), "a report of the field")
+    (files / "chat.yaml").write_text("kind: [")
+    until(lambda: any("chat.yaml" in report and "YAML" in report for report in served.reports), "a report of the file")
+    assert ask(served.client(), "test/chat", "west")[1] == "west"
+    assert pids(served.platform) == before
+    write(files / "chat.yaml", model("chat", {"east": 1, "west": 1}, model={"id": "test/renamed"}))
+    served.until_settled(lambda platform: {command.model for command in platform.engines} == {"test/renamed"})
+    assert model_ids(served.client()) == {"test/renamed"}
+
+
+def test_a_region_added_to_the_files_gets_a_gateway_and_one_removed_is_unknown(
+    files: Path, served: RunningPlatform
+) -> None:
+    write(files / "regions.yaml", EAST, WEST, region("north"))
+    write(files / "chat.yaml", model("chat", {"east": 1, "west": 1, "north": 1}))
+    served.until_settled(lambda platform: "north" in platform.gateways)
+    assert ask(served.client(), "test/chat", "north")[1] == "north"
+    assert ask(served.client("north"), "test/chat", "east")[1] == "east"
+    write(files / "chat.yaml", model("chat", {"east": 1, "west": 1}))
+    write(files / "regions.yaml", EAST, WEST)
+    served.until_settled(lambda platform: "north" not in platform.gateways)
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(served.client(), "test/chat", "north")
+    assert error.value.code == "unknown_region"
+
+
+def test_changed_arguments_replace_engines_without_a_failed_call(files: Path, served: RunningPlatform) -> None:
+    before = pids(served.platform)
+    answered, stop = [], threading.Event()
+
+    def call() -> None:
+        client = served.client()
+        while not stop.is_set():
+            answered.append(ask(client, "test/chat", "west")[1])
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    write(files / "chat.yaml", model("chat", {"east": 1, "west": 1}, args=("--batch-size", "256")))
+    served.until_settled(lambda platform: all("--batch-size" in command.arguments for command in platform.engines))
+    after = len(answered)
+    until(lambda: len(answered) > after + 10 or not caller.is_alive(), "ten more calls")
+    assert caller.is_alive(), "a call failed"
+    stop.set()
+    caller.join()
+    assert set(answered) == {"west"}
+    assert not set(before.values()) & {engine.process.pid for engine in served.platform.engines.values()}
+
+
+def test_a_killed_engine_is_started_again_and_serves(served: RunningPlatform) -> None:
+    (engine,) = served.engines("west")
+    served.kill(engine)
+    until(lambda: engine.process.starts == 2 and engine.process.ready, "the second start")
+    assert engine.process.last_exit == -signal.SIGKILL
+    served.until_settled()
+    assert ask(served.client(), "test/chat", "west")[1] == "west"
+
+
+def test_a_killed_envoy_is_started_again_with_all_its_routes(served: RunningPlatform) -> None:
+    envoy = served.platform.gateways["east"].envoy
+    assert envoy.pid is not None
+    os.kill(envoy.pid, signal.SIGKILL)
+    until(lambda: envoy.starts == 2 and envoy.ready, "the second start")
+
+    def serves() -> bool:
+        try:
+            return ask(served.client(), "test/chat", "west")[1] == "west"
+        except openai.APIConnectionError:
+            return False
+
+    until(serves, "an answer")
+
+
+def test_a_model_that_needs_a_gpu_is_said_not_to_run_and_the_others_do(files: Path) -> None:
+    big = model(
+        "big", {"east": 1}, engine={"type": "VLLM"}, source={"hf": {"repo": "microsoft/phi-4", "revision": "a"}}
+    )
+    write(files / "big.yaml", big)
+    with running(files) as served:
+        (told,) = [report for report in served.reports if "models/big" in report]
+        assert told == (
+            "ModelDeployment models/big is not run locally: "
+            "`spec.engine.type: VLLM` needs a GPU; only LlamaCpp runs as a process"
+        )
+        assert ask(served.client(), "test/chat")[0]
+        with pytest.raises(openai.InternalServerError) as error:
+            ask(served.client(), "test/big")
+        assert error.value.code == "region_capacity_unavailable"
+
+
+def test_a_model_that_is_not_accepted_is_said_with_the_reason(files: Path) -> None:
+    write(files / "lost.yaml", model("lost", {"nowhere": 1}))
+    with running(files) as served:
+        (told,) = [report for report in served.reports if "models/lost" in report]
+        assert "nowhere" in told
+        assert "UnknownRegion" in told
+        assert model_ids(served.client()) == {"test/chat"}
+
+
+def test_files_without_a_region_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "chat.yaml", model("chat", {"east": 1}))
+    with pytest.raises(InvalidFilesError, match="there is no Region"), running(tmp_path):
+        pass
