@@ -11,7 +11,6 @@ Operator and agent share Store, resync and client; only the loop around the watc
 import asyncio
 import logging
 import random
-import time
 from typing import TypeVar
 
 from tomoul.kube.client import KubeClient
@@ -35,7 +34,7 @@ async def reflect(client: KubeClient, store: Store[T], *, relist_seconds: float 
         try:
             version = await resync(client, store)
             delay = FIRST_DELAY
-            await _watch(client, store, version, until=time.monotonic() + relist_seconds)
+            await _watch(client, store, version, until=_now() + relist_seconds)
         except Gone:
             continue
         except KubeError as error:
@@ -47,8 +46,8 @@ async def reflect(client: KubeClient, store: Store[T], *, relist_seconds: float 
 
 async def _watch(client: KubeClient, store: Store[T], version: str, *, until: float) -> None:
     """Follow the changes since `version`, through broken connections, until the monotonic time `until`."""
-    while (left := until - time.monotonic()) > 0:
-        began = time.monotonic()
+    while (left := until - _now()) > 0:
+        began = _now()
         try:
             async for event in client.watch(
                 store.resource,
@@ -66,5 +65,9 @@ async def _watch(client: KubeClient, store: Store[T], version: str, *, until: fl
         except Unavailable:
             # A watch that lived for a while may end like this at any time: go on where it was. One that did not is a
             # server that is not there.
-            if time.monotonic() - began < FIRST_DELAY:
+            if _now() - began < FIRST_DELAY:
                 raise
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

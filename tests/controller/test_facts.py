@@ -1,0 +1,105 @@
+from typing import Any
+
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.controller.facts import child, declared, deployment, node, pod, routing_table, spec_of
+from tomoul.plan.world import DeploymentFact, Key, NodeFact
+
+
+def pod_object(**changes: Any) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "metadata": {
+            "name": "chat-eu-abc-6b686c546-7s9xt",
+            "namespace": "models",
+            "labels": {
+                "app.kubernetes.io/component": "engine",
+                "tomoul.ai/model-deployment": "chat",
+                "tomoul.ai/region": "eu",
+                "pod-template-hash": "6b686c546",
+            },
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "chat-eu-abc-6b686c546", "controller": True}],
+        },
+        "spec": {
+            "nodeName": "n1",
+            "containers": [{"name": "engine", "resources": {"requests": {"nvidia.com/gpu": "2", "cpu": "1"}}}],
+        },
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    item["status"].update(changes)
+    return item
+
+
+def test_a_pod_belongs_to_the_deployment_of_its_replicaset_and_to_its_model() -> None:
+    found = pod(pod_object())
+    assert found.deployment == Key("models", "chat-eu-abc")
+    assert (found.parent.model, found.parent.region) == (Key("models", "chat"), "eu")
+    assert found.fact.ready
+    assert found.fact.scheduled
+    assert found.fact.requests == {"nvidia.com/gpu": 2}
+
+
+def test_a_gateways_pod_belongs_to_its_region() -> None:
+    item = pod_object()
+    item["metadata"]["labels"] = {"app.kubernetes.io/component": "gateway", "tomoul.ai/region": "eu"}
+    assert pod(item).parent.model is None
+    assert pod(item).parent.region == "eu"
+
+
+def test_the_scheduler_and_a_container_that_is_stuck_are_heard_and_one_that_just_starts_is_not() -> None:
+    refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
+    assert pod(pod_object(conditions=[refused])).fact.unschedulable == "0/2 nodes"
+    starting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+    stuck = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}, "restartCount": 3}
+    fact = pod(pod_object(initContainerStatuses=[starting], containerStatuses=[stuck])).fact
+    assert (fact.waiting_reason, fact.waiting_message, fact.restarts) == ("ImagePullBackOff", "no such image", 3)
+    assert pod(pod_object(containerStatuses=[starting])).fact.waiting_reason == ""
+
+
+def test_a_node_counts_its_devices_and_is_not_ready_while_it_is_cordoned() -> None:
+    item: dict[str, Any] = {
+        "metadata": {"name": "n1", "labels": {"zone": "a"}},
+        "spec": {},
+        "status": {
+            "allocatable": {"cpu": "4", "memory": "1Gi", "nvidia.com/gpu": "8", "hugepages-2Mi": "0"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+    assert node(item) == NodeFact("n1", {"zone": "a"}, True, {"nvidia.com/gpu": 8})
+    item["spec"]["unschedulable"] = True
+    assert not node(item).ready
+
+
+def test_a_heartbeat_of_a_node_changes_nothing_that_is_kept() -> None:
+    item: dict[str, Any] = {"metadata": {"name": "n1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    before = node(item)
+    item["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:00:00Z"
+    assert node(item) == before
+
+
+def test_a_deployments_figures_are_zero_where_the_api_server_leaves_them_out() -> None:
+    item = {"metadata": {"uid": "u", "generation": 2}, "spec": {"replicas": 3}, "status": {"readyReplicas": 1}}
+    assert deployment(item).fact == DeploymentFact(generation=2, replicas=3, ready=1)
+
+
+def test_a_childs_owner_is_the_one_that_controls_it() -> None:
+    owners = [{"uid": "other"}, {"uid": "owner", "controller": True}]
+    assert child({"metadata": {"uid": "u", "ownerReferences": owners}}).owner_uid == "owner"
+
+
+def test_a_table_that_cannot_be_read_counts_as_not_read() -> None:
+    assert routing_table({"metadata": {"uid": "u", "name": "eu"}, "spec": {"nonsense": 1}}).fact is None
+
+
+def test_an_invalid_resource_keeps_its_errors_and_its_status_causes_no_work() -> None:
+    item: dict[str, Any] = {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "x", "namespace": "y", "uid": "u", "generation": 4},
+        "spec": {"engine": {"type": "Steam"}},
+    }
+    found = declared(item, ModelDeployment)
+    assert found.resource is None
+    assert "spec.engine.type" in found.errors
+    item["status"] = {"conditions": [{"type": "Accepted", "status": "False", "reason": "InvalidSpec"}]}
+    later = declared(item, ModelDeployment)
+    assert later.conditions[0].reason == "InvalidSpec"
+    assert spec_of(later) == spec_of(found)

@@ -1,0 +1,230 @@
+"""What a change has reconciled, from objects as the API server returns them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tomoul.controller.keys import Kind, WorkKey
+from tomoul.controller.observed import Observed
+from tomoul.controller.triggers import Triggers
+from tomoul.controller.workqueue import WorkQueue
+from tomoul.plan.world import Settings
+
+pytestmark = pytest.mark.looptime
+
+Object = dict[str, Any]
+API_VERSION = "tomoul.ai/v1alpha1"
+
+
+class Watching:
+    """An operator's eyes: `see` an object, then `work` lists what is to be reconciled within two seconds."""
+
+    def __init__(self) -> None:
+        self.observed = Observed(Settings(hosted_regions=frozenset({"eu", "us"})))
+        self.queue: WorkQueue[WorkKey] = WorkQueue(now=asyncio.get_running_loop().time)
+        self.observed.listener = Triggers(self.observed, self.queue)
+        self.version = 0
+
+    def see(self, item: Object, gone: bool = False) -> None:
+        self.version += 1
+        item["metadata"]["resourceVersion"] = str(self.version)
+        store = next(store for resource, store in self.observed.stores.items() if resource.kind == item["kind"])
+        (store.remove if gone else store.put)(item)
+
+    async def work(self) -> set[str]:
+        await asyncio.sleep(2)
+        found = set()
+        while len(self.queue):
+            key = await self.queue.get()
+            self.queue.done(key)
+            found.add(str(key))
+        return found
+
+
+@pytest.fixture
+async def watching() -> Watching:
+    eyes = Watching()
+    for name in ("eu", "us", "elsewhere"):
+        eyes.see(region(name))
+    await eyes.work()
+    return eyes
+
+
+def meta(name: str, namespace: str = "", **more: Any) -> Object:
+    return {
+        "name": name,
+        "uid": f"uid-{name}",
+        "generation": 1,
+        **({"namespace": namespace} if namespace else {}),
+        **more,
+    }
+
+
+def region(name: str, **spec: Any) -> Object:
+    placement = {"nodeSelector": {"zone": name}}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Region",
+        "metadata": meta(name),
+        "spec": {"placement": placement, **spec},
+    }
+
+
+def model(name: str, *regions: str, model_id: str = "", programmed: str = "", generation: int = 1) -> Object:
+    def row(region: str) -> Object:
+        status = "True" if programmed == region else "False"
+        return {"name": region, "conditions": [{"type": "RoutesProgrammed", "status": status, "reason": "X"}]}
+
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelDeployment",
+        "metadata": {**meta(name, "models"), "generation": generation},
+        "spec": {
+            "model": {"id": model_id or f"org/{name}"},
+            "source": {"file": {"path": "/m.gguf"}},
+            "engine": {"type": "LlamaCpp"},
+            "regions": [{"name": region} for region in regions],
+        },
+        "status": {"regions": [row(region) for region in regions]},
+    }
+
+
+def labels(name: str, region: str) -> dict[str, str]:
+    if not name:
+        return {"app.kubernetes.io/component": "gateway", "tomoul.ai/region": region}
+    return {
+        "app.kubernetes.io/component": "engine",
+        "tomoul.ai/region": region,
+        "tomoul.ai/model-deployment": name,
+    }
+
+
+def service(name: str, region: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta("s", "models", labels=labels(name, region))}
+
+
+def pod(name: str, region: str, ready: bool) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": meta("p", "models", labels=labels(name, region)),
+        "spec": {"containers": []},
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+async def test_a_model_has_itself_its_regions_figures_and_every_hosted_table_looked_at(watching: Watching) -> None:
+    watching.see(model("chat", "eu"))
+    assert await watching.work() == {"model models/chat", "region eu", "table eu", "table us"}
+
+
+async def test_a_model_that_only_got_another_status_causes_no_work(watching: Watching) -> None:
+    watching.see(model("chat", "eu"))
+    await watching.work()
+    watching.see(model("chat", "eu", programmed="eu"))
+    assert await watching.work() == set()
+    found = next(iter(watching.observed.world().models.values()))
+    assert found.status.regions[0].conditions[0].status == "True", "though it is known"
+
+
+async def test_models_that_want_the_same_id_hear_of_each_other(watching: Watching) -> None:
+    watching.see(model("first", "eu", model_id="org/same"))
+    watching.see(model("second", "eu", model_id="org/same"))
+    await watching.work()
+    watching.see(model("first", "eu", model_id="org/same"), gone=True)
+    assert "model models/second" in await watching.work()
+    watching.see(model("second", "eu", model_id="org/other", generation=2))
+    assert await watching.work() == {"model models/second", "region eu", "table eu", "table us"}
+
+
+async def test_a_region_has_its_models_and_every_table_looked_at(watching: Watching) -> None:
+    watching.see(model("chat", "eu"))
+    watching.see(model("solo", "us"))
+    await watching.work()
+    changed = region("eu", state="Draining")
+    changed["metadata"]["generation"] = 2
+    watching.see(changed)
+    assert await watching.work() == {"region eu", "model models/chat", "table eu", "table us"}
+
+
+async def test_what_was_made_for_a_model_or_a_gateway_brings_its_owner(watching: Watching) -> None:
+    watching.see(service("chat", "eu"))
+    assert await watching.work() == {"model models/chat"}
+    watching.see(service("chat", "eu"), gone=True)
+    assert await watching.work() == {"model models/chat"}
+    watching.see(service("", "eu"))
+    assert await watching.work() == {"region eu"}
+
+
+async def test_a_gateway_that_changes_brings_the_models_that_wait_for_their_routes_there(watching: Watching) -> None:
+    watching.see(model("waiting", "eu", "us", programmed="us"))
+    watching.see(model("routed", "eu", programmed="eu"))
+    watching.see(model("other", "us"))
+    await watching.work()
+    watching.see(pod("", "eu", ready=True))
+    assert await watching.work() == {"region eu", "model models/waiting"}
+    watching.see(pod("", "eu", ready=True), gone=True)
+    assert await watching.work() == {"region eu", "model models/waiting", "table eu"}
+
+
+async def test_an_acknowledgement_brings_a_model_that_is_just_being_worked_on(watching: Watching) -> None:
+    watching.see(model("chat", "eu", programmed="eu"))
+    await watching.work()
+    watching.queue.add(WorkKey(Kind.MODEL, "models", "chat"))
+    key = await watching.queue.get()  # a worker is about to write that its routes are not programmed
+    table = {"apiVersion": API_VERSION, "kind": "RoutingTable", "metadata": meta("eu"), "spec": {"region": "eu"}}
+    watching.see(table)
+    watching.queue.done(key)
+    assert "model models/chat" in await watching.work()
+
+
+async def test_a_node_brings_the_figures_of_its_regions_and_a_heartbeat_nothing(
+    watching: Watching,
+) -> None:
+    node: Object = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": meta("n", labels={"zone": "eu"}),
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    watching.see(node)
+    assert await watching.work() == {"region eu"}
+    node["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:00:00Z"
+    watching.see(node)
+    assert await watching.work() == set()
+    node["metadata"]["labels"] = {"zone": "us"}
+    watching.see(node)
+    assert await watching.work() == {"region eu", "region us"}
+
+
+async def test_an_engines_pod_brings_its_model_and_its_regions_figures(watching: Watching) -> None:
+    watching.see(pod("chat", "eu", ready=False))
+    await watching.work()
+    watching.see(pod("chat", "eu", ready=False))
+    assert await watching.work() == set()
+    watching.see(pod("chat", "eu", ready=True))
+    assert await watching.work() == {"model models/chat", "region eu"}
+
+
+async def test_an_object_that_became_invalid_goes_on_as_what_it_was(watching: Watching) -> None:
+    watching.see(model("chat", "eu"))
+    await watching.work()
+    broken = model("chat", "eu", generation=2)
+    broken["spec"]["engine"]["type"] = "Steam"
+    watching.see(broken)
+    assert "model models/chat" in await watching.work()
+    assert [found.spec.engine.type for found in watching.observed.world().models.values()] == ["LlamaCpp"]
+    watching.see(broken, gone=True)
+    assert not watching.observed.world().models
+
+
+async def test_pods_are_found_by_their_deployment(watching: Watching) -> None:
+    item = pod("chat", "eu", ready=True)
+    item["metadata"]["labels"]["pod-template-hash"] = "abc"
+    item["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "chat-eu-abc"}]
+    watching.see(item)
+    found = watching.observed.world().facts.pods
+    assert [(key.name, [fact.name for fact in facts]) for key, facts in found.items()] == [("chat-eu", ["p"])]
+    watching.see(item, gone=True)
+    assert not watching.observed.world().facts.pods

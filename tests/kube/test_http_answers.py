@@ -1,0 +1,97 @@
+"""The client against answers that a real API server gives only on bad days."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client import Configuration
+
+from tomoul.kube.client import WatchEvent
+from tomoul.kube.errors import Gone, Throttled, Unavailable
+from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.resources import NODES
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def answering(handler: Handler) -> AsyncIterator[HttpKubeClient]:
+    """A client of a server that answers everything with `handler`."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with HttpKubeClient(Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+def streaming(*chunks: bytes) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+        return response
+
+    return handler
+
+
+def refusing(status: int, **headers: str) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"kind": "Status", "message": "not now"}, status=status, headers=headers)
+
+    return handler
+
+
+async def watched(client: HttpKubeClient) -> list[WatchEvent]:
+    return [event async for event in client.watch(NODES, resource_version="1")]
+
+
+def line(kind: str, **content: object) -> bytes:
+    return json.dumps({"type": kind, "object": content}).encode() + b"\n"
+
+
+async def test_events_are_whole_however_the_connection_cuts_them_and_whatever_their_size() -> None:
+    text = line("ADDED", name="é" * 3_000_000) + line("MODIFIED", name="b")
+    async with answering(streaming(text[:10], text[10:2_000_001], text[2_000_001:])) as client:
+        events = await watched(client)
+    assert [(event.type, len(event.object["name"])) for event in events] == [("ADDED", 3_000_000), ("MODIFIED", 1)]
+
+
+async def test_an_expired_version_is_gone_whether_as_an_event_or_as_an_answer() -> None:
+    async with answering(streaming(line("ERROR", code=410, message="too old"))) as client:
+        with pytest.raises(Gone, match="too old"):
+            await watched(client)
+    async with answering(refusing(410)) as client:
+        with pytest.raises(Gone, match="not now"):
+            await watched(client)
+
+
+async def test_a_server_that_is_busy_says_how_long_to_wait() -> None:
+    async with answering(refusing(429, **{"Retry-After": "7"})) as client:
+        with pytest.raises(Throttled) as caught:
+            await client.list(NODES)
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("status", [401, 500, 503, 504])
+async def test_a_fault_of_the_server_or_of_a_token_is_worth_another_try(status: int) -> None:
+    async with answering(refusing(status)) as client:
+        with pytest.raises(Unavailable, match=f"{status}: GET /api/v1/nodes: not now"):
+            await client.list(NODES)
+
+
+async def test_a_proxy_that_answers_in_html_is_quoted() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=502, text="<html>bad gateway</html>", content_type="text/html")
+
+    async with answering(handler) as client:
+        with pytest.raises(Unavailable, match="bad gateway"):
+            await client.list(NODES)

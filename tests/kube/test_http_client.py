@@ -1,0 +1,117 @@
+"""The client against a real API server: what its verbs do, and what it makes of refusals."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.controlplane.harness import ControlPlane
+
+from tomoul.kube import http_client
+from tomoul.kube.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.reflector import reflect
+from tomoul.kube.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS
+from tomoul.kube.store import Store
+from tomoul.plan.world import Key
+
+pytestmark = pytest.mark.xdist_group("operator")
+
+
+@pytest.fixture
+async def client(control_plane: ControlPlane) -> AsyncIterator[HttpKubeClient]:
+    async with await HttpKubeClient.connect(str(control_plane.kubeconfig)) as connected:
+        yield connected
+
+
+def account(name: str, namespace: str, **more: object) -> dict[str, object]:
+    metadata = {"name": name, "namespace": namespace, "labels": {"test": "client"}}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, **more}
+
+
+async def test_a_list_is_read_in_pages_and_its_items_know_their_kind(
+    client: HttpKubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "PAGE", 2)
+    for number in range(5):
+        await client.create(account(f"a{number}", namespace))
+    listing = await client.list(SERVICE_ACCOUNTS, selector="test=client", namespace=namespace)
+    assert sorted(item["metadata"]["name"] for item in listing.items) == ["a0", "a1", "a2", "a3", "a4"]
+    assert {item["kind"] for item in listing.items} == {"ServiceAccount"}
+    assert {item["apiVersion"] for item in listing.items} == {"v1"}
+
+
+async def test_refusals_have_types(client: HttpKubeClient, namespace: str) -> None:
+    made = await client.create(account("x", namespace))
+    key = Key(namespace, "x")
+    with pytest.raises(NotFound, match='pods "x" not found'):
+        await client.get(PODS, key)
+    with pytest.raises(Conflict, match="already exists"):
+        await client.create(account("x", namespace))
+    with pytest.raises(Conflict):
+        await client.delete(SERVICE_ACCOUNTS, key, uid="another")
+    with pytest.raises(Invalid, match="bogus"):
+        await client.apply(account("x", namespace, bogus=1), manager="tests")
+    test = {"op": "test", "path": "/metadata/name", "value": "y"}
+    with pytest.raises(Invalid):
+        await client.patch_json(SERVICE_ACCOUNTS, key, [test], manager="tests")
+    stale = {**made, "metadata": {**made["metadata"], "resourceVersion": "1"}}
+    with pytest.raises(Conflict):
+        await client.replace(stale)
+    await client.delete(SERVICE_ACCOUNTS, key, uid=made["metadata"]["uid"])
+    with pytest.raises(NotFound):
+        await client.get(SERVICE_ACCOUNTS, key)
+
+
+async def test_what_an_account_may_not_do_is_forbidden(control_plane: ControlPlane, namespace: str) -> None:
+    kubeconfig = control_plane.service_account_kubeconfig(namespace, "default")
+    async with await HttpKubeClient.connect(str(kubeconfig)) as client:
+        with pytest.raises(Forbidden, match="cannot list resource"):
+            await client.list(SECRETS)
+
+
+async def test_a_server_that_is_not_there_is_unavailable(client: HttpKubeClient) -> None:
+    client.configuration.host = "https://127.0.0.1:1"
+    with pytest.raises(Unavailable, match="GET /api/v1/nodes"):
+        await client.list(NODES)
+
+
+async def test_a_watch_tells_of_changes_from_a_version_on(client: HttpKubeClient, namespace: str) -> None:
+    listing = await client.list(SERVICE_ACCOUNTS, selector="test=client")
+    made = await client.apply(account("x", namespace), manager="tests")
+    await client.apply(account("x", namespace, automountServiceAccountToken=False), manager="tests")
+    await client.delete(SERVICE_ACCOUNTS, Key(namespace, "x"), uid=made["metadata"]["uid"])
+    events = []
+    async for event in client.watch(
+        SERVICE_ACCOUNTS, resource_version=listing.resource_version, selector="test=client", timeout_seconds=10
+    ):
+        events.append((event.type, event.object["metadata"].get("name")))
+        if event.type == "DELETED":
+            break
+    assert [event for event in events if event[1] == "x"] == [("ADDED", "x"), ("MODIFIED", "x"), ("DELETED", "x")]
+
+
+async def test_a_reflector_follows_what_is_added_changed_and_deleted(client: HttpKubeClient, namespace: str) -> None:
+    changed = asyncio.Event()
+    store = Store(
+        SERVICE_ACCOUNTS,
+        lambda item: item.get("automountServiceAccountToken", True),
+        selector="test=client",
+        listener=lambda change: changed.set(),
+    )
+    key = Key(namespace, "x")
+
+    async def until(expected: bool | None) -> None:
+        async with asyncio.timeout(30):
+            while store.get(key) != expected or not store.synced:
+                await changed.wait()
+                changed.clear()
+
+    made = await client.apply(account("x", namespace), manager="tests")
+    async with asyncio.TaskGroup() as group:
+        reflecting = group.create_task(reflect(client, store))
+        await until(True)
+        await client.apply(account("x", namespace, automountServiceAccountToken=False), manager="tests")
+        await until(False)
+        await client.delete(SERVICE_ACCOUNTS, key, uid=made["metadata"]["uid"])
+        await until(None)
+        reflecting.cancel()

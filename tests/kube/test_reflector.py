@@ -1,0 +1,98 @@
+"""The reflector's loop, with an API server that does as the test says; a real one is in test_http_client.py."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.kube.objects import service
+
+from tomoul.kube.client import Listing, WatchEvent
+from tomoul.kube.errors import Gone, KubeError, NotFound, Throttled, Unavailable
+from tomoul.kube.reflector import reflect
+from tomoul.kube.resources import SERVICES, Resource
+from tomoul.kube.store import Store
+
+pytestmark = pytest.mark.looptime
+
+
+class Script:
+    """Answers lists and watches from two scripts; an error is raised, and at the end of a script time stands still."""
+
+    def __init__(self, lists: list[Listing | KubeError], watches: list[list[WatchEvent | KubeError | float]]) -> None:
+        self._lists = lists
+        self._watches = watches
+        self.calls: list[tuple[float, str]] = []
+
+    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+        self.calls.append((asyncio.get_running_loop().time(), "list"))
+        if not self._lists:
+            await asyncio.Event().wait()
+        answer = self._lists.pop(0)
+        if isinstance(answer, KubeError):
+            raise answer
+        return answer
+
+    async def watch(
+        self, resource: Resource, *, resource_version: str, selector: str = "", timeout_seconds: int = 300
+    ) -> AsyncIterator[WatchEvent]:
+        self.calls.append((asyncio.get_running_loop().time(), f"watch from {resource_version}"))
+        if not self._watches:
+            await asyncio.Event().wait()
+        for step in self._watches.pop(0):
+            if isinstance(step, KubeError):
+                raise step
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                yield step
+
+
+async def follow(script: Script, seconds: float) -> tuple[Store[Any], list[str]]:
+    store = Store(SERVICES, lambda item: item["metadata"]["resourceVersion"])
+    task = asyncio.create_task(reflect(script, store))  # type: ignore[arg-type]
+    await asyncio.sleep(seconds)
+    task.cancel()
+    return store, [call for _, call in script.calls]
+
+
+async def test_a_watch_that_ends_goes_on_where_it_was() -> None:
+    bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+    changes = [[WatchEvent("ADDED", service("a", 7)), bookmark], [WatchEvent("DELETED", service("a", 11))]]
+    store, calls = await follow(Script([Listing([], "5")], changes), 1)
+    assert calls == ["list", "watch from 5", "watch from 9", "watch from 11"]
+    assert not store
+
+
+async def test_a_version_that_is_too_old_lists_anew_and_so_finds_what_was_deleted() -> None:
+    script = Script(
+        [Listing([service("a", 5)], "5"), Listing([], "20")],
+        [[1.0, Gone("too old")]],
+    )
+
+    async def get(resource: Resource, key: object) -> None:
+        raise NotFound("a")
+
+    script.get = get  # type: ignore[attr-defined]
+    store, calls = await follow(script, 2)
+    assert calls == ["list", "watch from 5", "list", "watch from 20"]
+    assert not store
+
+
+async def test_a_connection_that_breaks_after_a_while_is_opened_again_without_a_list() -> None:
+    script = Script([Listing([], "5")], [[60.0, Unavailable("reset")]])
+    _, calls = await follow(script, 61)
+    assert calls == ["list", "watch from 5", "watch from 5"]
+
+
+async def test_an_api_server_that_is_away_is_asked_less_and_less_often() -> None:
+    script = Script([Unavailable("no") for _ in range(8)], [])
+    store, calls = await follow(script, 100)
+    assert 6 <= len(calls) <= 9
+    assert not store.synced
+
+
+async def test_a_server_that_asks_to_wait_is_waited_for() -> None:
+    script = Script([Throttled("slow down", 20.0), Listing([], "5")], [])
+    await follow(script, 30)
+    assert script.calls[1][0] >= 20
