@@ -38,7 +38,7 @@ def test_all_errors_of_all_documents_are_told_with_file_document_object_and_fiel
         "file.yaml: document 2: Region eu-west: spec.placement.nodeSelektor: is unknown; did you mean `nodeSelector`?",
         (
             "file.yaml: document 2: Region eu-west: spec.state: must be 'Active', 'Draining' or 'Disabled', not false: "
-            'YAML reads Off, On, No and Yes as booleans, so write them in quotes, such as "Off"'
+            "YAML reads Off, On, No and Yes as booleans unless they are in quotes"
         ),
         "file.yaml: document 3: must be an object with `apiVersion`, `kind`, `metadata` and `spec`",
     ]

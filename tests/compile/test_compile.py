@@ -125,7 +125,7 @@ def tables(draw: st.DrawFn) -> RoutingTable:
                 fallback=draw(st.lists(st.sampled_from([r for r in REGIONS if r != "eu-west"]), unique=True)),
                 requireRegion=draw(st.booleans()),
                 cache={
-                    "mode": draw(st.sampled_from(["Off", "Tenant", "Shared"])),
+                    "mode": draw(st.sampled_from(["Disabled", "Tenant", "Shared"])),
                     "noStore": draw(st.sampled_from(["Isolated", "NotStored", "Refuse"])),
                     "saltField": draw(st.sampled_from([None, "cache_salt"])),
                 },

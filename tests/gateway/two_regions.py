@@ -40,7 +40,7 @@ def eu_table(us_port: int, **fields: Any) -> RoutingTable:
         model("acme/strict", requireRegion=True, pools=pools("strict")),
         model("acme/pinned", regions=both, pools=pools("pinned")),
         model("acme/empty", pools=pools("empty")),
-        model("acme/off", cache={"mode": "Off", "noStore": "Refuse", "saltField": "cache_salt"}, pools=pools("off")),
+        model("acme/off", cache={"mode": "Disabled", "noStore": "Refuse", "saltField": "cache_salt"}, pools=pools("off")),
         model("acme/shared", cache={**ISOLATED, "mode": "Shared"}, pools=pools("shared")),
         model("acme/us-only", regions=["us-east"], pools=[]),
         model("acme/far", regions=["us-east"], fallback=["us-east"], cache=ISOLATED, pools=[]),

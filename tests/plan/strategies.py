@@ -60,7 +60,7 @@ def models(draw: st.DrawFn, key: Key) -> ModelDeployment:
         ),
         "regions": [draw(targets_named(name)) for name in targets],
         "cache": {
-            "mode": draw(st.sampled_from(["Off", "Tenant", "Shared"])),
+            "mode": draw(st.sampled_from(["Disabled", "Tenant", "Shared"])),
             "noStore": draw(st.sampled_from(no_store)),
         },
     }

@@ -38,7 +38,7 @@ def test_the_cache_is_off_in_the_pool_for_no_store_and_in_mode_off(
     assert set(on) <= set(default)
     assert not set(off) & set(default)
     assert set(off) <= set(no_store)
-    mode_off = spec(engine, cache={"mode": "Off"})
+    mode_off = spec(engine, cache={"mode": "Disabled"})
     assert set(off) <= set(engine_of(mode_off).container(mode_off, "default").args)
 
 
@@ -105,12 +105,12 @@ def test_llama_cpp_refuses_a_number_of_parallel_calls_that_is_none() -> None:
 
 
 def test_a_seed_is_deterministic_only_where_calls_run_alone_and_start_empty() -> None:
-    alone = spec("LlamaCpp", model={"id": "acme/chat", "ownership": "Exclusive"}, cache={"mode": "Off"})
+    alone = spec("LlamaCpp", model={"id": "acme/chat", "ownership": "Exclusive"}, cache={"mode": "Disabled"})
     assert llamacpp.seed_support(alone) == "deterministic"
     args = llamacpp.container(alone, "default").args
     assert args[args.index("--parallel") + 1] == "1"
     assert "--no-cache-prompt" in args
-    assert llamacpp.seed_support(spec("LlamaCpp", cache={"mode": "Off"})) == "best_effort"
+    assert llamacpp.seed_support(spec("LlamaCpp", cache={"mode": "Disabled"})) == "best_effort"
     assert llamacpp.seed_support(spec("LlamaCpp", model={"id": "a", "ownership": "Exclusive"})) == "best_effort"
     assert vllm.seed_support(spec("VLLM")) == sglang.seed_support(spec("SGLang")) == "best_effort"
 

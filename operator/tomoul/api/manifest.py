@@ -189,7 +189,7 @@ def _not(given: object) -> str:
 
 def _yaml_hint(given: object, kind: str) -> str:
     if isinstance(given, bool) and kind in ("enum", "string_type", "literal_error"):
-        return ': YAML reads Off, On, No and Yes as booleans, so write them in quotes, such as "Off"'
+        return ": YAML reads Off, On, No and Yes as booleans unless they are in quotes"
     if isinstance(given, int | float) and kind == "string_type":
         return f': write it in quotes, "{given}"'
     return ""

@@ -42,9 +42,9 @@ class EngineType(StrEnum):
 
 
 class CacheMode(StrEnum):
-    """Off: there is no cache. Tenant: calls of one tenant share it. Shared: all calls share it."""
+    """Disabled: there is no cache. Tenant: calls of one tenant share it. Shared: all calls share it."""
 
-    OFF = "Off"
+    DISABLED = "Disabled"
     TENANT = "Tenant"
     SHARED = "Shared"
 
@@ -53,7 +53,7 @@ class NoStore(StrEnum):
     """What a call gets that asks not to be cached.
 
     Isolated: nothing is read from, or served to, another call. NotStored: the call runs in a pool without any prompt
-    cache. Refuse: 400 `cache_policy_unsatisfiable`. Mode Off caches nothing, so that Isolated and NotStored hold.
+    cache. Refuse: 400 `cache_policy_unsatisfiable`. Mode Disabled caches nothing, so that Isolated and NotStored hold.
     """
 
     ISOLATED = "Isolated"
@@ -229,9 +229,7 @@ class Routing(ApiModel):
 class Cache(ApiModel):
     """The prompt cache, and what opting out of it means."""
 
-    mode: CacheMode = Field(
-        default=CacheMode.TENANT, description='Who shares the prompt cache; YAML needs quotes around `"Off"`'
-    )
+    mode: CacheMode = Field(default=CacheMode.TENANT, description="Who shares the prompt cache")
     no_store: NoStore = Field(default=NoStore.REFUSE, description="Answer to `X-Tomoul-Cache: no-store`")
 
 
@@ -277,12 +275,12 @@ class ModelDeploymentSpec(ApiModel):
         return self.engine.type == EngineType.LLAMA_CPP or tools is None or tools.parser is not None
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || self.cache.mode == 'Off' || self.cache.noStore != 'Isolated'",
+        "self.engine.type != 'LlamaCpp' || self.cache.mode == 'Disabled' || self.cache.noStore != 'Isolated'",
         field="cache.noStore",
         message="must be NotStored or Refuse for LlamaCpp, which has no cache salt to isolate one call by",
     )
     def _isolation_needs_a_salt(self) -> bool:
-        unsalted = self.engine.type == EngineType.LLAMA_CPP and self.cache.mode != CacheMode.OFF
+        unsalted = self.engine.type == EngineType.LLAMA_CPP and self.cache.mode != CacheMode.DISABLED
         return not unsalted or self.cache.no_store != NoStore.ISOLATED
 
     @rule(

@@ -134,11 +134,11 @@ def _cache(model: ModelDeployment) -> RouteCache:
     spec = model.spec
     engine = engine_of(spec)
     no_store = spec.cache.no_store
-    if spec.cache.mode is CacheMode.OFF:
+    if spec.cache.mode is CacheMode.DISABLED:
         no_store = NoStore.NOT_STORED  # nothing is ever stored, so every call gets what the strictest would ask for
     elif not engine.cache_promise(spec).kept:
         no_store = NoStore.REFUSE  # better no answer than a broken promise
-    salted = spec.cache.mode is not CacheMode.OFF
+    salted = spec.cache.mode is not CacheMode.DISABLED
     return RouteCache(mode=spec.cache.mode, no_store=no_store, salt_field=engine.SALT_FIELD if salted else None)
 
 

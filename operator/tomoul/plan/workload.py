@@ -26,7 +26,7 @@ from tomoul.plan.world import Manifest, Settings
 
 def pools(spec: ModelDeploymentSpec) -> tuple[PoolName, ...]:
     """Pools of the model in each of its regions; without a cache one pool keeps every promise."""
-    second = spec.cache.no_store is NoStore.NOT_STORED and spec.cache.mode is not CacheMode.OFF
+    second = spec.cache.no_store is NoStore.NOT_STORED and spec.cache.mode is not CacheMode.DISABLED
     return ("default", "no-store") if second else ("default",)
 
 

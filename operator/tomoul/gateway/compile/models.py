@@ -119,7 +119,7 @@ def _no_store(route: ModelRoute) -> str:
 
     A promise that this region cannot keep is refused, never passed on as if it were kept.
     """
-    if route.cache.mode is CacheMode.OFF:
+    if route.cache.mode is CacheMode.DISABLED:
         return "as-is"
     if route.cache.no_store is NoStore.REFUSE:
         return "refuse"

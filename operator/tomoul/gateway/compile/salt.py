@@ -15,7 +15,7 @@ def cache_salt(route: ModelRoute, salt_key: bytes, tenant: str = ANONYMOUS_TENAN
     """base64url(HMAC-SHA256(salt_key, tenant NUL model id)); without tenant if all share; None if there is no cache
     or the engine has no field for it.
     """
-    if route.cache.salt_field is None or route.cache.mode is CacheMode.OFF:
+    if route.cache.salt_field is None or route.cache.mode is CacheMode.DISABLED:
         return None
     owner = tenant if route.cache.mode is CacheMode.TENANT else ""
     digest = hmac.new(salt_key, f"{owner}\0{route.id}".encode(), hashlib.sha256).digest()

@@ -87,7 +87,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
         args += ["--ctx-size", str(spec.capabilities.context_window * parallel)]
     # A pool serves several callers: its caches beyond the slots are known to restore another caller's conversation.
     args += ["--cache-ram", "0", "--no-cache-idle-slots", "--no-slots"]
-    if spec.cache.mode is CacheMode.OFF or pool == "no-store":
+    if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
         args += ["--no-cache-prompt"]
     args += spec.engine.args
     return EngineContainer(args=tuple(args), env={"LLAMA_CACHE": f"{CACHE_DIR}/llama.cpp"}, read_only_root=True)
@@ -112,7 +112,7 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
     """Whether llama.cpp keeps `spec.cache`: it cannot tell callers of one pool apart."""
     cache = spec.cache
-    if cache.mode is CacheMode.OFF:
+    if cache.mode is CacheMode.DISABLED:
         return CachePromise(True, Reason.ENFORCED, NO_CACHE)
     if cache.no_store is NoStore.ISOLATED:
         message = (
@@ -129,7 +129,7 @@ def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
 
 def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
     """Equal seeds give equal answers only to calls that run alone and start from an empty cache."""
-    return "deterministic" if _parallel(spec) == 1 and spec.cache.mode is CacheMode.OFF else "best_effort"
+    return "deterministic" if _parallel(spec) == 1 and spec.cache.mode is CacheMode.DISABLED else "best_effort"
 
 
 def _parallel(spec: ModelDeploymentSpec) -> int:
@@ -137,5 +137,5 @@ def _parallel(spec: ModelDeploymentSpec) -> int:
     asked = flag_value(spec.engine.args, *_PARALLEL_FLAGS)
     if asked is not None and asked.isdecimal():
         return max(int(asked), 1)
-    alone = spec.model.ownership is Ownership.EXCLUSIVE and spec.cache.mode is CacheMode.OFF
+    alone = spec.model.ownership is Ownership.EXCLUSIVE and spec.cache.mode is CacheMode.DISABLED
     return 1 if alone else _DEFAULT_PARALLEL

@@ -17,7 +17,7 @@ def salted_promise(
     An image whose tag names no version is taken at its word: it is somebody's own build.
     """
     cache = spec.cache
-    if cache.mode is CacheMode.OFF:
+    if cache.mode is CacheMode.DISABLED:
         return CachePromise(True, Reason.ENFORCED, NO_CACHE)
     version = image_version(image)
     if version is not None and version < salt_since:

@@ -58,7 +58,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
     args += ["--tp-size", str(spec.resources.count)]
     if spec.capabilities.context_window is not None:
         args += ["--context-length", str(spec.capabilities.context_window)]
-    if spec.cache.mode is CacheMode.OFF or pool == "no-store":
+    if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
         args += ["--disable-radix-cache"]
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--tool-call-parser", spec.capabilities.tools.parser]

@@ -63,7 +63,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
     args += ["--tensor-parallel-size", str(spec.resources.count)]
     if spec.capabilities.context_window is not None:
         args += ["--max-model-len", str(spec.capabilities.context_window)]
-    cached = spec.cache.mode is not CacheMode.OFF and pool == "default"
+    cached = spec.cache.mode is not CacheMode.DISABLED and pool == "default"
     args += ["--enable-prefix-caching" if cached else "--no-enable-prefix-caching"]
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--enable-auto-tool-choice", "--tool-call-parser", spec.capabilities.tools.parser]
