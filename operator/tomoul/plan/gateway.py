@@ -156,6 +156,8 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
         "--service-cluster": region.metadata.name,
         "--concurrency": "2",
         "--drain-time-s": str(DRAIN_SECONDS),
+        # Envoy keeps the access log back for ten seconds otherwise.
+        "--file-flush-interval-msec": "1000",
         "--log-level": "warning",
     }
     return {
