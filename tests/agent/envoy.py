@@ -17,7 +17,7 @@ ENVOY = Path(__file__).parents[2] / ".venv/bin/envoy"
 TYPE = "type.googleapis.com/"
 
 
-async def eventually(check: Callable[[], Any], within: float = 15.0) -> Any:
+async def eventually(check: Callable[[], Any], within: float = 30.0) -> Any:
     """The first truthy result of `check` (may be async; an AssertionError or OSError is a "not yet")."""
     loop = asyncio.get_running_loop()
     deadline, last = loop.time() + within, None
@@ -122,15 +122,19 @@ class Envoy:
             listeners = json.loads(await self.admin("/listeners?format=json"))
             for entry in listeners.get("listener_statuses", []):
                 if entry["name"] == listener:
-                    return int(entry["local_address"]["socket_address"]["port_value"])
+                    port = int(entry["local_address"]["socket_address"]["port_value"])
+                    # Envoy names the port before its workers listen on it.
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    await writer.wait_closed()
+                    return port
             return 0
 
         return await eventually(find)
 
 
 @contextlib.asynccontextmanager
-async def running_envoy(folder: Path, config: Mapping[str, Any]) -> AsyncIterator[Envoy]:
-    envoy = Envoy(folder, config)
+async def running_envoy(envoy: Envoy) -> AsyncIterator[Envoy]:
     await envoy.start()
     try:
         yield envoy

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def _dechunk(text: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def http_server(answer: str, headers: str = "") -> AsyncIterator[int]:
+async def http_server(answer: str, address: str = "127.0.0.1", headers: str = "") -> AsyncIterator[int]:
     """A server that says the same to every request; its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,6 +60,16 @@ async def http_server(answer: str, headers: str = "") -> AsyncIterator[int]:
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, address, 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+
+
+def own_address() -> str:
+    """An address of this machine that is no loopback address, which EndpointSlices may not hold."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address but loopback ones, which the API server refuses in EndpointSlices")
+        return str(probe.getsockname()[0])

@@ -37,7 +37,7 @@ async def setting(folder: Path) -> AsyncIterator[Setting]:
     heard: list[Acknowledgement] = []
     ads = AdsServer(folder / "ads.sock", heard.append)
     await ads.start()
-    async with running_envoy(folder, bootstrap(folder / "ads.sock", folder / "admin.sock")) as envoy:
+    async with running_envoy(Envoy(folder, bootstrap(folder / "ads.sock", folder / "admin.sock"))) as envoy:
         yield Setting(folder, ads, envoy, heard)
     await ads.stop()
 
@@ -200,7 +200,7 @@ async def test_a_version_is_accepted_only_when_all_connected_envoys_have_it(sett
         other_folder.mkdir()
         await setting.publish(resources({"a": (engine,)}))
         config = bootstrap(setting.folder / "ads.sock", other_folder / "admin.sock")
-        async with running_envoy(other_folder, config) as other:
+        async with running_envoy(Envoy(other_folder, config)) as other:
             await eventually(lambda: setting.ads.connected == 2)
             assert (await setting.publish(resources({"b": (engine,)}))).ok
             for envoy in (setting.envoy, other):

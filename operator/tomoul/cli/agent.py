@@ -69,9 +69,9 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
 @option(
     "--listen-port",
     envvar="TOMOUL_LISTEN_PORT",
-    type=click.IntRange(1, 65535),
+    type=click.IntRange(0, 65535),
     default=8080,
-    help="Port on which Envoy serves calls.",
+    help="Port on which Envoy serves calls; 0 takes a free one.",
 )
 @option(
     "--health-port",

@@ -43,6 +43,8 @@ class AgentOptions:
     admin_socket: Path | None = None
     """Envoy's admin interface; with it, an agent that is told to stop takes Envoy out of service first."""
     health_port: int = 8081
+    health_address: str = ""
+    """Where the health port listens; empty means on all addresses of both families."""
     relist_seconds: float = 600.0
 
 
@@ -61,7 +63,12 @@ class Agent:
         self._publisher = Publisher(self._ads, self._compile, self._known, self._accepted, self._refused)
         self._reporter = Reporter(client, options.pod_name, self._tables, self._tables.put)
         self._metrics = AgentMetrics(self._ads, self._tables, self._slices)
-        self._health = HealthServer(options.health_port, self._metrics.registry, lambda: self._ads.accepted_version > 0)
+        self._health = HealthServer(
+            options.health_port,
+            self._metrics.registry,
+            lambda: self._ads.accepted_version > 0,
+            options.health_address,
+        )
         self._unsaved: GatewayState | None = None
         self._save = asyncio.Event()
 

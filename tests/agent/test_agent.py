@@ -1,0 +1,363 @@
+"""The agent with a real API server, a real Envoy and an engine that only answers."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import Configuration
+from tests.agent.envoy import Envoy, eventually, running_envoy, short_folder
+from tests.agent.http_calls import Answer, get, http_server, own_address
+from tests.agent.tables import routing_table, slice_manifest, table_manifest
+from tests.controlplane.harness import ControlPlane
+
+from tomoul.gateway.agent.run import Agent, AgentOptions
+from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
+from tomoul.gateway.agent.state import GatewayState
+from tomoul.gateway.compile.resources import Endpoint, GatewayOptions
+from tomoul.kube.http_client import HttpKubeClient
+from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+
+pytestmark = pytest.mark.xdist_group("control-plane")
+
+TABLES = "/apis/tomoul.ai/v1alpha1/routingtables"
+COMPLETION = json.dumps({"id": "x", "object": "chat.completion", "model": "acme/phi", "choices": []})
+_numbers = itertools.count(1)
+
+
+class Gateway:
+    """A gateway pod: a folder for its sockets and its snapshot, an Envoy, and agents that come and go."""
+
+    def __init__(self, folder: Path, region: str, pod: str = "gateway-0") -> None:
+        self.folder, self.region, self.pod = folder, region, pod
+        self.snapshots = folder / "snapshot"
+        self.envoy = Envoy(
+            folder,
+            envoy_bootstrap(
+                ads_socket=str(folder / "ads.sock"), admin_socket=str(folder / "admin.sock"), metrics_port=0
+            ),
+        )
+
+    def options(self) -> AgentOptions:
+        return AgentOptions(
+            gateway=GatewayOptions(
+                region=self.region, listen_address="127.0.0.1", listen_port=0, salt_key=b"a key for tests"
+            ),
+            pod_name=self.pod,
+            socket=self.folder / "ads.sock",
+            snapshot_dir=self.snapshots,
+            health_port=0,
+            health_address="127.0.0.1",
+        )
+
+    @contextlib.asynccontextmanager
+    async def agent(self, kubeconfig: Path | None) -> AsyncIterator[Agent]:
+        """An agent; without a kubeconfig, one whose API server does not answer."""
+        client = HttpKubeClient(Configuration(host="http://127.0.0.1:1"))
+        if kubeconfig:
+            client = await HttpKubeClient.connect(str(kubeconfig))
+        async with client:
+            agent, stop = Agent(self.options(), client), asyncio.Event()
+            task = asyncio.create_task(agent.run(stop))
+            try:
+                yield agent
+            finally:
+                stop.set()
+                await task
+
+    async def call(self, model: str = "acme/phi") -> Answer:
+        port = await self.envoy.port("gateway")
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]})
+        return await get(port, "/v1/chat/completions", "POST", body)
+
+    async def status_becomes(self, status: int, model: str = "acme/phi") -> Answer:
+        async def check() -> Answer | None:
+            answer = await self.call(model)
+            assert answer.status == status, answer
+            return answer
+
+        return await eventually(check)
+
+
+class Cluster:
+    """The API server with the objects of one region of this test's own."""
+
+    def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
+        self.control_plane, self.namespace = control_plane, namespace
+        self.region = f"agent-{next(_numbers)}"
+        self.kubeconfig = control_plane.kubeconfig
+
+    def put_table(self, *models: str, change: Any = None) -> int:
+        """The table's generation."""
+        manifest = table_manifest(self.region, models, namespace=self.namespace)
+        if change:
+            change(manifest["spec"])
+        written = self.control_plane.api.apply(f"{TABLES}/{self.region}", manifest)
+        return int(written["metadata"]["generation"])
+
+    def put_slice(self, *engines: Endpoint, name: str = "phi-1") -> None:
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices/{name}"
+        self.control_plane.api.apply(path, slice_manifest(self.namespace, name, self.region, *engines))
+
+    def entry(self, pod: str = "gateway-0") -> dict[str, Any]:
+        status = self.control_plane.api.get(f"{TABLES}/{self.region}").get("status", {})
+        return next((entry for entry in status.get("gateways", []) if entry["name"] == pod), {})
+
+    async def accepts(self, generation: int, pod: str = "gateway-0") -> dict[str, Any]:
+        def check() -> dict[str, Any] | None:
+            entry = self.entry(pod)
+            assert entry.get("acceptedGeneration") == generation, entry
+            return entry
+
+        return await eventually(check)
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane, namespace: str):
+    cluster = Cluster(control_plane, namespace)
+    yield cluster
+    with contextlib.suppress(Exception):
+        control_plane.api.delete(f"{TABLES}/{cluster.region}")
+
+
+@pytest.fixture
+async def gateway(cluster: Cluster) -> AsyncIterator[Gateway]:
+    with short_folder() as folder:
+        gateway = Gateway(folder, cluster.region)
+        async with running_envoy(gateway.envoy):
+            yield gateway
+
+
+@contextlib.asynccontextmanager
+async def engine(answer: str = COMPLETION) -> AsyncIterator[Endpoint]:
+    address = own_address()
+    async with http_server(answer, address, "Content-Type: application/json\r\n") as port:
+        yield Endpoint(address, port)
+
+
+async def test_a_table_and_its_endpoints_are_served_and_acknowledged_and_changes_are_live(
+    cluster: Cluster, gateway: Gateway
+) -> None:
+    async with engine() as first, engine(COMPLETION.replace("[]", "[ ]")) as second:
+        generation = cluster.put_table("acme/phi")
+        cluster.put_slice(first)
+        async with gateway.agent(cluster.kubeconfig) as agent:
+            entry = await cluster.accepts(generation)
+            assert entry["rejectedGeneration"] == 0
+            assert entry["lastUpdateTime"]
+            assert '"choices": []' in (await gateway.status_becomes(200)).text
+
+            cluster.put_slice(second)
+
+            async def second_answers() -> bool:
+                return '"choices": [ ]' in (await gateway.call()).text
+
+            await eventually(second_answers)
+            assert cluster.entry() == entry  # endpoints are no news for the table
+
+            assert (await gateway.call("acme/new")).status == 404
+            generation = cluster.put_table("acme/phi", "acme/new")
+            await cluster.accepts(generation)
+            assert (await gateway.call("acme/new")).status == 503  # known, and without endpoints
+
+            cluster.put_slice()
+            await gateway.status_becomes(503)
+
+            metrics = (await get(agent.health_port, "/metrics")).text
+            assert f'tomoul_agent_accepted_generation{{table="{cluster.region}"}} {generation}.0' in metrics
+            assert "tomoul_agent_connected_envoys 1.0" in metrics
+            assert "tomoul_agent_rejections_total 0.0" in metrics
+            assert (await get(agent.health_port, "/healthz")).status == 200
+            assert (await get(agent.health_port, "/readyz")).status == 200
+            assert (await get(agent.health_port, "/")).status == 404
+
+
+async def test_a_table_that_envoy_refuses_is_reported_in_its_words_while_endpoints_go_on_changing(
+    cluster: Cluster, gateway: Gateway
+) -> None:
+    def no_certificate(spec: dict[str, Any]) -> None:
+        spec["knownRegions"].append("us-east")
+        spec["remoteGateways"] = [{"region": "us-east", "url": "https://us.example", "caBundle": "no PEM"}]
+
+    async with engine() as first:
+        good = cluster.put_table("acme/phi")
+        cluster.put_slice(first)
+        async with gateway.agent(cluster.kubeconfig):
+            await cluster.accepts(good)
+            bad = cluster.put_table("acme/phi", change=no_certificate)
+
+            def refused() -> dict[str, Any] | None:
+                entry = cluster.entry()
+                return entry if entry["rejectedGeneration"] == bad else None
+
+            entry = await eventually(refused)
+            assert entry["acceptedGeneration"] == good
+            assert "region/us-east" in entry["message"]
+            assert "trusted CA certificates" in entry["message"]
+
+            await gateway.status_becomes(200)
+            cluster.put_slice()
+            await gateway.status_becomes(503)
+            cluster.put_slice(first)
+            await gateway.status_becomes(200)
+            assert cluster.entry() == entry
+
+            entry = await cluster.accepts(cluster.put_table("acme/phi", "acme/new"))
+            assert (entry["rejectedGeneration"], entry["message"]) == (0, "")
+
+
+async def test_an_agent_and_an_envoy_that_start_without_an_api_server_serve_the_last_accepted_state(
+    cluster: Cluster, gateway: Gateway
+) -> None:
+    async with engine() as first:
+        generation = cluster.put_table("acme/phi")
+        cluster.put_slice(first)
+        async with gateway.agent(cluster.kubeconfig):
+            await cluster.accepts(generation)
+            await gateway.status_becomes(200)
+            await eventually(lambda: _saved_endpoints(gateway) == [first])
+        await gateway.envoy.stop()
+        await gateway.envoy.start()
+        async with gateway.agent(None) as agent:
+            await gateway.status_becomes(200)
+            assert (await get(agent.health_port, "/readyz")).status == 200
+
+
+async def test_an_agent_rides_out_an_api_server_that_is_away_and_then_catches_up(
+    cluster: Cluster, gateway: Gateway
+) -> None:
+    async with engine() as first:
+        cluster.put_table("acme/phi")
+        cluster.put_slice(first)
+        async with gateway.agent(cluster.kubeconfig):
+            await gateway.status_becomes(200)
+            cluster.control_plane.stop_apiserver()
+            cluster.control_plane.api.close()
+            try:
+                assert (await gateway.call()).status == 200
+            finally:
+                await asyncio.to_thread(_start, cluster.control_plane)
+            assert (await gateway.call()).status == 200
+            await cluster.accepts(cluster.put_table("acme/phi", "acme/new"))
+            assert (await gateway.call("acme/new")).status == 503
+
+
+async def test_a_deleted_table_is_served_on(cluster: Cluster, gateway: Gateway) -> None:
+    async with engine() as first:
+        cluster.put_table("acme/phi")
+        cluster.put_slice(first)
+        async with gateway.agent(cluster.kubeconfig):
+            await gateway.status_becomes(200)
+            cluster.control_plane.api.delete(f"{TABLES}/{cluster.region}")
+            cluster.put_slice()
+            # The agent has seen the deletion's later neighbour, so the deletion as well.
+            await gateway.status_becomes(503)
+            cluster.put_slice(first)
+            await gateway.status_becomes(200)
+            # One of the same name is another table: its generations start anew.
+            assert await cluster.accepts(cluster.put_table("acme/phi", "acme/new"))
+
+
+async def test_two_gateways_write_their_own_entries_and_restore_them_when_removed(
+    cluster: Cluster, gateway: Gateway
+) -> None:
+    generation = cluster.put_table("acme/phi")
+    with short_folder() as folder:
+        other = Gateway(folder, cluster.region, "gateway-1")
+        async with (
+            running_envoy(other.envoy),
+            gateway.agent(cluster.kubeconfig),
+            other.agent(cluster.kubeconfig),
+        ):
+            await cluster.accepts(generation, "gateway-0")
+            await cluster.accepts(generation, "gateway-1")
+            table = cluster.control_plane.api.get(f"{TABLES}/{cluster.region}")
+            managers = {entry["manager"] for entry in table["metadata"]["managedFields"]}
+            assert {"tomoul-agent-gateway-0", "tomoul-agent-gateway-1"} <= managers
+
+            cluster.control_plane.api.request(
+                "PATCH",
+                f"{TABLES}/{cluster.region}/status",
+                {"status": {"gateways": []}},
+                "application/merge-patch+json",
+            )
+            await cluster.accepts(generation, "gateway-0")
+            await cluster.accepts(generation, "gateway-1")
+
+
+async def test_an_unchanged_world_is_written_once(cluster: Cluster, gateway: Gateway) -> None:
+    generation = cluster.put_table("acme/phi")
+    async with gateway.agent(cluster.kubeconfig):
+        await cluster.accepts(generation)
+    before = cluster.control_plane.api.get(f"{TABLES}/{cluster.region}")["metadata"]["resourceVersion"]
+    async with gateway.agent(cluster.kubeconfig) as agent:
+
+        async def has_listed_and_published() -> bool:
+            metrics = (await get(agent.health_port, "/metrics")).text
+            return "tomoul_agent_accepted_version 2.0" in metrics or "tomoul_agent_accepted_version 1.0" in metrics
+
+        await eventually(has_listed_and_published)
+        cluster.put_slice(Endpoint("10.9.9.9", 8000))
+        await eventually(lambda: _saved_endpoints(gateway) == [Endpoint("10.9.9.9", 8000)])
+    after = cluster.control_plane.api.get(f"{TABLES}/{cluster.region}")["metadata"]["resourceVersion"]
+    assert after == before
+
+
+async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when_it_is_told_to_stop() -> None:
+    with short_folder() as folder:
+        gateway = Gateway(folder, "eu-west")
+        save_snapshot(gateway.snapshots, "eu-west", GatewayState({"eu-west": routing_table()}))
+        (folder / "salt").write_bytes(b"x" * 32)
+        (folder / "kubeconfig").write_text(_kubeconfig("http://127.0.0.1:1"))
+        async with running_envoy(gateway.envoy):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tomoul", "agent", "--region", "eu-west", "--socket", str(folder / "ads.sock"),
+                "--snapshot-dir", str(gateway.snapshots), "--salt-key-file", str(folder / "salt"),
+                "--admin-socket", str(folder / "admin.sock"), "--listen-port", "0", "--health-port", "0",
+                "--kubeconfig", str(folder / "kubeconfig"),
+                env={**os.environ, "POD_NAME": "gateway-0"}, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            try:
+                port = await gateway.envoy.port("gateway")
+                assert (await get(port, "/-/ready")).status == 200
+                process.send_signal(signal.SIGTERM)
+                _, log = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+            assert process.returncode == 0, log.decode()
+            lines = [json.loads(line) for line in log.decode().splitlines()]
+            assert any("published version 1" in line["message"] for line in lines)
+            assert (await get(port, "/-/ready")).status == 503
+
+
+def _start(control_plane: ControlPlane) -> None:
+    """In a thread, so that the agent meets the API server while it starts."""
+    control_plane.start_apiserver()
+    control_plane.api.close()
+
+
+def _saved_endpoints(gateway: Gateway) -> list[Endpoint]:
+    state = load_snapshot(gateway.snapshots, gateway.region)
+    return [endpoint for endpoints in state.endpoints.values() for endpoint in endpoints] if state else []
+
+
+def _kubeconfig(server: str) -> str:
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+    )
