@@ -118,6 +118,7 @@ def test_a_killed_engine_is_started_again_and_serves(served: RunningPlatform) ->
     served.kill(engine)
     until(lambda: engine.process.starts == 2 and engine.process.ready, "the second start")
     assert engine.process.last_exit == -signal.SIGKILL
+    assert served.reports == [f"{engine.process.name} has ended, status -9; it is started again"]
     served.until_settled()
     assert ask(served.client(), "test/chat", "west")[1] == "west"
 

@@ -19,6 +19,7 @@ from tomoul.local.local_platform import LocalError, LocalOptions, LocalPlatform
 READY_SECONDS = 60.0
 REFRESH_SECONDS = 0.05
 LONGEST_CELL = 110
+CAPTION = "The tiny model's weights are random, so its words mean nothing. All else is real."
 
 PASTE = """\
 Endpoint   {url}/v1   ({regions})
@@ -97,7 +98,7 @@ async def _show_walk(console: Console, platform: LocalPlatform) -> bool:
             "the walk needs a model with tools, structuredOutput and `cache.noStore: NotStored`, "
             "with one replica in some region; leave out --demo to serve without it"
         )
-    table = Table(title="A walk through the contract", title_justify="left", show_lines=False)
+    table = Table(title="A walk through the contract", caption=CAPTION, title_justify="left", caption_justify="left")
     for name in ("step", "what was sent", "what came back", "region", ""):
         table.add_column(name, overflow="fold")
     passed = True
@@ -109,7 +110,8 @@ async def _show_walk(console: Console, platform: LocalPlatform) -> bool:
             table.add_row(result.step.title, Text(result.step.sent), Text(seen), result.seen.region, mark)
     console.print()
     if not passed:
-        console.print("A step did not show what it should.", style="bold red")
+        platform.keep_folder = True
+        console.print(f"A step did not show what it should. Logs are in {platform.folder}", style="bold red")
     return passed
 
 

@@ -53,6 +53,18 @@ class Engine:
     """Where it listens; another at each start."""
 
 
+class _Tasks(asyncio.TaskGroup):
+    """A task group that raises what its own tasks raise; an error of the body passes as it is, not in a group."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, asyncio.CancelledError):  # perhaps because a task has failed
+            await super().__aexit__(kind, error, trace)
+        else:
+            await super().__aexit__(None, None, None)
+
+
 class LocalPlatform:
     """Serves the resources in `paths` while it is entered."""
 
@@ -65,10 +77,13 @@ class LocalPlatform:
         """By region, in the order of the files."""
         self.folder = Path()
         """Logs and sockets of this run."""
+        self.keep_folder = False
+        """Whether it stays after the end, as it does after an error."""
         self._paths = tuple(paths)
         self._options = options or LocalOptions()
         self._report = report
         self._told: set[str] = set()
+        self._told_ends: dict[Process, int] = {}
         self._desired = Desired((), {}, ())
         self._salt_key = secrets.token_bytes(32)
         self._tasks: dict[Engine | Gateway, asyncio.Task[None]] = {}
@@ -86,7 +101,7 @@ class LocalPlatform:
             self.folder = Path(tempfile.mkdtemp(prefix="tomoul-"))
             stack.push_async_exit(self._tidy)
             self._group = stack.enter_context(ProcessGroup()).id
-            self._running = await stack.enter_async_context(asyncio.TaskGroup())
+            self._running = await stack.enter_async_context(_Tasks())
             background = [self._running.create_task(each) for each in (self._keep(), self._watch())]
             stack.callback(lambda: [task.cancel() for task in (*background, *self._tasks.values())])
             self._stack = stack.pop_all()
@@ -186,6 +201,10 @@ class LocalPlatform:
             if message not in self._told:
                 self._report(message)
         self._told = set(self._desired.messages)
+        for process in self._processes():
+            if process.ends > self._told_ends.get(process, 0):
+                self._told_ends[process] = process.ends
+                self._report(f"{process.name} has ended, status {process.last_exit}; it is started again")
 
     def _arrange_gateways(self) -> None:
         """One for each region, the first region's on the chosen port."""
@@ -193,7 +212,7 @@ class LocalPlatform:
         for position, region in enumerate(self._desired.tables):
             gateway = self.gateways.get(region)
             if gateway is None or (gateway.port == self._port) != (position == 0):
-                port = self._port if position == 0 else free_port()
+                port = self._port if position == 0 else self._unused_port()
                 gateway = Gateway(region, port, self._salt_key, self.folder, self._group, self._changed.set)
                 self._tasks[gateway] = self._running.create_task(gateway.run())
             arranged[region] = gateway
@@ -209,7 +228,7 @@ class LocalPlatform:
 
     def _engine(self, command: EngineCommand) -> Engine:
         def argv() -> list[str]:
-            engine.port = free_port()
+            engine.port = self._unused_port()
             return command.argv(engine.port)
 
         log = self.folder / f"{command.name}.log"
@@ -218,6 +237,13 @@ class LocalPlatform:
         )
         engine = Engine(command, process)
         return engine
+
+    def _unused_port(self) -> int:
+        """A free port that no other process here was told, who may not listen on it yet."""
+        told = {self._port, *(each.port for each in (*self.engines.values(), *self.gateways.values()))}
+        while (port := free_port()) in told:
+            pass
+        return port
 
     def _obsolete_engines(self) -> list[Engine]:
         """Engines that should not run and that nobody waits for: in their pool, all that should run is ready."""
@@ -246,5 +272,6 @@ class LocalPlatform:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove logs and sockets, unless somebody may want to read why it failed."""
-        if kind is None or not issubclass(kind, Exception):
+        failed = kind is not None and issubclass(kind, Exception)
+        if not (failed or self.keep_folder):
             await asyncio.to_thread(shutil.rmtree, self.folder)

@@ -33,8 +33,10 @@ class Process:
         """Whether it has ever been ready."""
         self.pid: int | None = None
         self.starts = 0
+        self.ends = 0
+        """How many runs ended by themselves."""
         self.last_exit: int | None = None
-        """Exit status of the last run that ended by itself; negative for a signal."""
+        """Exit status of the last of them; negative for a signal."""
         self._command = command
         self._probe = ready
         self._changed = changed
@@ -69,6 +71,7 @@ class Process:
                 self._changed()
                 await asyncio.shield(ended)
             self.last_exit = program.returncode
+            self.ends += 1
         finally:
             await _stop(program, ended)
             self.pid = None

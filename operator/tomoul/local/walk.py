@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion
 from tomoul.api.modeldeployment import NoStore
 from tomoul.api.routingtable import RoutingTable
 
-MAX_TOKENS = 64
+MAX_TOKENS = 32
 MAX_JSON_TOKENS = 256
 """Enough for an object of the schemas below with whatever white space."""
 TEMPLATE_TOKENS = 16
@@ -122,18 +122,18 @@ class Walk:
         """All steps, in order."""
         cast = self._cast
         steps = [
-            Step("models", "GET /v1/models", self.models),
-            Step("completion", f"{cast.model}", self.completion),
-            *(Step("pinned", f"X-Tomoul-Region: {region}", self._pinned(region)) for region in cast.regions),
-            Step("stream", "stream: true", self.stream),
-            Step("tools", "tools, tool_choice: required", self.tools),
-            Step("JSON schema", "response_format: json_schema", self.json_schema),
-            Step("cache", "the same prompt twice", self.cache),
+            Step("list of models", "GET /v1/models", self.models),
+            Step("a completion", cast.model, self.completion),
+            *(Step(f"pinned to {name}", f"X-Tomoul-Region: {name}", self._pinned(name)) for name in cast.regions),
+            Step("a stream", "stream: true", self.stream),
+            Step("a tool call", "tools, tool_choice: required", self.tools),
+            Step("JSON of a schema", "response_format: json_schema", self.json_schema),
+            Step("prompt cache", "the same prompt twice", self.cache),
             Step("no-store", "a prompt twice with X-Tomoul-Cache: no-store, then without", self.no_store),
         ]
         if cast.absent:
             model, region = cast.absent
-            steps.append(Step("absent", f"{model}, X-Tomoul-Region: {region}", self.absent))
+            steps.append(Step("not in that region", f"{model}, X-Tomoul-Region: {region}", self.absent))
         return steps
 
     async def models(self) -> Seen:

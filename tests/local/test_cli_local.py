@@ -1,0 +1,124 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.local.running import model, region, write
+from tests.local.waiting import until
+
+pytestmark = pytest.mark.xdist_group("local_platform")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TOMOUL = [sys.executable, "-m", "tomoul", "local"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    write(tmp_path / "regions.yaml", region("east"))
+    write(tmp_path / "chat.yaml", model("chat", {"east": 1}))
+    return tmp_path
+
+
+def ended(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command after it has ended by itself."""
+    environment = os.environ | {"CI": "true"}
+    return subprocess.run(
+        [*TOMOUL, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+
+
+@contextmanager
+def serving(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """The command while it serves."""
+    command = [*TOMOUL, *map(str, arguments), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines: list[str] = []
+            for line in process.stdout:
+                lines.append(line)
+                if "Ctrl-C" in line:
+                    break
+            assert lines
+            assert "Ctrl-C" in lines[-1], lines
+            yield process
+        finally:
+            process.kill()
+
+
+def children(pid: int) -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(") ")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_the_demo_shows_every_step_and_what_to_paste_and_ends_with_0_without_a_terminal() -> None:
+    result = ended("--demo", EXAMPLES, "--port", "0")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("✓") == 10
+    assert "✗" not in result.stdout
+    assert "curl -s http://127.0.0.1:" in result.stdout
+    assert "from openai import OpenAI" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_demo_says_what_it_needs_if_the_files_have_nothing_to_walk_through(files: Path) -> None:
+    result = ended("--demo", files, "--port", "0")
+    assert result.returncode == 1
+    assert "the walk needs a model with tools" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_taken_port_is_named_with_how_to_choose_another(files: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = ended(files, "--port", str(port))
+    assert result.returncode == 1
+    assert result.stderr == f"Error: port {port} is taken; choose another with --port, or --port 0 for any\n"
+
+
+def test_errors_in_the_files_are_named_with_file_and_field(files: Path) -> None:
+    write(files / "chat.yaml", model("chat", {"east": 1}, engine={"type": "Lama"}))
+    result = ended(files)
+    assert result.returncode == 1
+    assert "chat.yaml" in result.stderr
+    assert "spec.engine.type" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything_and_ends_with_0(files: Path, number: signal.Signals) -> None:
+    with serving(files) as process:
+        started = children(process.pid)
+        assert len(started) == 3, "a guard, an engine, an Envoy"
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert not [pid for pid in started if alive(pid)]
+
+
+def test_even_a_kill_leaves_no_process_behind(files: Path) -> None:
+    with serving(files) as process:
+        started = children(process.pid)
+        process.kill()
+        process.wait()
+        until(lambda: not any(map(alive, started)), "the end of all processes")
