@@ -131,6 +131,12 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "args": ["agent", *(word for flag in flags.items() for word in flag)],
         "env": [_downward("POD_NAME", "metadata.name"), _downward("POD_NAMESPACE", "metadata.namespace")],
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        # Envoy starts once this has passed, and so finds the socket at its first try.
+        "startupProbe": {
+            "httpGet": {"path": "/healthz", "port": "agent"},
+            "periodSeconds": 1,
+            "failureThreshold": 120,
+        },
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": "agent"},
             "periodSeconds": 10,
