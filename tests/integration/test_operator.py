@@ -267,23 +267,42 @@ def test_what_others_change_of_ours_is_repaired_and_what_is_theirs_is_left_alone
     eventually(lambda: [repaired()])
 
 
-def test_replicas_that_an_autoscaler_sets_are_left_alone(examples: Cluster, namespace: str) -> None:
-    item = model("scaled", namespace, regions=[{"name": "eu-west"}])
+def test_replicas_are_an_autoscalers_once_the_spec_leaves_them_out(examples: Cluster, namespace: str) -> None:
+    item = model("scaled", namespace, regions=[{"name": "eu-west", "replicas": 2}])
     examples.apply(item)
     found = eventually(lambda: examples.of("scaled", namespace, "Deployment"))[0]
     deployment = path("Deployment", found["metadata"]["name"], namespace)
+
+    def drains(seconds: int) -> Object:
+        item["spec"]["rollout"]["drainSeconds"] = seconds
+        examples.apply(item)
+
+        def rolled_out() -> Object:
+            live = examples.api.get(deployment)
+            hook = live["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]
+            assert hook == {"sleep": {"seconds": seconds}}
+            return live
+
+        return eventually(rolled_out)
+
+    del item["spec"]["regions"][0]["replicas"]
+    assert drains(6)["spec"]["replicas"] == 2, "what runs goes on until an autoscaler decides"
     examples.api.patch(f"{deployment}/scale", {"spec": {"replicas": 3}})
-    item["spec"]["rollout"]["drainSeconds"] = 7
+    assert drains(7)["spec"]["replicas"] == 3
+    eventually(lambda: examples.model("scaled", namespace)["status"]["regions"][0]["pools"][0]["replicas"] == 3)
+    item["spec"]["regions"][0]["replicas"] = 1
     examples.apply(item)
+    eventually(lambda: examples.api.get(deployment)["spec"]["replicas"] == 1)
 
-    def rolled_out() -> None:
-        live = examples.api.get(deployment)
-        hook = live["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]
-        assert hook == {"sleep": {"seconds": 7}}
-        assert live["spec"]["replicas"] == 3
-        assert examples.model("scaled", namespace)["status"]["regions"][0]["pools"][0]["replicas"] == 3
 
-    eventually(lambda: [rolled_out()])
+def test_a_namespace_that_is_deleted_with_its_models_goes(examples: Cluster) -> None:
+    examples.control_plane.add_namespace("doomed")
+    for name in ("one", "two"):
+        examples.apply(model(name, "doomed"))
+    eventually(lambda: len(examples.of("two", "doomed")) == 10)
+    examples.api.delete("/api/v1/namespaces/doomed")
+    eventually(lambda: examples.api.gone("/api/v1/namespaces/doomed"), 60)
+    eventually(lambda: not {"doomed/one", "doomed/two"} & (examples.routed("eu-west") | examples.routed("us-east")))
 
 
 def test_children_and_tables_that_somebody_deletes_come_back(examples: Cluster, namespace: str) -> None:

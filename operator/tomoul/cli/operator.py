@@ -9,6 +9,7 @@ import click
 from kubernetes.aio.config import ConfigException
 
 from tomoul.cli.logs import LogFormat, setup_logging
+from tomoul.controller.lease import LeaseLostError
 from tomoul.controller.run import OperatorOptions, run_operator
 from tomoul.plan.world import Settings
 
@@ -159,5 +160,9 @@ def command(
     except (ConfigException, OSError) as error:
         raise click.ClickException(str(error)) from error
     except ExceptionGroup as errors:
-        logger.critical("ended", exc_info=errors)
+        lost, bugs = errors.split(LeaseLostError)
+        if lost is not None:
+            logger.critical("another replica may lead now: this one ends, to start anew")
+        if bugs is not None:
+            logger.critical("ended", exc_info=bugs)
         sys.exit(1)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
-from tomoul.controller.facts import HASH_ANNOTATION, parsed_fields
+from tomoul.controller.facts import HASH_ANNOTATION, SCALE_MANAGER, Child, parsed_fields
 from tomoul.controller.fields import owns, rendered_hash
 from tomoul.controller.observed import Observed
 from tomoul.controller.writer import Writer
 from tomoul.kube.errors import Forbidden, Invalid
-from tomoul.kube.resources import ROUTING_TABLES, Resource, key_of, resource_of
-from tomoul.plan.world import Key, Manifest
+from tomoul.kube.resources import DEPLOYMENTS, ROUTING_TABLES, Resource, key_of, resource_of
+from tomoul.plan.world import DeploymentFact, Key, Manifest
+
+_ENDING = "because it is being terminated"  # what the API server says of a namespace that nothing may be added to
 
 
 class NotYetError(Exception):
@@ -33,6 +35,8 @@ async def converge(observed: Observed, writer: Writer, owner_uid: str, objects: 
         try:
             await ensure(observed, writer, owner_uid, manifest)
         except (Invalid, Forbidden) as error:
+            if _ENDING in str(error):
+                raise NotYetError(f"namespace {key.namespace} is being deleted") from error
             refusals.append(f"{resource.kind} `{key.name}`: {error}")
     for resource, key in sorted(observed.children(owner_uid) - wanted, key=lambda child: (child[0].kind, child[1])):
         if resource != ROUTING_TABLES:
@@ -60,7 +64,26 @@ async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: M
             raise NotYetError(f"{resource.kind} {key.name} belongs to an owner that is gone")
         if live.owner_uid and live.hash == stamp and owns(parsed_fields(live), stamped):
             return
+        if resource == DEPLOYMENTS:
+            await _hand_over_replicas(writer, live, stamped)
     await writer.apply(stamped)
+
+
+async def _hand_over_replicas(writer: Writer, live: Child[DeploymentFact], manifest: Manifest) -> None:
+    """Keep the scale of a Deployment whose `replicas` we stop to set.
+
+    A field that its last owner drops falls back to its default, which is one pod, until an autoscaler acts.
+    """
+    if "replicas" in manifest["spec"] or "f:replicas" not in parsed_fields(live).get("f:spec", {}):
+        return
+    identity = {name: manifest["metadata"][name] for name in ("name", "namespace")}
+    scale = {
+        "apiVersion": manifest["apiVersion"],
+        "kind": manifest["kind"],
+        "metadata": identity,
+        "spec": {"replicas": live.fact.replicas},
+    }
+    await writer.apply(scale, manager=SCALE_MANAGER)
 
 
 async def remove(observed: Observed, writer: Writer, resource: Resource, key: Key) -> None:

@@ -19,6 +19,8 @@ from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
 
 MANAGER = "tomoul-operator"
 STATUS_MANAGER = "tomoul-operator-status"
+SCALE_MANAGER = "tomoul-operator-scale"
+"""Holds `spec.replicas` between the operator, which no longer sets it, and the autoscaler, which does not yet."""
 HASH_ANNOTATION = "tomoul.ai/applied-hash"
 
 F = TypeVar("F")

@@ -69,7 +69,9 @@ class Lease:
             await self._sleep(RETRY_PERIOD)
             await self._attempt(self._renew)
             if not self.held:
-                raise LeaseLostError(f"lease {self._key.name} was not renewed for {RENEW_DEADLINE:.0f} s, or was taken")
+                how = "was taken" if self._mine is None else f"was not renewed for {RENEW_DEADLINE:.0f} s"
+                logger.error("lease %s %s", self._key.name, how)
+                raise LeaseLostError(f"lease {self._key.name} {how}")
 
     async def release(self) -> None:
         """Give the lease up, so that another replica leads at once. For a process that no longer writes."""

@@ -50,10 +50,10 @@ class Writer:
         self._metrics = metrics
         self._bucket = TokenBucket(WRITES_PER_SECOND, BURST)
 
-    async def apply(self, manifest: Manifest) -> None:
-        """Server-side apply of a whole object."""
+    async def apply(self, manifest: Manifest, *, manager: str = MANAGER) -> None:
+        """Server-side apply of all that `manager` wants of an object."""
         await self._permit("apply", manifest["kind"])
-        self._seen(await self._client.apply(manifest, manager=MANAGER))
+        self._seen(await self._client.apply(manifest, manager=manager))
 
     async def apply_status(self, manifest: Manifest) -> None:
         """Server-side apply of the `status` of an object that exists. Conflict if its uid is another by now."""
