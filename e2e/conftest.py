@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Generator, Iterator
 
 import pytest
+
 from e2e.cluster import Cluster, ensure_cluster
 from e2e.command import CommandError, run
 from e2e.diagnostics import keep

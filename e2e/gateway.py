@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
 from e2e.cluster import Cluster, Object
 
 SYSTEM = "tomoul-system"

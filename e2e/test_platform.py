@@ -9,6 +9,7 @@ from functools import partial
 
 import httpx
 import pytest
+
 from e2e.cluster import Cluster, Object
 from e2e.command import ROOT
 from e2e.gateway import CHAT, SOLO, SYSTEM, Gateway, usage

@@ -3,10 +3,10 @@
 import re
 
 import pytest
+
 from tests.api.cases import Case, Object, cases, collection
 from tests.controlplane.api import ApiError
 from tests.controlplane.harness import ControlPlane
-
 from tomoul.api.manifest import InvalidResource, parse_resource
 
 

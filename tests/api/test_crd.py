@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+
 from tests.api.cases import Case, cases, collection
 from tests.controlplane.harness import ControlPlane, KubectlError
-
 from tomoul.api.crd import KINDS, crd, crd_files
 from tomoul.api.manifest import parse_resource
 from tomoul.api.meta import Condition

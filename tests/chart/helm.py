@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tests.controlplane.programs import program
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,8 +1,8 @@
 import click
 import pytest
 import yaml
-from tests.chart.helm import CHART, ROOT, HelmError, helm, one, render
 
+from tests.chart.helm import CHART, ROOT, HelmError, helm, one, render
 from tomoul.cli.main import main
 
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+
 from tests.chart.helm import Object, one, render
 from tests.controlplane.api import ApiError
 from tests.controlplane.harness import ControlPlane

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.gateway.tables import model, table
 from tests.golden import check_golden, scenarios
-
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.messages import TypeUrl, serialize
 from tomoul.gateway.compile.compiler import compile_gateway

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+
 from tests.local.running import RunningPlatform, model, running, write
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

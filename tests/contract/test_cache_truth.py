@@ -2,6 +2,7 @@
 
 import openai
 import pytest
+
 from tests.contract.calls import TEMPLATE_TOKENS, THERE, cached, complete, fresh_prompt
 
 pytestmark = pytest.mark.xdist_group("contract")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import openai
 import pytest
+
 from tests.local.running import RunningPlatform, ask, model, region, running, write
 from tests.local.waiting import until
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import httpx
 import openai
 import pytest
+
 from tests.contract.calls import BARE, CHAT, HERE, SOLO, THERE, complete, fresh_prompt, post
 from tests.local.running import RunningPlatform
-
 from tomoul.local.walk import Cast, choose_cast, walk
 
 pytestmark = pytest.mark.xdist_group("contract")

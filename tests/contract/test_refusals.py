@@ -2,6 +2,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.contract.calls import BARE, CHAT, HERE, SOLO, THERE, error_of, post
 
 pytestmark = pytest.mark.xdist_group("contract")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from tests.controlplane.harness import ControlPlane
 from tests.controlplane.programs import MissingProgramError, program
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 import yaml
+
 from tests.controlplane.api import Api, ApiError, eventually
 from tests.controlplane.kubelet import Kubelet, Status, running
 from tests.controlplane.process import Process, free_port

@@ -1,4 +1,5 @@
 import pytest
+
 from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.harness import ControlPlane, KubectlError
 from tests.controlplane.kubelet import waiting

@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from tests.gateway.harness import Gateway
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, call

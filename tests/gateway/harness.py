@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from tests.gateway.tables import NAMESPACE
 from tests.gateway.wire import FakeEngine, receive
-
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway

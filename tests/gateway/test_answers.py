@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import eventually
 from tests.gateway.two_regions import Platform

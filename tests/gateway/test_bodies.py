@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import MAX_BODY
 from tests.gateway.two_regions import Platform

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.wire import call
-
 from tomoul.gateway.compile.names import LUA_FILTER
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 

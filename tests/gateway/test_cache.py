@@ -5,6 +5,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
+
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import SALT_KEY
 from tests.gateway.two_regions import Platform

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table

@@ -1,6 +1,7 @@
 """`GET /v1/models`, and paths and methods that are not there."""
 
 import pytest
+
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call
 

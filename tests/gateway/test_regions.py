@@ -1,6 +1,7 @@
 """Where a call goes: the contract's rows about regions."""
 
 import pytest
+
 from tests.gateway.conftest import Chat
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call, send

@@ -6,7 +6,6 @@ from typing import Any
 from tests.gateway.harness import Gateway
 from tests.gateway.tables import NAMESPACE, model, table
 from tests.gateway.wire import FakeEngine
-
 from tomoul.api.routingtable import RoutingTable
 
 ISOLATED = {"mode": "Tenant", "noStore": "Isolated", "saltField": "cache_salt"}
@@ -40,7 +39,9 @@ def eu_table(us_port: int, **fields: Any) -> RoutingTable:
         model("acme/strict", requireRegion=True, pools=pools("strict")),
         model("acme/pinned", regions=both, pools=pools("pinned")),
         model("acme/empty", pools=pools("empty")),
-        model("acme/off", cache={"mode": "Disabled", "noStore": "Refuse", "saltField": "cache_salt"}, pools=pools("off")),
+        model(
+            "acme/off", cache={"mode": "Disabled", "noStore": "Refuse", "saltField": "cache_salt"}, pools=pools("off")
+        ),
         model("acme/shared", cache={**ISOLATED, "mode": "Shared"}, pools=pools("shared")),
         model("acme/us-only", regions=["us-east"], pools=[]),
         model("acme/far", regions=["us-east"], fallback=["us-east"], cache=ISOLATED, pools=[]),

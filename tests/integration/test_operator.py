@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.controlplane.api import eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tests.integration.operators import COLLECTIONS, OperatorProcess, children, condition, path, versions

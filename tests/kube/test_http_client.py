@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.controlplane.harness import ControlPlane
 
+from tests.controlplane.harness import ControlPlane
 from tomoul.kube import http_client
 from tomoul.kube.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from tomoul.kube.http_client import HttpKubeClient

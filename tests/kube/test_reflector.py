@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.kube.objects import service
 
+from tests.kube.objects import service
 from tomoul.kube.client import Listing, WatchEvent
 from tomoul.kube.errors import Gone, KubeError, NotFound, Throttled, Unavailable
 from tomoul.kube.reflector import reflect

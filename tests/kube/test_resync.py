@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kube.objects import service
 
+from tests.kube.objects import service
 from tomoul.kube.client import Listing
 from tomoul.kube.errors import NotFound
 from tomoul.kube.resources import SERVICES, Resource

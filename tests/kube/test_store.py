@@ -1,7 +1,6 @@
 from typing import Any
 
 from tests.kube.objects import service
-
 from tomoul.kube.resources import SERVICES
 from tomoul.kube.store import Change, Store
 from tomoul.plan.world import Key

@@ -11,8 +11,8 @@ from typing import Any
 
 import openai
 import yaml
-from tests.local.waiting import until
 
+from tests.local.waiting import until
 from tomoul.local.local_platform import Engine, LocalOptions, LocalPlatform
 
 READY_SECONDS = 40.0

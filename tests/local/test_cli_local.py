@@ -3,11 +3,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.local.running import model, region, write
 from tests.local.waiting import until
 
@@ -22,6 +24,14 @@ def files(tmp_path: Path) -> Path:
     write(tmp_path / "regions.yaml", region("east"))
     write(tmp_path / "chat.yaml", model("chat", {"east": 1}))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def short_lived_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Logs of what fails or is killed stay; here they go with the test. Sockets need a short path."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
 
 
 def ended(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from tests.local.waiting import until
-
 from tomoul.local.guard import ProcessGroup
 
 OWNER = """

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.waiting import until
 
+from tests.local.waiting import until
 from tomoul.local.llama_server import parameters, running_calls
 from tomoul.local.tiny_gguf import write_tiny_gguf
 

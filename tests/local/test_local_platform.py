@@ -1,16 +1,17 @@
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
+
 from tests.local.running import RunningPlatform, ask, model, region, running, write
 from tests.local.waiting import until
-
 from tomoul.local.desired import InvalidFilesError
-from tomoul.local.local_platform import LocalPlatform
+from tomoul.local.local_platform import LocalError, LocalPlatform
 
 pytestmark = pytest.mark.xdist_group("local_platform")
 
@@ -168,3 +169,20 @@ def test_files_without_a_region_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "chat.yaml", model("chat", {"east": 1}))
     with pytest.raises(InvalidFilesError, match="there is no Region"), running(tmp_path):
         pass
+
+
+def test_an_engine_that_cannot_start_ends_the_start_with_the_end_of_its_log(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = files / "broken.gguf"
+    broken.write_bytes(b"no model")
+    write(files / "broken.yaml", model("broken", {"east": 1}, source={"file": {"path": str(broken)}}))
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # after an error its logs stay
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        with (
+            pytest.raises(
+                LocalError, match=r"broken-east-\S+ does not start; its log \S+ ends:\n.*failed to load model"
+            ),
+            running(files),
+        ):
+            pass

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.controlplane.api import ApiError
 from tests.controlplane.harness import ControlPlane
 from tests.golden import scenarios

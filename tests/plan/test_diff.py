@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 from tests.plan.specs import KEY, model, region, world
-
 from tomoul.plan.diff import Action, FieldChange, diff_worlds, field_changes
 
 

@@ -1,6 +1,6 @@
 import pytest
-from tests.plan.specs import spec
 
+from tests.plan.specs import spec
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec, NoStore
 from tomoul.plan.engines import llamacpp, sglang, vllm

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.golden import check_golden, scenarios
 from tests.plan.worlds import load_world
-
 from tomoul.api.meta import LABEL_REGION
 from tomoul.plan.planner import plan
 from tomoul.plan.world import Manifest, World

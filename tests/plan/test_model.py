@@ -2,8 +2,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from tests.plan.specs import KEY, model, region, spec, world
 
+from tests.plan.specs import KEY, model, region, spec, world
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, NoStore, RegionModelStatus

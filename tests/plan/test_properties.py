@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.plan.strategies import facts, model_names, worlds
 
+from tests.plan.strategies import facts, model_names, worlds
 from tomoul.api.meta import LABEL_MODEL_DEPLOYMENT, LABEL_REGION
 from tomoul.api.region import RegionState
 from tomoul.api.routingtable import RoutingTable

@@ -1,6 +1,6 @@
 import pytest
-from tests.plan.specs import model, region, world
 
+from tests.plan.specs import model, region, world
 from tomoul.plan.routing import plan_routing_table
 from tomoul.plan.world import Key, World
 
