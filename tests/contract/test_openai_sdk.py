@@ -9,7 +9,8 @@ import pytest
 
 from tests.contract.calls import BARE, CHAT, HERE, SOLO, THERE, complete, fresh_prompt, post
 from tests.local.running import RunningPlatform
-from tomoul.local.walk import Cast, choose_cast, walk
+from tomoul.local.cast import Cast, choose_cast
+from tomoul.local.walk import walk
 
 pytestmark = pytest.mark.xdist_group("contract")
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from tomoul.local.cast import choose_cast
 from tomoul.local.local_platform import LocalError, LocalOptions, LocalPlatform
 
 READY_SECONDS = 60.0
@@ -89,7 +90,7 @@ async def _set_up(console: Console, platform: LocalPlatform) -> None:
 
 
 async def _show_walk(console: Console, platform: LocalPlatform) -> bool:
-    from tomoul.local.walk import choose_cast, walk
+    from tomoul.local.walk import walk
 
     replicas = Counter((command.model, command.region) for command in platform.engines if not command.no_store)
     cast = choose_cast(platform.tables, replicas)

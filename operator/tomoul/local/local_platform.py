@@ -24,6 +24,7 @@ from tomoul.local.guard import ProcessGroup
 from tomoul.local.models import models_folder
 from tomoul.local.probe import free_port, is_free, responds
 from tomoul.local.process import Process
+from tomoul.local.tasks import Tasks
 
 HOPELESS_STARTS = 3
 """A program that never became ready in so many starts is reported."""
@@ -53,18 +54,6 @@ class Engine:
     """Where it listens; another at each start."""
 
 
-class _Tasks(asyncio.TaskGroup):
-    """A task group that raises what its own tasks raise; an error of the body passes as it is, not in a group."""
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, asyncio.CancelledError):  # perhaps because a task has failed
-            await super().__aexit__(kind, error, trace)
-        else:
-            await super().__aexit__(None, None, None)
-
-
 class LocalPlatform:
     """Serves the resources in `paths` while it is entered."""
 
@@ -78,7 +67,7 @@ class LocalPlatform:
         self.folder = Path()
         """Logs and sockets of this run."""
         self.keep_folder = False
-        """Whether it stays after the end, as it does after an error."""
+        """Whether it stays after the end, since a message has named it."""
         self._paths = tuple(paths)
         self._options = options or LocalOptions()
         self._report = report
@@ -101,7 +90,7 @@ class LocalPlatform:
             self.folder = Path(tempfile.mkdtemp(prefix="tomoul-"))
             stack.push_async_exit(self._tidy)
             self._group = stack.enter_context(ProcessGroup()).id
-            self._running = await stack.enter_async_context(_Tasks())
+            self._running = await stack.enter_async_context(Tasks())
             background = [self._running.create_task(each) for each in (self._keep(), self._watch())]
             stack.callback(lambda: [task.cancel() for task in (*background, *self._tasks.values())])
             self._stack = stack.pop_all()
@@ -152,7 +141,11 @@ class LocalPlatform:
                 while not self.settled:
                     self._raise_if_hopeless()
                     await self._looked.wait()
+        except LocalError:
+            self.keep_folder = True
+            raise
         except TimeoutError:
+            self.keep_folder = True
             late = [each.name for each in self._processes() if not each.ready] or ["a gateway's configuration"]
             raise LocalError(f"not ready after {seconds:.0f} s: {', '.join(late)}; logs are in {self.folder}") from None
 
@@ -240,7 +233,8 @@ class LocalPlatform:
 
     def _unused_port(self) -> int:
         """A free port that no other process here was told, who may not listen on it yet."""
-        told = {self._port, *(each.port for each in (*self.engines.values(), *self.gateways.values()))}
+        engines, gateways = self.engines.values(), self.gateways.values()
+        told = {self._port, *(engine.port for engine in engines), *(gateway.port for gateway in gateways)}
         while (port := free_port()) in told:
             pass
         return port
@@ -272,6 +266,7 @@ class LocalPlatform:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove logs and sockets, unless somebody may want to read why it failed."""
-        failed = kind is not None and issubclass(kind, Exception)
-        if not (failed or self.keep_folder):
+        if isinstance(error, Exception) and not isinstance(error, LocalError):
+            error.add_note(f"logs are in {self.folder}")
+        elif not self.keep_folder:
             await asyncio.to_thread(shutil.rmtree, self.folder)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import openai
 from openai.types.chat import ChatCompletion
 
-from tomoul.api.modeldeployment import NoStore
-from tomoul.api.routingtable import RoutingTable
+from tomoul.local.cast import Cast
 
 MAX_TOKENS = 32
 MAX_JSON_TOKENS = 256
@@ -42,22 +41,6 @@ class UnexpectedError(Exception):
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Who plays in the walk."""
-
-    model: str
-    """A model with tools, structured output and a pool for `no-store`."""
-    regions: tuple[str, ...]
-    """Its regions."""
-    cached_in: str
-    """A region in which one replica serves it, so that a repeated prompt meets the same cache."""
-    absent: tuple[str, str] | None
-    """A model, and a region that does not serve it."""
-    served: frozenset[str]
-    """Ids of all models."""
-
-
-@dataclass(frozen=True)
 class Seen:
     """What came back."""
 
@@ -81,20 +64,6 @@ class Result:
     step: Step
     seen: Seen
     passed: bool
-
-
-def choose_cast(tables: Mapping[str, RoutingTable], replicas: Mapping[tuple[str, str], int]) -> Cast | None:
-    """Who can play, by the tables by region and the replicas of each (model id, region); None if nobody can."""
-    routes = {route.id: route for table in tables.values() for route in table.spec.models}
-    absent = next(
-        ((route.id, region) for route in routes.values() for region in tables if region not in route.regions), None
-    )
-    for route in routes.values():
-        alone = [region for region in route.regions if replicas.get((route.id, region)) == 1]
-        able = route.capabilities.tools and route.capabilities.structured_output
-        if alone and able and route.cache.no_store is NoStore.NOT_STORED and not route.require_region:
-            return Cast(route.id, route.regions, alone[0], absent, frozenset(routes))
-    return None
 
 
 async def walk(url: str, cast: Cast) -> AsyncIterator[Result]:
