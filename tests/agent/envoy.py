@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.agent.http_calls import get
-
 from tomoul.gateway.compile.resources import EnvoyResources
 
 ENVOY = Path(__file__).parents[2] / ".venv/bin/envoy"

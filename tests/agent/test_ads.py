@@ -5,13 +5,34 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
-from tests.agent.envoy import Envoy, bootstrap, eventually, resources, routes, running_envoy, short_folder
-from tests.agent.http_calls import get, http_server
 
+from tests.agent.envoy import (
+    TYPE,
+    Envoy,
+    bootstrap,
+    eventually,
+    listener,
+    resources,
+    routes,
+    running_envoy,
+    short_folder,
+)
+from tests.agent.http_calls import get, http_server
 from tomoul.gateway.agent.ads import Acknowledgement, AdsServer
 from tomoul.gateway.compile.resources import EnvoyResources
+
+NO_CERTIFICATE = {
+    "transport_socket": {
+        "name": "tls",
+        "typed_config": {
+            "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {"validation_context": {"trusted_ca": {"inline_string": "no PEM"}}},
+        },
+    }
+}
 
 pytestmark = pytest.mark.xdist_group("agent")
 
@@ -238,6 +259,29 @@ async def test_a_long_refusal_cut_inside_a_character_is_still_a_refusal(setting:
     assert (await setting.publish(resources({"a": (1,)}))).ok
 
 
+@pytest.mark.parametrize("seed", [3, 9])
+async def test_whatever_is_published_in_whatever_order_every_awaited_version_is_answered_soon(
+    setting: Setting, seed: int
+) -> None:
+    random = Random(seed)
+    for number in range(100):
+        wanted, bad = _random_resources(random)
+        version = setting.ads.publish(wanted, bad)
+        if random.random() < 0.03:
+            await setting.envoy.stop()
+            await setting.envoy.start()
+        if random.random() < 0.3:
+            # A cluster that warms for want of endpoints would take 15 s, Envoy's initial fetch timeout.
+            answer = await setting.ads.accepted(version, 14)
+            assert answer.ok != bad, (seed, number, answer)
+        else:
+            await asyncio.sleep(random.choice([0, 0, 0.002, 0.01]))
+    assert (await setting.publish(resources({"last": (2000,)}))).ok
+    clusters = await setting.envoy.admin("/clusters")
+    assert {line.partition("::")[0] for line in clusters.splitlines()} == {"last", "ads"}
+    assert all(acknowledgement.ok != acknowledgement.label for acknowledgement in setting.heard[:-1])
+
+
 async def test_a_thousand_clusters_are_accepted_in_seconds(setting: Setting) -> None:
     pools = {f"pool/models/service-{number}": (number + 1,) for number in range(1000)}
     started = time.monotonic()
@@ -254,6 +298,31 @@ async def test_a_thousand_clusters_are_accepted_in_seconds(setting: Setting) -> 
 def test_a_socket_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="longer than 107 bytes"):
         AdsServer(tmp_path / ("x" * 120))
+
+
+def _random_resources(random: Random) -> tuple[EnvoyResources, bool]:
+    """Some of six pools with some endpoints, and whether Envoy must refuse it."""
+    names = [name for name in "abcdef" if random.random() < 0.6]
+    pools = {name: tuple(random.sample(range(2000, 2010), random.randint(0, 3))) for name in names}
+    wanted = resources(pools, random.choice(["1s", "2s", "3s"]))
+    match random.choice(["routes", "cluster", "listener", "listener changed", *["good"] * 8]):
+        case "routes":
+            twice = routes(*names)
+            twice["virtual_hosts"].append({"name": "too", "domains": ["*"]})
+            return replace(wanted, routes={"routes": twice}), True
+        case "cluster" if names:
+            name = random.choice(names)
+            broken = random.choice([{"connect_timeout": "-1s"}, NO_CERTIFICATE])
+            return replace(wanted, clusters={**wanted.clusters, name: {**wanted.clusters[name], **broken}}), True
+        case "listener":
+            changed = listener()
+            changed["address"]["socket_address"]["address"] = "no address"
+            return replace(wanted, listeners={"main": changed}), True
+        case "listener changed":
+            changed = listener()
+            changed["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"] = f"main{random.randrange(9)}"
+            return replace(wanted, listeners={"main": changed}), False
+    return wanted, False
 
 
 async def _gone(envoy: Envoy, words: str) -> bool:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from kubernetes.aio.client import Configuration
+
 from tests.agent.envoy import Envoy, eventually, running_envoy, short_folder
 from tests.agent.http_calls import Answer, get, http_server, own_address
 from tests.agent.tables import routing_table, slice_manifest, table_manifest
 from tests.controlplane.harness import ControlPlane
-
 from tomoul.gateway.agent.run import Agent, AgentOptions
 from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
 from tomoul.gateway.agent.state import GatewayState

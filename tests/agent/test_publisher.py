@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
+
 from tests.agent.envoy import eventually
 from tests.agent.tables import routing_table
-
 from tomoul.gateway.agent.ads import Acknowledgement
 from tomoul.gateway.agent.publisher import DEBOUNCE_SECONDS, Publisher
 from tomoul.gateway.agent.state import GatewayState, TableVersion

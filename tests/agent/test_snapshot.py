@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.agent.tables import routing_table
 
+from tests.agent.tables import routing_table
 from tomoul.gateway.agent.snapshot import FILE_NAME, load_snapshot, save_snapshot
 from tomoul.gateway.agent.state import GatewayState
 from tomoul.gateway.compile.resources import Endpoint, PoolKey

@@ -19,7 +19,6 @@ from tomoul.gateway.agent.configuration import Configuration
 from tomoul.gateway.agent.messages import TypeUrl
 
 WHOLE = (TypeUrl.CLUSTER, TypeUrl.LISTENER)
-_PARENT = {TypeUrl.CLUSTER: TypeUrl.ENDPOINTS, TypeUrl.LISTENER: TypeUrl.ROUTES}
 
 
 class Request(NamedTuple):
@@ -28,6 +27,8 @@ class Request(NamedTuple):
     type_url: str
     names: Sequence[str]
     nonce: str = ""
+    version: str = ""
+    """The newest response version that Envoy accepted."""
     error: str | None = None
 
 
@@ -35,7 +36,8 @@ class Response(NamedTuple):
     """What Envoy is told."""
 
     type_url: TypeUrl
-    version: int
+    version: str
+    """Unlike a Configuration's, of this one response."""
     nonce: str
     resources: Sequence[bytes]
 
@@ -49,8 +51,9 @@ class Refusal(NamedTuple):
 
 
 class _InFlight(NamedTuple):
-    nonce: str
-    version: int
+    response: Response
+    target: int
+    """Version of the Configuration that it is a part of."""
     names: frozenset[str]
 
 
@@ -63,6 +66,7 @@ class _TypeState:
     """Whether `sent` is what Envoy was told last; even an empty set has to be told once."""
     in_flight: _InFlight | None = None
     confirmed: dict[str, bytes] = field(default_factory=dict)
+    """What Envoy acknowledged last, of clusters."""
 
 
 class EnvoyStream:
@@ -72,6 +76,10 @@ class EnvoyStream:
         self._identity = identity
         self._sequence = 0
         self._types = {type_url: _TypeState() for type_url in TypeUrl}
+        self._assignments: dict[str, str] = {}
+        """ClusterLoadAssignment by cluster, for the clusters that Envoy may have."""
+        self._endpoints: dict[str, bytes] = {}
+        """Newest endpoints of those. A cluster that is no longer wanted still holds up the answer while it warms."""
         self.refusal: Refusal | None = None
         """The latest refusal; nothing more of that version is sent."""
 
@@ -87,18 +95,23 @@ class EnvoyStream:
             state.sent.pop(name, None)
         state.subscribed = names
         sent = state.in_flight
-        if sent is None or request.nonce != sent.nonce:
+        if sent is None or request.nonce != sent.response.nonce:
             return  # a new subscription, or the answer to a response that a newer one has replaced
         state.in_flight = None
-        if request.error is None:
-            if type_url in WHOLE:
+        # Where Envoy answers two responses at once, it adds the error of the first to the acceptance of the second.
+        if request.error is None or request.version == sent.response.version:
+            if type_url is TypeUrl.CLUSTER:
                 state.confirmed = dict(state.sent)
+                had = set(self._assignments.values())
+                self._endpoints = {name: value for name, value in self._endpoints.items() if name in had}
             return
         # Envoy applies parts of what it refuses, so what it has now is unknown.
         state.told = False
         for name in sent.names:
             state.sent.pop(name, None)
-        self.refusal = Refusal(sent.version, type_url, request.error)
+            if type_url is TypeUrl.ENDPOINTS:
+                self._endpoints.pop(name, None)
+        self.refusal = Refusal(sent.target, type_url, request.error)
 
     def next_response(self, target: Configuration) -> Response | None:
         """The next response on the way to `target`, noted as sent; None while Envoy must answer first, or has all."""
@@ -107,14 +120,18 @@ class EnvoyStream:
         clusters = self._clusters(target)
         if self._differs(TypeUrl.CLUSTER, clusters):
             return self._send_whole(TypeUrl.CLUSTER, clusters, target)
-        if changed := self._changed(TypeUrl.ENDPOINTS, target):
+        endpoints = {**self._endpoints, **target.resources[TypeUrl.ENDPOINTS]}
+        if changed := self._changed(TypeUrl.ENDPOINTS, endpoints):
+            self._endpoints.update(changed)
             return self._send(TypeUrl.ENDPOINTS, changed, target)
         if not (self._settled(TypeUrl.CLUSTER, clusters) and self._has_all(TypeUrl.ENDPOINTS, target)):
             return None
         listeners = target.resources[TypeUrl.LISTENER]
         if self._differs(TypeUrl.LISTENER, listeners):
             return self._send_whole(TypeUrl.LISTENER, listeners, target)
-        if self._settled(TypeUrl.LISTENER, listeners) and (changed := self._changed(TypeUrl.ROUTES, target)):
+        if self._settled(TypeUrl.LISTENER, listeners) and (
+            changed := self._changed(TypeUrl.ROUTES, target.resources[TypeUrl.ROUTES])
+        ):
             return self._send(TypeUrl.ROUTES, changed, target)
         return None
 
@@ -127,6 +144,7 @@ class EnvoyStream:
         )
 
     def _clusters(self, target: Configuration) -> Mapping[str, bytes]:
+        """The clusters of `target`, and until Envoy has its routes also those that Envoy acknowledged last."""
         wanted = target.resources[TypeUrl.CLUSTER]
         if self._has_all(TypeUrl.ROUTES, target):
             return wanted
@@ -140,9 +158,9 @@ class EnvoyStream:
         state = self._types[type_url]
         return state.told and state.in_flight is None and state.sent == wanted
 
-    def _changed(self, type_url: TypeUrl, target: Configuration) -> dict[str, bytes]:
+    def _changed(self, type_url: TypeUrl, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
         """What to send of a type that is sent by name: nothing while an answer is outstanding."""
-        state, wanted = self._types[type_url], target.resources[type_url]
+        state = self._types[type_url]
         if state.in_flight is not None:
             return {}
         names = (state.subscribed or frozenset()) & wanted.keys()
@@ -156,23 +174,34 @@ class EnvoyStream:
 
     def _send_whole(self, type_url: TypeUrl, wanted: Mapping[str, bytes], target: Configuration) -> Response:
         state = self._types[type_url]
-        for name in wanted.keys() | state.sent.keys():
-            if state.sent.get(name) != wanted.get(name):
+        if type_url is TypeUrl.CLUSTER:
+            # Those that Envoy's routes may still use are remembered as what they were when Envoy acknowledged them.
+            old = (state.confirmed.keys() | wanted.keys()) - target.resources[TypeUrl.CLUSTER].keys()
+            kept = {name: child for name, child in self._assignments.items() if name in old}
+            self._assignments = {**kept, **target.assignments}
+            self._endpoints.update(target.resources[TypeUrl.ENDPOINTS])
+        for name, resource in wanted.items():
+            if state.sent.get(name) != resource:
                 self._forget_children(type_url, name, target)
         state.sent, state.told = {}, True
         return self._send(type_url, wanted, target)
 
     def _forget_children(self, type_url: TypeUrl, parent: str, target: Configuration) -> None:
-        children = (
-            {target.assignments.get(parent, "")} if type_url is TypeUrl.CLUSTER else target.routes.get(parent, set())
-        )
-        for child in children:
-            self._types[_PARENT[type_url]].sent.pop(child, None)
+        if type_url is TypeUrl.CLUSTER:
+            self._types[TypeUrl.ENDPOINTS].sent.pop(self._assignments.get(parent, ""), None)
+        else:
+            for name in target.routes.get(parent, ()):
+                self._types[TypeUrl.ROUTES].sent.pop(name, None)
 
     def _send(self, type_url: TypeUrl, resources: Mapping[str, bytes], target: Configuration) -> Response:
         self._sequence += 1
-        nonce = f"{self._identity}.{self._sequence}"
         state = self._types[type_url]
         state.sent.update(resources)
-        state.in_flight = _InFlight(nonce, target.version, frozenset(resources))
-        return Response(type_url, target.version, nonce, tuple(resources.values()))
+        response = Response(
+            type_url,
+            version=f"{target.version}.{self._sequence}",
+            nonce=f"{self._identity}.{self._sequence}",
+            resources=tuple(resources.values()),
+        )
+        state.in_flight = _InFlight(response, target.version, frozenset(resources))
+        return response

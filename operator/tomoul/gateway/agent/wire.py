@@ -14,7 +14,7 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "StreamAggregatedResources"
 
 # Field numbers of envoy.service.discovery.v3.DiscoveryRequest and of google.rpc.Status.
-_RESOURCE_NAMES, _TYPE_URL, _RESPONSE_NONCE, _ERROR_DETAIL = 3, 4, 5, 6
+_VERSION_INFO, _RESOURCE_NAMES, _TYPE_URL, _RESPONSE_NONCE, _ERROR_DETAIL = 1, 3, 4, 5, 6
 _MESSAGE = 2
 
 
@@ -26,15 +26,14 @@ def decode_request(data: bytes) -> Request:
         type_url=_text(fields, _TYPE_URL),
         names=tuple(name.decode() for name in fields.get(_RESOURCE_NAMES, ())),
         nonce=_text(fields, _RESPONSE_NONCE),
+        version=_text(fields, _VERSION_INFO),
         error=_text(_fields(errors[-1]), _MESSAGE) if errors else None,
     )
 
 
 def encode_response(response: Response) -> bytes:
     """A DiscoveryResponse."""
-    message = DiscoveryResponse(
-        version_info=str(response.version), type_url=str(response.type_url), nonce=response.nonce
-    )
+    message = DiscoveryResponse(version_info=response.version, type_url=str(response.type_url), nonce=response.nonce)
     for resource in response.resources:
         message.resources.add(type_url=str(response.type_url), value=resource)
     return bytes(message.SerializeToString())
