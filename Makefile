@@ -30,7 +30,7 @@ demo: install ## Serve two models in two regions on this machine and walk throug
 .PHONY: test
 test: install lint ## Run every test that needs neither Docker nor a GPU
 	@$(BIN)/python -m tests.controlplane
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests
+	@$(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder tests
 
 .PHONY: lint
 lint: install ## Check format, style, types and layers

@@ -34,8 +34,6 @@ NO_CERTIFICATE = {
     }
 }
 
-pytestmark = pytest.mark.xdist_group("agent")
-
 
 class Setting:
     """An ADS server and an Envoy that is connected to it."""

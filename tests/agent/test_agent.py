@@ -25,8 +25,6 @@ from tomoul.gateway.compile.resources import Endpoint, GatewayOptions
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
-pytestmark = pytest.mark.xdist_group("control-plane")
-
 TABLES = "/apis/tomoul.ai/v1alpha1/routingtables"
 COMPLETION = json.dumps({"id": "x", "object": "chat.completion", "model": "acme/phi", "choices": []})
 _numbers = itertools.count(1)

@@ -9,7 +9,6 @@ from tests.chart.helm import Object, one, render
 from tests.controlplane.api import ApiError
 from tests.controlplane.harness import ControlPlane
 
-pytestmark = pytest.mark.xdist_group("chart")
 SYSTEM = "tomoul-chart"
 OPERATOR = "tomoul-operator"
 GATEWAY = "tomoul-gateway"

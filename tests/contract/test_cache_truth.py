@@ -1,11 +1,8 @@
 """Orders of calls that catch a promise about the prompt cache that is not kept."""
 
 import openai
-import pytest
 
 from tests.contract.calls import TEMPLATE_TOKENS, THERE, cached, complete, fresh_prompt
-
-pytestmark = pytest.mark.xdist_group("contract")
 
 
 def tokens(client: openai.OpenAI, prompt: str, no_store: bool = False, **fields: object) -> tuple[int, int]:

@@ -10,8 +10,6 @@ import pytest
 from tests.local.running import RunningPlatform, ask, model, region, running, write
 from tests.local.waiting import until
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 FALLBACK = {"fallback": ["east", "west"]}
 
 

@@ -12,8 +12,6 @@ from tests.local.running import RunningPlatform
 from tomoul.local.cast import Cast, choose_cast
 from tomoul.local.walk import walk
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 ULID = re.compile(r"chatcmpl_[0-7][0-9A-HJKMNP-TV-Z]{25}")
 WEATHER = {
     "type": "function",

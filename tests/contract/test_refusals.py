@@ -5,8 +5,6 @@ import pytest
 
 from tests.contract.calls import BARE, CHAT, HERE, SOLO, THERE, error_of, post
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 

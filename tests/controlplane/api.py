@@ -59,7 +59,7 @@ class Api:
             connection.request(method, url, body=data, headers=dict(self.headers(content_type)))
             response = connection.getresponse()
             payload = response.read()
-        except (http.client.HTTPException, ConnectionError):
+        except (http.client.HTTPException, ConnectionError, ssl.SSLEOFError):
             connection.close()
             if fresh:
                 raise

@@ -15,6 +15,11 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A running control plane with the CRDs installed. Tests share it: use names of your own, and `namespace`."""
+    yield from run_control_plane(tmp_path_factory)
+
+
+def run_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """For a fixture `control_plane` of a folder whose tests stop the API server, which the others must not notice."""
     try:
         program("kube-scheduler")
     except MissingProgramError as error:

@@ -12,8 +12,6 @@ from tests.gateway.harness import eventually
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Reply, call, chunk, reply, stream
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 COMPLETION_ID = re.compile(r"chatcmpl_[0-7][0-9ABCDEFGHJKMNPQRSTVWXYZ]{25}\Z")
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

@@ -11,8 +11,6 @@ from tests.gateway.harness import MAX_BODY
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, call
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 MESSAGES = '"messages":[{"role":"user","content":"Hi"}]'
 
 

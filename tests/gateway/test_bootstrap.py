@@ -14,8 +14,6 @@ from tests.gateway.wire import call
 from tomoul.gateway.compile.names import LUA_FILTER
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 
 @pytest.fixture
 def metrics_port() -> int:

@@ -11,8 +11,6 @@ from tests.gateway.harness import SALT_KEY
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 
 def salts(platform: Platform, engine: str) -> list[str | None]:
     return [request.json().get("cache_salt") for request in platform.engines[engine].received]

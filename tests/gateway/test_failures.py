@@ -17,8 +17,6 @@ from tests.gateway.tables import model, table
 from tests.gateway.two_regions import ISOLATED, Platform, pools
 from tests.gateway.wire import FakeEngine, Reply, call, chunk, reply, send, stream
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 BODY = {"model": "acme/both", "messages": []}
 
 

@@ -5,8 +5,6 @@ import pytest
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 BOTH = {
     "id": "acme/both",
     "object": "model",

@@ -6,8 +6,6 @@ from tests.gateway.conftest import Chat
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call, send
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 BODY = {"model": "acme/both", "messages": []}
 
 

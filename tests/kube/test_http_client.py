@@ -14,8 +14,6 @@ from tomoul.kube.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS
 from tomoul.kube.store import Store
 from tomoul.plan.world import Key
 
-pytestmark = pytest.mark.xdist_group("operator")
-
 
 @pytest.fixture
 async def client(control_plane: ControlPlane) -> AsyncIterator[HttpKubeClient]:

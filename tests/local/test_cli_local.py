@@ -13,8 +13,6 @@ import pytest
 from tests.local.running import model, region, write
 from tests.local.waiting import until
 
-pytestmark = pytest.mark.xdist_group("local_platform")
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOMOUL = [sys.executable, "-m", "tomoul", "local"]
 

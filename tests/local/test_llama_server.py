@@ -18,8 +18,6 @@ from tests.local.waiting import until
 from tomoul.local.llama_server import parameters, running_calls
 from tomoul.local.tiny_gguf import write_tiny_gguf
 
-pytestmark = pytest.mark.xdist_group("llama_server")
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:

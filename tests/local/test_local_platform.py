@@ -13,8 +13,6 @@ from tests.local.waiting import until
 from tomoul.local.desired import InvalidFilesError
 from tomoul.local.local_platform import LocalError, LocalPlatform
 
-pytestmark = pytest.mark.xdist_group("local_platform")
-
 EAST, WEST = region("east"), region("west")
 
 

@@ -20,8 +20,6 @@ PLURALS = {
     "ServiceAccount": "serviceaccounts",
 }
 
-pytestmark = pytest.mark.xdist_group("control-plane")
-
 
 def objects(folder: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
