@@ -18,11 +18,14 @@ from tests.agent.envoy import Envoy, eventually, running_envoy, short_folder
 from tests.agent.http_calls import Answer, get, http_server, own_address
 from tests.agent.tables import routing_table, slice_manifest, table_manifest
 from tests.controlplane.harness import ControlPlane
+from tomoul.gateway.agent.publisher import DEBOUNCE_SECONDS
 from tomoul.gateway.agent.run import Agent, AgentOptions
 from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
 from tomoul.gateway.agent.state import GatewayState
 from tomoul.gateway.compile.resources import Endpoint, GatewayOptions
+from tomoul.kube.client import Listing
 from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.resources import ENDPOINT_SLICES, Resource
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
 TABLES = "/apis/tomoul.ai/v1alpha1/routingtables"
@@ -56,11 +59,13 @@ class Gateway:
         )
 
     @contextlib.asynccontextmanager
-    async def agent(self, kubeconfig: Path | None) -> AsyncIterator[Agent]:
+    async def agent(
+        self, kubeconfig: Path | None, client_type: type[HttpKubeClient] = HttpKubeClient
+    ) -> AsyncIterator[Agent]:
         """An agent; without a kubeconfig, one whose API server does not answer."""
-        client = HttpKubeClient(Configuration(host="http://127.0.0.1:1"))
+        client = client_type(Configuration(host="http://127.0.0.1:1"))
         if kubeconfig:
-            client = await HttpKubeClient.connect(str(kubeconfig))
+            client = await client_type.connect(str(kubeconfig))
         async with client:
             agent, stop = Agent(self.options(), client), asyncio.Event()
             task = asyncio.create_task(agent.run(stop))
@@ -82,6 +87,15 @@ class Gateway:
             return answer
 
         return await eventually(check)
+
+
+class LateSlices(HttpKubeClient):
+    """Lists EndpointSlices long after the tables have been heard of."""
+
+    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+        if resource == ENDPOINT_SLICES:
+            await asyncio.sleep(DEBOUNCE_SECONDS * 20)
+        return await super().list(resource, selector=selector, namespace=namespace)
 
 
 class Cluster:
@@ -306,6 +320,13 @@ async def test_an_unchanged_world_is_written_once(cluster: Cluster, gateway: Gat
         await eventually(lambda: _saved_endpoints(gateway) == [Endpoint("10.9.9.9", 8000)])
     after = cluster.control_plane.api.get(f"{TABLES}/{cluster.region}")["metadata"]["resourceVersion"]
     assert after == before
+
+
+async def test_a_table_is_served_although_the_list_that_comes_last_is_empty(cluster: Cluster, gateway: Gateway) -> None:
+    generation = cluster.put_table("acme/phi")
+    async with gateway.agent(cluster.kubeconfig, LateSlices):
+        await cluster.accepts(generation)
+        assert (await gateway.call()).status == 503  # known, and without endpoints
 
 
 async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when_it_is_told_to_stop() -> None:

@@ -96,3 +96,13 @@ async def test_a_server_that_asks_to_wait_is_waited_for() -> None:
     script = Script([Throttled("slow down", 20.0), Listing([], "5")], [])
     await follow(script, 30)
     assert script.calls[1][0] >= 20
+
+
+async def test_an_empty_list_is_told_once_the_store_is_synced() -> None:
+    store = Store(SERVICES, lambda item: item["metadata"]["resourceVersion"])
+    told: list[bool] = []
+    script = Script([Unavailable("not yet"), Listing([], "5")], [])
+    task = asyncio.create_task(reflect(script, store, on_listed=lambda: told.append(store.synced)))  # type: ignore[arg-type]
+    await asyncio.sleep(2)
+    task.cancel()
+    assert told == [True]

@@ -11,6 +11,7 @@ Operator and agent share Store, resync and client; only the loop around the watc
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import TypeVar
 
 from tomoul.kube.client import KubeClient
@@ -24,16 +25,24 @@ logger = logging.getLogger(__name__)
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 
 
-async def reflect(client: KubeClient, store: Store[T], *, relist_seconds: float = 600.0) -> None:
+async def reflect(
+    client: KubeClient,
+    store: Store[T],
+    *,
+    relist_seconds: float = 600.0,
+    on_listed: Callable[[], None] = lambda: None,
+) -> None:
     """Feed `store` for ever; errors of the API server are logged and retried after 0.5 to 30 seconds.
 
-    Every `relist_seconds` a list repairs what the watch may have missed.
+    Every `relist_seconds` a list repairs what the watch may have missed. `on_listed` is called after each complete
+    list: an empty one is no change that the store's listener could hear of, and yet the store is `synced` by it.
     """
     delay = FIRST_DELAY
     while True:
         try:
             version = await resync(client, store)
             delay = FIRST_DELAY
+            on_listed()
             await _watch(client, store, version, until=_now() + relist_seconds)
         except Gone:
             continue

@@ -98,10 +98,10 @@ class Agent:
             await self._health.stop()
 
     def _parts(self) -> tuple[Coroutine[None, None, None], ...]:
-        relist = self._options.relist_seconds
+        relist, listed = self._options.relist_seconds, self._publisher.changed
         return (
-            reflect(self._client, self._tables, relist_seconds=relist),
-            reflect(self._client, self._slices, relist_seconds=relist),
+            reflect(self._client, self._tables, relist_seconds=relist, on_listed=listed),
+            reflect(self._client, self._slices, relist_seconds=relist, on_listed=listed),
             self._publisher.run(),
             self._reporter.run(),
             self._save_snapshots(),
