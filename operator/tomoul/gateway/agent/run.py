@@ -59,7 +59,11 @@ class Agent:
             ROUTING_TABLES, TableReader(options.pod_name), selector=selector, listener=self._table_changed
         )
         self._slices = Store(ENDPOINT_SLICES, pool_slice, selector=selector, listener=self._slice_changed)
-        self._ads = AdsServer(options.socket, lambda acknowledgement: self._publisher.acknowledged(acknowledgement))
+        self._ads = AdsServer(
+            options.socket,
+            lambda acknowledgement: self._publisher.acknowledged(acknowledgement),
+            lambda: self._metrics.unanswered(),
+        )
         self._publisher = Publisher(self._ads, self._compile, self._known, self._accepted, self._refused)
         self._reporter = Reporter(client, options.pod_name, self._tables, self._tables.put)
         self._metrics = AgentMetrics(self._ads, self._tables, self._slices)
