@@ -186,6 +186,7 @@ async def test_a_table_and_its_endpoints_are_served_and_acknowledged_and_changes
             assert f'tomoul_agent_accepted_generation{{table="{cluster.region}"}} {generation}.0' in metrics
             assert "tomoul_agent_connected_envoys 1.0" in metrics
             assert "tomoul_agent_rejections_total 0.0" in metrics
+            assert "tomoul_agent_unanswered_total 0.0" in metrics
             assert (await get(agent.health_port, "/healthz")).status == 200
             assert (await get(agent.health_port, "/readyz")).status == 200
             assert (await get(agent.health_port, "/")).status == 404
@@ -327,6 +328,14 @@ async def test_a_table_is_served_although_the_list_that_comes_last_is_empty(clus
     async with gateway.agent(cluster.kubeconfig, LateSlices):
         await cluster.accepts(generation)
         assert (await gateway.call()).status == 503  # known, and without endpoints
+
+
+async def test_an_agent_that_has_nothing_to_serve_is_alive_and_not_ready() -> None:
+    with short_folder() as folder:
+        async with Gateway(folder, "eu-west").agent(None) as agent:
+            assert (await eventually(lambda: get(agent.health_port, "/healthz"))).status == 200
+            answer = await get(agent.health_port, "/readyz")
+            assert (answer.status, answer.text) == (503, "Envoy has not accepted a configuration yet\n")
 
 
 async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when_it_is_told_to_stop() -> None:

@@ -14,11 +14,11 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @asynccontextmanager
 async def serve(
-    port: int, checks: Mapping[str, Check], registry: CollectorRegistry | None = None
+    port: int, checks: Mapping[str, Check], registry: CollectorRegistry | None = None, *, address: str = ""
 ) -> AsyncIterator[int]:
     """Answer the paths of `checks` with 200 or 503, and `/metrics` if there is a registry; gives the port.
 
-    It listens on all addresses, of IPv6 too. Port 0 takes a free one. Raises OSError if the port is taken.
+    Without an `address` it listens on all, of IPv6 too. Port 0 takes a free one. Raises OSError if the port is taken.
     """
     application = web.Application()
     for path, check in checks.items():
@@ -28,14 +28,17 @@ async def serve(
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
-        listener = _listen(port)
+        listener = _listen(address, port)
         await web.SockSite(runner, listener).start()
         yield int(listener.getsockname()[1])
     finally:
         await runner.cleanup()
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(address: str, port: int) -> socket.socket:
+    if address:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return socket.create_server((address, port), family=family)
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))

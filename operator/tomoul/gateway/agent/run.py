@@ -10,7 +10,6 @@ from pathlib import Path
 from tomoul.api.meta import LABEL_REGION
 from tomoul.gateway.agent.admin import post
 from tomoul.gateway.agent.ads import AdsServer
-from tomoul.gateway.agent.health import HealthServer
 from tomoul.gateway.agent.metrics import AgentMetrics
 from tomoul.gateway.agent.publisher import Publisher
 from tomoul.gateway.agent.report import Reporter
@@ -21,6 +20,7 @@ from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import EnvoyResources, GatewayOptions
 from tomoul.kube.client import KubeClient
 from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.probes import serve
 from tomoul.kube.reflector import reflect
 from tomoul.kube.resources import ENDPOINT_SLICES, ROUTING_TABLES
 from tomoul.kube.store import Change, Store
@@ -67,23 +67,24 @@ class Agent:
         self._publisher = Publisher(self._ads, self._compile, self._known, self._accepted, self._refused)
         self._reporter = Reporter(client, options.pod_name, self._tables, self._tables.put)
         self._metrics = AgentMetrics(self._ads, self._tables, self._slices)
-        self._health = HealthServer(
-            options.health_port,
-            self._metrics.registry,
-            lambda: self._ads.accepted_version > 0,
-            options.health_address,
-        )
+        self._health_port = 0
         self._unsaved: GatewayState | None = None
         self._save = asyncio.Event()
 
     @property
     def health_port(self) -> int:
         """Port of the health server, once it runs."""
-        return self._health.port
+        return self._health_port
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. A part that fails ends it with an ExceptionGroup."""
-        await self._health.start()
+        # A part that fails ends the process, so that any answer at all says that this one is alive.
+        checks = {"/healthz": lambda: "", "/readyz": self._not_ready}
+        port, address = self._options.health_port, self._options.health_address
+        async with serve(port, checks, self._metrics.registry, address=address) as self._health_port:
+            await self._serve(stop)
+
+    async def _serve(self, stop: asyncio.Event) -> None:
         try:
             await self._ads.start()
             if saved := load_snapshot(self._options.snapshot_dir, self._options.gateway.region):
@@ -99,7 +100,6 @@ class Agent:
             await self._tell_envoy("/healthcheck/fail")
         finally:
             await self._ads.stop()
-            await self._health.stop()
 
     def _parts(self) -> tuple[Coroutine[None, None, None], ...]:
         relist, listed = self._options.relist_seconds, self._publisher.changed
@@ -122,6 +122,9 @@ class Agent:
 
     def _slice_changed(self, _change: Change[PoolSlice]) -> None:
         self._publisher.changed()
+
+    def _not_ready(self) -> str:
+        return "" if self._ads.accepted_version else "Envoy has not accepted a configuration yet"
 
     def _known(self) -> GatewayState | None:
         if not (self._tables.synced and self._slices.synced):
