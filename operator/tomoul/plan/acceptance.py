@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Accelerator, Region, RegionState
-from tomoul.plan.claims import Claims
+from tomoul.plan.claims import Claim, Claims
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.world import Key, World
@@ -24,6 +24,21 @@ def refusals(world: World, key: Key, claims: Claims) -> Mapping[str, Refusal | N
 def accepted_regions(world: World, key: Key, claims: Claims) -> tuple[str, ...]:
     """Regions in which a ModelDeployment is accepted, sorted; hosted here or not."""
     return tuple(sorted(name for name, refusal in refusals(world, key, claims).items() if refusal is None))
+
+
+def unrouted_aliases(model: ModelDeployment, region: str, claims: Claims) -> str:
+    """Which aliases of an accepted model mean another one in `region`, and why; empty if all are its own.
+
+    They do not refuse the model: what it serves under its id is not theirs to stop.
+    """
+    key = Key(model.metadata.namespace, model.metadata.name)
+    found = []
+    for index, alias in enumerate(model.spec.model.aliases):
+        rival = _rival(key, alias, region, claims)
+        if rival is not None:
+            whose = f"the id of {_named(rival)}" if rival.is_id else f"an alias of {_named(rival)}, which is older"
+            found.append(f"spec.model.aliases[{index}]: `{alias}` is not routed here: it is {whose}; remove it")
+    return "; ".join(found)
 
 
 def accelerator_of(spec: ModelDeploymentSpec, region: Region) -> Accelerator | None:
@@ -50,18 +65,23 @@ def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, 
 
 
 def _conflict(key: Key, model: ModelDeployment, region: str, claims: Claims) -> Refusal | None:
-    fields = {"spec.model.id": model.spec.model.id}
-    fields |= {f"spec.model.aliases[{index}]": alias for index, alias in enumerate(model.spec.model.aliases)}
-    for field, name in fields.items():
-        owner = claims.owner(region, name)
-        if owner is not None and owner.key != key:
-            other = f"{owner.key.namespace}/{owner.key.name}"
-            message = (
-                f"`{name}` is served in region `{region}` by ModelDeployment `{other}`, which is older; "
-                "use another name, or remove the region"
-            )
-            return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
-    return None
+    rival = _rival(key, model.spec.model.id, region, claims)
+    if rival is None:
+        return None
+    message = (
+        f"`{model.spec.model.id}` is served in region `{region}` by {_named(rival)}, which is older; "
+        "use another name, or remove the region"
+    )
+    return Refusal(Reason.MODEL_ID_CONFLICT, "spec.model.id", message)
+
+
+def _rival(key: Key, name: str, region: str, claims: Claims) -> Claim | None:
+    owner = claims.owner(region, name)
+    return None if owner is None or owner.key == key else owner
+
+
+def _named(claim: Claim) -> str:
+    return f"ModelDeployment `{claim.key.namespace}/{claim.key.name}`"
 
 
 def _one_of(names: Iterable[str], otherwise: str) -> str:
