@@ -18,6 +18,7 @@ def main() -> None:
     options = parser.parse_args()
     report, table = asyncio.run(run(QUICK if options.quick else FULL, lambda line: print(line, file=sys.stderr)))
     if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(report, indent=1) + "\n")
     print(table)
 

@@ -2,11 +2,16 @@
 
 import json
 
-STREAM_CHUNK = (
+API_KEY = "sk-benchmark"
+"""What every request carries, whoever asks for it."""
+
+# Not all the same: litellm takes an engine that repeats itself for a broken one.
+STREAM_CHUNKS = [
     b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1760000000,'
-    b'"model":"bench/model-00000","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,'
-    b'"finish_reason":null}]}\n\n'
-)
+    b'"model":"bench/model-00000","choices":[{"index":0,"delta":{"content":" token%d"},"logprobs":null,'
+    b'"finish_reason":null}]}\n\n' % number
+    for number in range(10)
+]
 STREAM_USAGE = (
     b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1760000000,'
     b'"model":"bench/model-00000","choices":[],"usage":{"prompt_tokens":250,"completion_tokens":200,'

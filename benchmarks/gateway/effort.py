@@ -13,6 +13,8 @@ class Effort:
     """For one case at one subject in one round."""
     requests: int
     """The same; whatever is reached first."""
+    peers: bool
+    """Whether installed peers are measured."""
     many_models: int
     changes: int
     """Single changes that are timed, of each kind."""
@@ -23,8 +25,8 @@ class Effort:
 
 
 FULL = Effort(
-    rounds=3, seconds=0.9, requests=3000, many_models=1000, changes=9, updates=100, update_streams=32
+    rounds=3, seconds=0.9, requests=3000, peers=True, many_models=1000, changes=9, updates=100, update_streams=32
 )  # fmt: skip
 QUICK = Effort(
-    rounds=1, seconds=0.25, requests=1000, many_models=1000, changes=3, updates=20, update_streams=8
+    rounds=1, seconds=0.25, requests=1000, peers=False, many_models=1000, changes=3, updates=20, update_streams=8
 )  # fmt: skip

@@ -62,6 +62,8 @@ def goals(
     ]  # fmt: skip
     for peer in peers:
         for kind in ("8 KB", "100 KB", "400 KB", _STREAM):
+            if judged[kind, peer].failed:
+                continue
             ratio = at(kind, many, lambda f: f.cpu_us_per_request) / at(kind, peer, lambda f: f.cpu_us_per_request)
             found.append(
                 Goal(f"CPU per {'stream' if kind == _STREAM else 'request'} ÷ {peer}'s, {kind}", 1, "×", ratio)

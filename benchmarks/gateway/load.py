@@ -78,7 +78,11 @@ async def run_job(job: Job, stop: asyncio.Event) -> Outcome:
     warm_up = [_request(model, job.size, min(job.chunks, 1), headers) for model in job.models]
     outcome, started = Outcome(), count()
     connections = [await _connect(job.port) for _ in range(job.connections)]
-    await asyncio.gather(*(_warm_up(each, warm_up, first) for first, each in enumerate(connections)))
+    problems = await asyncio.gather(*(_warm_up(each, warm_up, first) for first, each in enumerate(connections)))
+    if problem := next(filter(None, problems), None):
+        for connection in connections:
+            connection.close()
+        return Outcome(requests=1, failed=1, seconds=_ANSWER_SECONDS, problem=f"the first request: {problem}")
     begin, cpu, own_cpu = perf_counter(), cpu_seconds(job.pids), cpu_seconds([getpid()])
 
     def goes_on() -> bool:
@@ -106,14 +110,17 @@ async def _connect(port: int) -> Connection:
 
 
 async def _exchange(connection: Connection, request: bytes) -> Exchange:
-    async with asyncio.timeout(_ANSWER_SECONDS):
-        return await connection.exchange(request)
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await connection.exchange(request)
+    except TimeoutError:
+        connection.close()
+        return Exchange()
 
 
-async def _warm_up(connection: Connection, requests: Sequence[bytes], first: int) -> None:
+async def _warm_up(connection: Connection, requests: Sequence[bytes], first: int) -> str:
     exchange = await _exchange(connection, requests[first % len(requests)])
-    if exchange.status != 200 or not connection.open:
-        raise ConnectionError(f"the first request did not get an answer to be measured: {exchange}")
+    return "" if exchange.status == 200 and exchange.whole else str(exchange)
 
 
 def _count(outcome: Outcome, exchange: Exchange, chunks: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks.gateway.accounting import with_descendants
+from benchmarks.gateway.bodies import API_KEY
 from benchmarks.gateway.gateway import model_ids
 
 PEERS = ("vllm-router", "sglang-router", "litellm")
@@ -48,10 +49,10 @@ def installed_peers() -> list[str]:
 
 def _start(name: str, command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     # Prices of models would come from the internet otherwise.
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+    local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "LITELLM_MASTER_KEY": API_KEY}
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env={**os.environ, **local}
         )  # fmt: skip
 
 
@@ -83,18 +84,21 @@ def _command(name: str, port: int, engine_port: int, model_count: int, folder: P
     command = [name] if name == "vllm-router" else [name, "launch"]
     metrics = ["--prometheus-host", "127.0.0.1", "--prometheus-port", f"{_free_port()}"]
     address = ["--host", "127.0.0.1", "--port", f"{port}"]
-    return [*command, "--worker-urls", engine, *address, "--policy", "round_robin", "--log-level", "warn", *metrics]
+    return [*command, "--worker-urls", engine, *address, "--policy", "round_robin", "--log-level", "error", *metrics]
 
 
 async def _answers(port: int) -> bool:
     body = json.dumps({"model": model_ids(1)[0], "messages": [{"role": "user", "content": "?"}]})
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n"
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1", "host: 127.0.0.1", "connection: close", "content-type: application/json",
+        f"authorization: Bearer {API_KEY}", f"content-length: {len(body)}", "", body,
+    ]  # fmt: skip
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
         return False
     try:
-        writer.write(f"{head}content-type: application/json\r\nconnection: close\r\n\r\n{body}".encode())
+        writer.write("\r\n".join(lines).encode())
         async with asyncio.timeout(10):
             return b" 200 " in await reader.readline()
     except (OSError, TimeoutError):

@@ -56,9 +56,15 @@ async def run(effort: Effort, tell: Callable[[str], None]) -> tuple[dict[str, An
             # As many models are called as there, from all of the table: what differs is the table's length.
             Subject(many.name, many.port, [many.envoy.pid], many.models[:: len(many.models) // _FEW_MODELS]),
         ]
-        peers = []
-        for name in installed_peers():
-            peer = await start_peer(name, ports[0], _FEW_MODELS, folder)
+        peers, left_out = [], dict.fromkeys(PEERS, "not installed" if effort.peers else "not in a quick run")
+        for name in installed_peers() if effort.peers else ():
+            try:
+                peer = await start_peer(name, ports[0], _FEW_MODELS, folder)
+            except TimeoutError as error:
+                left_out[name] = "does not start"
+                tell(str(error))
+                continue
+            del left_out[name]
             stack.callback(peer.stop)
             peers.append(name)
             subjects.append(Subject(name, peer.port, peer.pids, names, is_peer=True))
@@ -70,9 +76,8 @@ async def run(effort: Effort, tell: Callable[[str], None]) -> tuple[dict[str, An
         updates["resident_after_updates_mb"] = many.resident_bytes / _MB
     summary = figures(samples)
     found = goals(summary, updates, few.name, many.name, peers)
-    left_out = [name for name in PEERS if name not in peers]
     if left_out:
-        machine += f" Not installed and left out: {', '.join(left_out)}."
+        machine += f" Left out: {', '.join(f'{name} ({reason})' for name, reason in left_out.items())}."
     machine += f" The run took {perf_counter() - begin:.0f} s."
     report = {
         "machine": machine,

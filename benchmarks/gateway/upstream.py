@@ -12,14 +12,14 @@ import socket
 import sys
 from collections import deque
 
-from benchmarks.gateway.bodies import COMPLETION, STREAM_CHUNK, STREAM_END, STREAM_USAGE
+from benchmarks.gateway.bodies import COMPLETION, STREAM_CHUNKS, STREAM_END, STREAM_USAGE
 
 CHUNK_SECONDS = 0.005
 """Time between two chunks of a stream: 200 tokens a second, faster than most engines."""
 
 _LONGEST_STREAM_REQUEST = 64 * 1024
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_CHUNKS = re.compile(rb'"max_tokens": *(\d+)')
+_WANTED = re.compile(rb'"max_(?:completion_)?tokens": *(\d+)')
 
 
 def _http_chunk(data: bytes) -> bytes:
@@ -33,7 +33,7 @@ def _json_answer(data: bytes) -> bytes:
 _COMPLETION = _json_answer(COMPLETION)
 _OTHER = _json_answer(b'{"object":"list","data":[{"id":"bench/model-00000","object":"model"}],"status":"ok"}')
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_CHUNK = _http_chunk(STREAM_CHUNK)
+_CHUNKS = [_http_chunk(chunk) for chunk in STREAM_CHUNKS]
 _END = _http_chunk(STREAM_END) + b"0\r\n\r\n"
 _END_WITH_USAGE = _http_chunk(STREAM_USAGE) + _END
 
@@ -47,7 +47,7 @@ class Streams:
 
     def start(self, engine: "Engine", chunks: int) -> None:
         """Send head and first chunk at once, the others by and by."""
-        engine.send(_STREAM_HEAD + _CHUNK)
+        engine.send(_STREAM_HEAD + _CHUNKS[0])
         if chunks < 2:
             return engine.end_stream()
         self._open[engine] = chunks - 1
@@ -65,7 +65,7 @@ class Streams:
 
     def _tick(self, due: float) -> None:
         for engine, left in list(self._open.items()):
-            engine.send(_CHUNK)
+            engine.send(_CHUNKS[left % len(_CHUNKS)])
             if left > 1:
                 self._open[engine] = left - 1
             else:
@@ -132,7 +132,7 @@ class Engine(asyncio.Protocol):
         self._kept.clear()
         if b'"stream":true' not in body and b'"stream": true' not in body:
             return self.send(_COMPLETION)
-        chunks = _CHUNKS.search(body)
+        chunks = _WANTED.search(body)
         self._usage = b'"include_usage"' in body
         return self._streams.start(self, int(chunks[1]) if chunks else 1)
 
