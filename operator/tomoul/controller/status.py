@@ -8,12 +8,13 @@ from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
 from tomoul.api.region import Region, RegionStatus
 from tomoul.api.tenant import Tenant, TenantStatus
 from tomoul.controller.context import Context
-from tomoul.controller.facts import Declared
-from tomoul.kube.resources import Resource
+from tomoul.controller.facts import Declared, conditions_of
+from tomoul.kube.resources import MODEL_DEPLOYMENTS, Resource
 from tomoul.plan.merge import merge_conditions, merge_status
 from tomoul.plan.world import Key
 
 R = TypeVar("R", ModelDeployment, Region, Tenant)
+_SUMMARIES = (ConditionType.ACCEPTED, ConditionType.READY)
 Status = TypeVar("Status", ModelDeploymentStatus, RegionStatus, TenantStatus)
 
 
@@ -28,7 +29,7 @@ async def write_status(context: Context, resource: Resource, key: Key, uid: str,
 async def write_invalid(context: Context, resource: Resource, key: Key, found: Declared[R]) -> None:
     """Tell a resource that cannot be read what is wrong with it. What it was before goes on running."""
     message = f"{found.errors}; what was accepted before stays as it is"[:4096]
-    conditions = tuple(
+    told = [
         Condition(
             type=kind,
             status="False",
@@ -36,12 +37,16 @@ async def write_invalid(context: Context, resource: Resource, key: Key, found: D
             message=message,
             observed_generation=found.generation,
         )
-        for kind in (ConditionType.ACCEPTED, ConditionType.READY)
-    )
-    merged = merge_conditions(found.conditions, conditions, context.now())
-    if merged != found.conditions:
+        for kind in _SUMMARIES
+    ]
+    before = conditions_of(found.status)
+    told += [entry for entry in before if entry.type not in _SUMMARIES]
+    merged = merge_conditions(before, told, context.now())
+    reason = {"reason": Reason.INVALID_SPEC.value} if resource == MODEL_DEPLOYMENTS else {}
+    if set(merged) != set(before) or not reason.items() <= found.status.items():
         dumped = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in merged]
-        await _apply(context, resource, key, found.uid, {"conditions": dumped})
+        # What is left out would be removed: the rows of the regions still say what goes on running.
+        await _apply(context, resource, key, found.uid, {**found.status, **reason, "conditions": dumped})
 
 
 def with_refusal(status: Status, message: str) -> Status:

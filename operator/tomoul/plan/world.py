@@ -1,6 +1,7 @@
 """World: everything that a plan may depend on, as plain values."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -108,3 +109,7 @@ class World:
     models: Mapping[Key, ModelDeployment] = field(default_factory=dict)
     tenants: Mapping[Key, Tenant] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
+    unreadable_regions: AbstractSet[str] = frozenset()
+    """Regions that exist and that this version cannot read: nothing of theirs is changed."""
+    unreadable_models: Mapping[Key, str | None] = field(default_factory=dict)
+    """ModelDeployments likewise, with their model id if that much can be read."""

@@ -1,0 +1,61 @@
+"""What is written into a status, with a writer that only remembers."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.controller.context import Context
+from tomoul.controller.facts import declared
+from tomoul.controller.status import write_invalid
+from tomoul.kube.resources import MODEL_DEPLOYMENTS
+from tomoul.plan.world import Key, Manifest
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = Key("models", "chat")
+
+
+class Recorder:
+    """A writer."""
+
+    def __init__(self) -> None:
+        self.written: list[Manifest] = []
+
+    async def apply_status(self, manifest: Manifest) -> None:
+        self.written.append(manifest)
+
+
+def context(writer: Recorder) -> Context:
+    return Context(writer=writer, observed=None, client=None, triggers=None, now=lambda: NOW)  # type: ignore[arg-type]
+
+
+def unreadable(status: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "chat", "namespace": "models", "uid": "u", "generation": 4},
+        "spec": {"engine": {"type": "Steam"}},
+        "status": status,
+    }
+
+
+async def test_what_cannot_be_read_keeps_its_regions_and_figures_and_is_told_once() -> None:
+    scheduled = {"type": "Scheduled", "status": "True", "reason": "AllPodsScheduled", "observedGeneration": 3}
+    rows = [{"name": "eu", "conditions": [scheduled], "newer": 1}]
+    before = {"conditions": [scheduled], "regions": rows, "readyRegions": "1/1", "reason": "", "observedGeneration": 3}
+    writer = Recorder()
+    await write_invalid(context(writer), MODEL_DEPLOYMENTS, KEY, declared(unreadable(before), ModelDeployment))
+    (written,) = writer.written
+    status = written["status"]
+    assert {name: status[name] for name in ("regions", "readyRegions", "reason")} == {
+        "regions": rows,
+        "readyRegions": "1/1",
+        "reason": "InvalidSpec",
+    }
+    found = {entry["type"]: (entry["status"], entry["reason"]) for entry in status["conditions"]}
+    assert found == {
+        "Accepted": ("False", "InvalidSpec"),
+        "Ready": ("False", "InvalidSpec"),
+        "Scheduled": ("True", "AllPodsScheduled"),
+    }
+    await write_invalid(context(writer), MODEL_DEPLOYMENTS, KEY, declared(unreadable(status), ModelDeployment))
+    assert len(writer.written) == 1
