@@ -108,6 +108,8 @@ def _pod(region: Region, settings: Settings) -> dict[str, Any]:
             }
         ],
     }
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if region.spec.placement.node_selector:
         pod["nodeSelector"] = dict(region.spec.placement.node_selector)
     if region.spec.placement.tolerations:

@@ -9,6 +9,7 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
+from tomoul.plan.engines.llamacpp import DEFAULT_IMAGE as LLAMA_CPP_IMAGE
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as it is written in YAML."""
@@ -32,7 +33,13 @@ class Settings:
     operator_image: str = "tomoul/operator:0.1.0"
     """Image of the operator and the agent."""
     envoy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
+    llama_cpp_image: str = LLAMA_CPP_IMAGE
+    """Image of LlamaCpp engines whose spec names none: whoever installs builds it, so it lies where they push it."""
     image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: Sequence[str] = ()
+    """Names of Secrets with registry credentials: for gateways in `namespace`, for engines in their own."""
+    scrape_namespaces: Sequence[str] = ()
+    """Namespaces whose pods may read the engines' metrics."""
     gateway_replicas: int = 2
     gateway_service_type: str = "ClusterIP"
     gateway_service_account: str = "tomoul-gateway"
