@@ -27,6 +27,7 @@ _SOURCE = "`spec.source` names the weights"
 _WINDOW = "`spec.capabilities.contextWindow` is the longest context"
 _KEY = "the gateway alone calls the engine, and without a key"
 _LOG = "prompts must not be logged"
+_LOOKUP = "it keeps what calls said for later calls"
 _RESERVED = {
     "--model": _SOURCE,
     "-m": _SOURCE,
@@ -37,6 +38,10 @@ _RESERVED = {
     "-hfr": _SOURCE,
     "--hf-file": _SOURCE,
     "-hff": _SOURCE,
+    "--docker-repo": _SOURCE,
+    "-dr": _SOURCE,
+    "--models-dir": _SOURCE,
+    "--models-preset": _SOURCE,
     "--hf-token": "`spec.source.hf.token` names the Secret",
     "-hft": "`spec.source.hf.token` names the Secret",
     "--alias": "`spec.model.id` is the name that the engine serves",
@@ -63,6 +68,11 @@ _RESERVED = {
     "--slots": "it shows prompts of other callers",
     "--no-slots": "it shows prompts of other callers",
     "--slot-save-path": _CACHE,
+    "--lookup-cache-static": _LOOKUP,
+    "-lcs": _LOOKUP,
+    "--lookup-cache-dynamic": _LOOKUP,
+    "-lcd": _LOOKUP,
+    "--log-prompts-dir": _LOG,
     "--verbose": _LOG,
     "-v": _LOG,
     "--log-verbose": _LOG,
