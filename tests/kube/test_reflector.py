@@ -106,3 +106,15 @@ async def test_an_empty_list_is_told_once_the_store_is_synced() -> None:
     await asyncio.sleep(2)
     task.cancel()
     assert told == [True]
+
+
+async def test_a_server_that_finds_its_own_newest_list_too_old_is_asked_less_and_less_often() -> None:
+    script = Script([Listing([], "5") for _ in range(99)], [[Gone("too old")] for _ in range(99)])
+    _, calls = await follow(script, 100)
+    assert 6 <= calls.count("list") <= 9
+
+
+async def test_a_version_that_gets_too_old_now_and_then_is_replaced_within_a_second() -> None:
+    script = Script([Listing([], "5") for _ in range(99)], [[10.0, Gone("too old")] for _ in range(99)])
+    _, calls = await follow(script, 100)
+    assert calls.count("list") >= 9

@@ -23,6 +23,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+SETTLED = 5.0
+"""Seconds of watching after which an error is a new one, not the last one again."""
 
 
 async def reflect(
@@ -39,18 +41,23 @@ async def reflect(
     """
     delay = FIRST_DELAY
     while True:
+        listed: float | None = None
         try:
             version = await resync(client, store)
-            delay = FIRST_DELAY
+            listed = _now()
             on_listed()
-            await _watch(client, store, version, until=_now() + relist_seconds)
-        except Gone:
-            continue
+            await _watch(client, store, version, until=listed + relist_seconds)
         except KubeError as error:
+            if listed is not None and _now() - listed >= SETTLED:
+                delay = FIRST_DELAY
             wait = max(delay * random.uniform(0.8, 1.2), getattr(error, "retry_after", None) or 0.0)  # noqa: S311
-            logger.warning("%s: %s; again in %.1f s", store.resource.plural, error, wait)
+            # A version gets too old now and then; but a server that says so of its newest list says it at once again.
+            level = logging.INFO if isinstance(error, Gone) else logging.WARNING
+            logger.log(level, "%s: %s; again in %.1f s", store.resource.plural, error, wait)
             await asyncio.sleep(wait)
             delay = min(delay * 2, LONGEST_DELAY)
+        else:
+            delay = FIRST_DELAY
 
 
 async def _watch(client: KubeClient, store: Store[T], version: str, *, until: float) -> None:
