@@ -3,11 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.manifest import parse_resource
+from tomoul.api.meta import Condition
+from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
 from tomoul.controller.context import Context
 from tomoul.controller.facts import declared
-from tomoul.controller.status import write_invalid
+from tomoul.controller.status import refused_model, write_invalid
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
+from tomoul.plan.rollup import roll_up
 from tomoul.plan.world import Key, Manifest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,3 +62,38 @@ async def test_what_cannot_be_read_keeps_its_regions_and_figures_and_is_told_onc
     }
     await write_invalid(context(writer), MODEL_DEPLOYMENTS, KEY, declared(unreadable(status), ModelDeployment))
     assert len(writer.written) == 1
+
+
+def test_what_the_api_server_refuses_is_told_in_its_region_with_a_reason_of_its_own() -> None:
+    def row(name: str, ready: str) -> RegionModelStatus:
+        kinds = ("Accepted", "Scheduled", "WorkloadReady", "RoutesProgrammed", "CachePolicyEnforced")
+        conditions = [Condition(type=kind, status="True", reason="Ready") for kind in kinds]
+        return RegionModelStatus(
+            name=name, conditions=(*conditions, Condition(type="Ready", status=ready, reason="Ready"))
+        )
+
+    model = parse_resource(chat("eu", "us"))
+    assert isinstance(model, ModelDeployment)
+    status = refused_model(model, roll_up(model, [row("eu", "True"), row("us", "True")]), {"us": "exceeded quota"})
+    assert (status.reason, status.ready_regions) == ("ApplyRefused", "1/2")
+    eu, us = status.regions
+    assert (eu.waiting_for, us.waiting_for) == ("", "exceeded quota")
+    found = {entry.type: (entry.status, entry.reason) for entry in us.conditions}
+    assert found["WorkloadReady"] == found["Ready"] == ("False", "ApplyRefused")
+    over_all = {entry.type: (entry.status, entry.message) for entry in status.conditions}
+    assert over_all["Accepted"][0] == "True", "the spec is not to blame"
+    assert over_all["Ready"] == ("False", "us: exceeded quota")
+
+
+def chat(*regions: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "chat", "namespace": "models"},
+        "spec": {
+            "model": {"id": "org/chat"},
+            "source": {"file": {"path": "/m.gguf"}},
+            "engine": {"type": "LlamaCpp"},
+            "regions": [{"name": region} for region in regions],
+        },
+    }

@@ -1,5 +1,6 @@
 """Status: write what a plan says of a resource, if it differs from what the resource says already."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from tomoul.api.conditions import ConditionType, Reason
@@ -10,7 +11,9 @@ from tomoul.api.tenant import Tenant, TenantStatus
 from tomoul.controller.context import Context
 from tomoul.controller.facts import Declared, conditions_of
 from tomoul.kube.resources import MODEL_DEPLOYMENTS, Resource
+from tomoul.plan.judge import shortened
 from tomoul.plan.merge import merge_conditions, merge_status
+from tomoul.plan.rollup import roll_up
 from tomoul.plan.world import Key
 
 R = TypeVar("R", ModelDeployment, Region, Tenant)
@@ -49,15 +52,35 @@ async def write_invalid(context: Context, resource: Resource, key: Key, found: D
         await _apply(context, resource, key, found.uid, {**found.status, **reason, "conditions": dumped})
 
 
-def with_refusal(status: Status, message: str) -> Status:
-    """The status of a resource for which the API server refuses an object."""
-    refused = tuple(
-        entry.model_copy(update={"status": "False", "reason": Reason.INVALID_SPEC, "message": message[:4096]})
-        if entry.type in (ConditionType.ACCEPTED, ConditionType.READY)
-        else entry
-        for entry in status.conditions
+def refused_model(
+    model: ModelDeployment, status: ModelDeploymentStatus, refusals: Mapping[str, str]
+) -> ModelDeploymentStatus:
+    """The status of a model for which the API server refuses objects, in its words by region."""
+    rows = [
+        row.model_copy(
+            update={
+                "conditions": _refused(row.conditions, ConditionType.WORKLOAD_READY, refusals[row.name]),
+                "waiting_for": shortened(refusals[row.name]),
+            }
+        )
+        if row.name in refusals
+        else row
+        for row in status.regions
+    ]
+    return roll_up(model, rows)
+
+
+def refused_region(status: RegionStatus, message: str) -> RegionStatus:
+    """The status of a region for which the API server refuses objects."""
+    return status.model_copy(update={"conditions": _refused(status.conditions, ConditionType.GATEWAYS_READY, message)})
+
+
+def _refused(conditions: tuple[Condition, ...], kind: ConditionType, message: str) -> tuple[Condition, ...]:
+    told = {"status": "False", "reason": Reason.APPLY_REFUSED, "message": shortened(message)}
+    # Pods that do not come have the refusal as their cause: Ready tells the cause.
+    return tuple(
+        entry.model_copy(update=told) if entry.type in (kind, ConditionType.READY) else entry for entry in conditions
     )
-    return status.model_copy(update={"conditions": refused})
 
 
 async def _apply(context: Context, resource: Resource, key: Key, uid: str, status: dict[str, object]) -> None:
