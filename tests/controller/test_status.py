@@ -1,6 +1,7 @@
 """What is written into a status, with a writer that only remembers."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 from tomoul.api.manifest import parse_resource
@@ -8,10 +9,14 @@ from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
 from tomoul.controller.context import Context
 from tomoul.controller.facts import declared
+from tomoul.controller.metrics import Metrics
+from tomoul.controller.observed import Observed
 from tomoul.controller.status import refused_model, write_invalid
+from tomoul.controller.writer import Writer
+from tomoul.kube.errors import NotFound
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
 from tomoul.plan.rollup import roll_up
-from tomoul.plan.world import Key, Manifest
+from tomoul.plan.world import Key, Manifest, Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = Key("models", "chat")
@@ -97,3 +102,13 @@ def chat(*regions: str) -> dict[str, Any]:
             "regions": [{"name": region} for region in regions],
         },
     }
+
+
+async def test_a_status_of_what_has_just_been_deleted_is_not_written_and_nothing_is_wrong() -> None:
+    class Client:
+        async def apply(self, manifest: Manifest, *, manager: str, subresource: str) -> None:
+            raise NotFound("modeldeployments chat not found")
+
+    writer = Writer(Client(), SimpleNamespace(held=True), Observed(Settings()), Metrics())  # type: ignore[arg-type]
+    await writer.apply_status(unreadable({}))
+    assert not writer._observed.models
