@@ -338,7 +338,7 @@ async def test_an_agent_that_has_nothing_to_serve_is_alive_and_not_ready() -> No
             assert (answer.status, answer.text) == (503, "Envoy has not accepted a configuration yet\n")
 
 
-async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when_it_is_told_to_stop() -> None:
+async def test_the_command_serves_a_snapshot_and_leaves_envoy_in_service_when_it_is_told_to_stop() -> None:
     with short_folder() as folder:
         gateway = Gateway(folder, "eu-west")
         save_snapshot(gateway.snapshots, "eu-west", GatewayState({"eu-west": routing_table()}))
@@ -349,7 +349,7 @@ async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when
                 sys.executable, "-m", "tomoul", "agent", "--region", "eu-west", "--socket", str(folder / "ads.sock"),
                 "--snapshot-dir", str(gateway.snapshots), "--salt-key-file", str(folder / "salt"),
                 "--admin-socket", str(folder / "admin.sock"), "--listen-port", "0", "--health-port", "0",
-                "--kubeconfig", str(folder / "kubeconfig"),
+                "--drain-port", "0", "--kubeconfig", str(folder / "kubeconfig"),
                 env={**os.environ, "POD_NAME": "gateway-0"}, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             try:
@@ -364,7 +364,7 @@ async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when
             assert process.returncode == 0, log.decode()
             lines = [json.loads(line) for line in log.decode().splitlines()]
             assert any("published version 1" in line["message"] for line in lines)
-            assert (await get(port, "/-/ready")).status == 503
+            assert (await get(port, "/-/ready")).status == 200
 
 
 def _start(control_plane: ControlPlane) -> None:

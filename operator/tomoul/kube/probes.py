@@ -14,9 +14,16 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @asynccontextmanager
 async def serve(
-    port: int, checks: Mapping[str, Check], registry: CollectorRegistry | None = None, *, address: str = ""
+    port: int,
+    checks: Mapping[str, Check],
+    registry: CollectorRegistry | None = None,
+    *,
+    handlers: Mapping[str, Handler] | None = None,
+    address: str = "",
 ) -> AsyncIterator[int]:
-    """Answer the paths of `checks` with 200 or 503, and `/metrics` if there is a registry; gives the port.
+    """Answer the paths of `checks` with 200 or 503, `/metrics` if there is a registry, and those of `handlers`.
+
+    Gives the port.
 
     Without an `address` it listens on all, of IPv6 too. Port 0 takes a free one. Raises OSError if the port is taken.
     """
@@ -25,6 +32,8 @@ async def serve(
         application.router.add_get(path, _answer(check))
     if registry is not None:
         application.router.add_get("/metrics", _metrics(registry))
+    for path, handler in (handlers or {}).items():
+        application.router.add_get(path, handler)
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from tomoul.api.meta import LABEL_REGION
-from tomoul.gateway.agent.admin import post
 from tomoul.gateway.agent.ads import AdsServer
+from tomoul.gateway.agent.drain import DrainOptions, serve_drain
 from tomoul.gateway.agent.metrics import AgentMetrics
 from tomoul.gateway.agent.publisher import Publisher
 from tomoul.gateway.agent.report import Reporter
@@ -40,8 +41,8 @@ class AgentOptions:
     socket: Path
     """Where Envoy finds its ADS."""
     snapshot_dir: Path
-    admin_socket: Path | None = None
-    """Envoy's admin interface; with it, an agent that is told to stop takes Envoy out of service first."""
+    drain: DrainOptions | None = None
+    """How Envoy is taken out of service; without them it is not. The agent's own end leaves Envoy in service."""
     health_port: int = 8081
     health_address: str = ""
     """Where the health port listens; empty means on all addresses of both families."""
@@ -67,7 +68,7 @@ class Agent:
         self._publisher = Publisher(self._ads, self._compile, self._known, self._accepted, self._refused)
         self._reporter = Reporter(client, options.pod_name, self._tables, self._tables.put)
         self._metrics = AgentMetrics(self._ads, self._tables, self._slices)
-        self._health_port = 0
+        self._health_port = self._drain_port = 0
         self._unsaved: GatewayState | None = None
         self._save = asyncio.Event()
 
@@ -76,12 +77,20 @@ class Agent:
         """Port of the health server, once it runs."""
         return self._health_port
 
+    @property
+    def drain_port(self) -> int:
+        """Port of `/drain`, once it runs; 0 without."""
+        return self._drain_port
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. A part that fails ends it with an ExceptionGroup."""
         # A part that fails ends the process, so that any answer at all says that this one is alive.
         checks = {"/healthz": lambda: "", "/readyz": self._not_ready}
         port, address = self._options.health_port, self._options.health_address
-        async with serve(port, checks, self._metrics.registry, address=address) as self._health_port:
+        async with (
+            serve(port, checks, self._metrics.registry, address=address) as self._health_port,
+            serve_drain(self._options.drain) if self._options.drain else nullcontext(0) as self._drain_port,
+        ):
             await self._serve(stop)
 
     async def _serve(self, stop: asyncio.Event) -> None:
@@ -89,7 +98,6 @@ class Agent:
             await self._ads.start()
             if saved := load_snapshot(self._options.snapshot_dir, self._options.gateway.region):
                 self._publisher.restore(saved)
-            await self._tell_envoy("/healthcheck/ok")
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part) for part in self._parts()]
                 await stop.wait()
@@ -97,7 +105,6 @@ class Agent:
                     task.cancel()
             if self._save.is_set():
                 self._save_snapshot()
-            await self._tell_envoy("/healthcheck/fail")
         finally:
             await self._ads.stop()
 
@@ -158,10 +165,6 @@ class Agent:
             save_snapshot(self._options.snapshot_dir, self._options.gateway.region, self._unsaved)
         except OSError as error:
             logger.error("the snapshot is not saved: %s", error)
-
-    async def _tell_envoy(self, path: str) -> None:
-        if self._options.admin_socket:
-            await post(self._options.admin_socket, path)
 
 
 async def run_agent(options: AgentOptions, kubeconfig: str | None = None) -> None:
