@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from typing import Any
+
 import click
 import pytest
 import yaml
@@ -101,6 +104,22 @@ def test_pull_secrets_are_the_operator_pods_own_too() -> None:
     pod = one(render("imagePullSecrets={registry,mirror}"), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
     assert "imagePullSecrets" not in one(render(), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
+
+
+def test_every_value_is_on_the_page_about_installing() -> None:
+    page = (ROOT / "docs" / "install.md").read_text()
+    names = list(leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
+    assert "engines.llamaCpp.image" in names
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of values as `--set` takes them; `operator.resources` is one value of Kubernetes' own."""
+    for name, value in values.items():
+        if isinstance(value, dict) and name != "resources":
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def test_what_the_chart_does_not_change_is_what_the_operator_would_do_by_itself() -> None:
