@@ -101,14 +101,6 @@ def test_other_arguments_are_passed_on_last(engine: str, args: list[str]) -> Non
     assert engine_of(found).container(found, "default").args[-len(args) :] == tuple(args)
 
 
-def test_llama_cpp_refuses_a_revision_that_it_would_ignore() -> None:
-    found = spec("LlamaCpp", source={"hf": {"repo": "acme/chat", "revision": "v2", "file": "a.gguf"}})
-    refusal = llamacpp.refusal(found)
-    assert refusal is not None
-    assert refusal.field == "spec.source.hf.revision"
-    assert "use `main`" in refusal.message
-
-
 def test_llama_cpp_refuses_a_number_of_parallel_calls_that_is_none() -> None:
     refusal = llamacpp.refusal(spec("LlamaCpp", args=["--parallel", "many"]))
     assert refusal is not None

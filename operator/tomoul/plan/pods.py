@@ -94,8 +94,9 @@ def _placement(spec: ModelDeploymentSpec, region: Region) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if selector:
         found["nodeSelector"] = selector
-    if region.spec.placement.tolerations:
-        found["tolerations"] = tolerations(region.spec.placement.tolerations)
+    tolerated = (*region.spec.placement.tolerations, *(accelerator.tolerations if accelerator else ()))
+    if tolerated:
+        found["tolerations"] = tolerations(tolerated)
     return found
 
 

@@ -34,7 +34,9 @@ def wanted_replicas(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> i
     """Replicas that the spec asks for in a pool, or None where an autoscaler decides."""
     target = region_target(spec, region)
     assert target is not None, f"the model does not name region {region}"
-    return target.replicas if pool == "default" else target.no_store_replicas
+    if pool == "default":
+        return target.replicas
+    return 1 if target.no_store_replicas is None else target.no_store_replicas
 
 
 def workload(model: ModelDeployment, region: Region, settings: Settings) -> tuple[Manifest, ...]:

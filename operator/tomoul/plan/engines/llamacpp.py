@@ -105,12 +105,6 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that llama.cpp cannot do, or None."""
-    if spec.source.hf is not None and spec.source.hf.revision != "main":
-        message = (
-            f"`{spec.source.hf.revision}` cannot be kept: LlamaCpp downloads the branch `main`; "
-            "use `main`, or put the file on a volume and use `spec.source.pvc`"
-        )
-        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.source.hf.revision", message)
     parallel = flag_value(spec.engine.args, *_PARALLEL_FLAGS)
     if parallel is not None and not (parallel.isdecimal() and 1 <= int(parallel) <= 256):
         index = next(i for i, arg in enumerate(spec.engine.args) if arg.partition("=")[0] in _PARALLEL_FLAGS)
