@@ -8,6 +8,7 @@ from tomoul.api.region import Accelerator, Region, RegionState
 from tomoul.plan.claims import Claim, Claims
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
+from tomoul.plan.unreadable import unreadable_rival
 from tomoul.plan.world import Key, World
 
 
@@ -50,6 +51,9 @@ def accelerator_of(spec: ModelDeploymentSpec, region: Region) -> Accelerator | N
 def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, claims: Claims) -> Refusal | None:
     name = model.spec.regions[index].name
     region = world.regions.get(name)
+    if name in world.unreadable_regions:
+        message = f"Region `{name}` cannot be read by this version of the operator: what runs there goes on as it is"
+        return Refusal(Reason.UNREADABLE_REGION, f"spec.regions[{index}].name", message)
     if region is None:
         message = f"Region `{name}` does not exist; {_one_of(world.regions, 'create it')}"
         return Refusal(Reason.UNKNOWN_REGION, f"spec.regions[{index}].name", message)
@@ -61,6 +65,12 @@ def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, 
         hint = _one_of(names, "leave it out to run on CPUs")
         message = f"Region `{name}` has no accelerator `{model.spec.resources.accelerator}`; {hint}"
         return Refusal(Reason.UNKNOWN_ACCELERATOR, "spec.resources.accelerator", message)
+    if (unread := unreadable_rival(world, model.spec.model.id)) is not None:
+        message = (
+            f"ModelDeployment `{unread.namespace}/{unread.name}`, which this version of the operator cannot read, "
+            "has the same id: what runs goes on as it is"
+        )
+        return Refusal(Reason.MODEL_ID_CONFLICT, "spec.model.id", message)
     return _conflict(key, model, name, claims)
 
 
