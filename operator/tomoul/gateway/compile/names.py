@@ -17,11 +17,14 @@ HEADER_ROUTE = "x-tomoul-route"
 # Response header between the router and chat.lua: `pool` or `region`, the kind of host that answered.
 HEADER_SERVED = "x-tomoul-served"
 
+# Request header between gateways: code of the region that forwarded the call. It grants nothing to who sends it.
+HEADER_FORWARDED = "x-tomoul-forwarded"
+
 HEADER_REGION = "x-tomoul-region"
 HEADER_CACHE = "x-tomoul-cache"
 
 HOST_METADATA = "tomoul"
-"""Namespace of the metadata of upstream hosts: `kind` is `pool` or `region`, and `region` the pin to stamp."""
+"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `region` (the pin to stamp), `sender`."""
 
 LOG_METADATA = "tomoul"
 """Namespace of the dynamic metadata that chat.lua leaves for the access log."""
