@@ -100,7 +100,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         regions=tuple(serving),
         fallback=_fallback(world, model_id, spec.routing.fallback, region, serving),
         require_region=spec.routing.require_region,
-        cache=truthful(world, key, region, wanted_cache(model)) if region in serving else wanted_cache(model),
+        cache=_cache(world, model, region) if region in serving else wanted_cache(model),
         timeouts=spec.routing.timeouts,
         remove_fields=engine_of(spec).REMOVE_FIELDS,
         pools=_pools(model, region) if region in serving else (),
@@ -140,8 +140,12 @@ def _keeps(world: World, key: Key, region: str, claims: Claims, last: ModelRoute
     model_id = world.models[key].spec.model.id
     if last is None or region not in last.regions or not _holds(claims, region, model_id, key):
         return False
+    if region in world.unreadable_regions:
+        return True
     found = world.regions.get(region)
-    if found is None or found.metadata.deletion_timestamp is not None or found.spec.state is RegionState.DISABLED:
+    if found is None:
+        return region in world.unreadable_regions
+    if found.metadata.deletion_timestamp is not None or found.spec.state is RegionState.DISABLED:
         return False
     return region != at or any(
         (pool.namespace, pool.service) == (key.namespace, pool_name(key.name, region, pool.name)) for pool in last.pools
@@ -158,7 +162,9 @@ def _kept(world: World, model_id: str, region: str, serving: Mapping[str, Key], 
     last = _last(world, region, model_id)
     assert last is not None, "what is kept is in the table"
     mine = claims.claimants(model_id)
-    cache = truthful(world, serving[region], region, last.cache) if region in serving else last.cache
+    cache = last.cache
+    if region in serving:
+        cache = truthful(world, serving[region], region, cache, cache.salt_field)
     rivals = {alias: claims.holder(region, alias) for alias in last.aliases}
     return last.model_copy(
         update={
@@ -200,6 +206,11 @@ def wanted_cache(model: ModelDeployment) -> RouteCache:
         no_store = NoStore.REFUSE  # better no answer than a broken promise
     salted = spec.cache.mode is not CacheMode.DISABLED
     return RouteCache(mode=spec.cache.mode, no_store=no_store, salt_field=engine.SALT_FIELD if salted else None)
+
+
+def _cache(world: World, model: ModelDeployment, region: str) -> RouteCache:
+    key = Key(model.metadata.namespace, model.metadata.name)
+    return truthful(world, key, region, wanted_cache(model), engine_of(model.spec).SALT_FIELD)
 
 
 def _pools(model: ModelDeployment, region: str) -> tuple[RoutePool, ...]:
