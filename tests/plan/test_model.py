@@ -380,6 +380,7 @@ def test_no_store_is_promised_only_once_no_pod_breaks_it(
         assert told.status == "True"
     else:
         assert (route.cache.mode, route.cache.no_store) == ("Tenant", "Refuse")
+        assert route.cache.salt_field == "cache_salt", "old pods still keep tenants apart by it"
         assert (told.status, told.reason) == ("False", Reason.ROLLOUT_IN_PROGRESS)
         assert f"1 of {len(pods)} pods" in told.message
 

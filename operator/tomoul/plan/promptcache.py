@@ -12,12 +12,12 @@ _NONE: tuple[PromptCache, ...] = ("none",)
 _NONE_OR_SALTED: tuple[PromptCache, ...] = ("none", "salted")
 
 
-def truthful(world: World, key: Key, region: str, cache: RouteCache) -> RouteCache:
+def truthful(world: World, key: Key, region: str, cache: RouteCache, salt_field: str | None) -> RouteCache:
     """`cache`, or what a model's route may say while pods of another revision do not keep that."""
     if not unkept(world, key, region, cache):
         return cache
     # The strictest mode of a model that has a cache: the gateway refuses `no-store` calls and salts all others.
-    return RouteCache(mode=CacheMode.TENANT, no_store=NoStore.REFUSE, salt_field=cache.salt_field)
+    return RouteCache(mode=CacheMode.TENANT, no_store=NoStore.REFUSE, salt_field=salt_field)
 
 
 def unkept(world: World, key: Key, region: str, cache: RouteCache) -> str:
