@@ -341,6 +341,73 @@ def test_a_region_that_a_model_leaves_is_cleared_of_it(examples: Cluster, namesp
     )
 
 
+def test_an_edit_that_is_refused_stops_nothing_until_the_model_leaves_the_region(
+    examples: Cluster, namespace: str
+) -> None:
+    examples.apply(model("kept", namespace))
+    examples.ready("kept", namespace)
+
+    def running() -> dict[str, Object]:
+        found = examples.of("kept", namespace)
+        return {f"{item['kind']} {item['metadata']['name']}": item.get("spec", {}) for item in found}
+
+    def routes() -> list[Object]:
+        tables = [examples.get("RoutingTable", region)["spec"]["models"] for region in REGIONS]
+        return [route for table in tables for route in table if route["id"] == f"{namespace}/kept"]
+
+    before, routed = running(), routes()
+    broken = model("kept", namespace, engine={"type": "LlamaCpp", "args": ["--port", "1"]})
+    examples.apply(broken)
+
+    def refused() -> None:
+        item = examples.model("kept", namespace)
+        for region in REGIONS:
+            assert condition(item, "Accepted", region)["reason"] == "UnsupportedByEngine"
+            assert condition(item, "WorkloadReady", region)["status"] == "True"
+            assert condition(item, "RoutesProgrammed", region)["status"] == "True"
+
+    eventually(lambda: [refused()])
+    time.sleep(2)  # longer than a table waits for more changes
+    assert running() == before
+    assert routes() == routed
+    refused()
+    broken["spec"]["regions"] = broken["spec"]["regions"][:1]
+    examples.apply(broken)
+    eventually(lambda: len(examples.of("kept", namespace)) == len(before) // 2)
+    eventually(lambda: [route["regions"] for route in routes()] == [["eu-west"]] * 2)
+    examples.apply(model("kept", namespace))
+    examples.ready("kept", namespace)
+
+
+def test_a_model_that_gives_up_its_cache_is_ready_and_promises_so_only_once_all_its_pods_have_none(
+    examples: Cluster, namespace: str
+) -> None:
+    item = model("cacheless", namespace)
+    item["spec"]["regions"] = item["spec"]["regions"][:1]
+    examples.apply(item)
+    examples.ready("cacheless", namespace)
+    item["spec"]["cache"] = {"mode": "Disabled"}
+    generation = examples.apply(item)["metadata"]["generation"]
+
+    def settled() -> bool:
+        examples.acknowledge_all()
+        # The first is read before the others: what it says has to be true by then, and for good.
+        now = examples.model("cacheless", namespace)
+        table = examples.get("RoutingTable", "eu-west")["spec"]["models"]
+        pods = examples.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        caches = {pod["metadata"]["labels"]["tomoul.ai/prompt-cache"] for pod in pods}
+        ready = condition(now, "Ready")
+        if ready["observedGeneration"] == generation and ready["status"] == "True":
+            assert caches == {"none"}
+            assert [r["cache"]["mode"] for r in table if r["id"] == f"{namespace}/cacheless"] == ["Disabled"]
+            return True
+        return False
+
+    deadline = time.monotonic() + 30
+    while not settled():
+        assert time.monotonic() < deadline, examples.model("cacheless", namespace)["status"]
+
+
 def test_a_deleted_model_leaves_nothing_and_its_routes_go(examples: Cluster, namespace: str) -> None:
     examples.apply(model("gone", namespace))
     eventually(lambda: f"{namespace}/gone" in examples.routed("eu-west") & examples.routed("us-east"))

@@ -114,6 +114,7 @@ def pods(name: str) -> st.SearchStrategy[PodFact]:
         unschedulable=st.sampled_from(["", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."]),
         waiting_reason=st.sampled_from(["", "ContainerCreating", "ImagePullBackOff", "CrashLoopBackOff"]),
         requests=st.just({"nvidia.com/gpu": 1}),
+        prompt_cache=st.sampled_from(["", "none", "salted", "shared"]),
     )
 
 
@@ -124,7 +125,17 @@ def facts(draw: st.DrawFn, deployments: Mapping[Key, object]) -> Facts:
     counts = st.integers(0, 3)
     return Facts(
         deployments={
-            key: draw(st.builds(DeploymentFact, replicas=counts, updated=counts, ready=counts)) for key in known
+            key: draw(
+                st.builds(
+                    DeploymentFact,
+                    generation=counts,
+                    observed_generation=counts,
+                    replicas=counts,
+                    updated=counts,
+                    ready=counts,
+                )
+            )
+            for key in known
         },
         pods={key: [draw(pods(f"{key.name}-{index}")) for index in range(draw(counts))] for key in known},
         nodes=[NodeFact("node-1", {"topology.kubernetes.io/region": "eu-west"}, allocatable={"nvidia.com/gpu": 8})],
