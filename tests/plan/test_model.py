@@ -148,7 +148,7 @@ def waiting(reason: str, message: str = "", *, terminating: bool = False) -> Pod
             pool_facts(None, PodFact("p", unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")),
             "Scheduled",
             Reason.UNSCHEDULABLE,
-            "3 Insufficient nvidia.com/gpu; each replica needs 2 × `nvidia-l4` (nvidia.com/gpu), 0 of 0 are free",
+            "each replica needs 2 × `nvidia-l4` (nvidia.com/gpu), 0 of 0 are not requested by Tomoul's models",
         ),
         (pool_facts(None, running("p")), "Scheduled", Reason.ALL_PODS_SCHEDULED, ""),
         (pool_facts(None), "WorkloadReady", Reason.NO_REPLICA_READY, "0 of 1"),

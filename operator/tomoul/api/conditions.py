@@ -56,5 +56,4 @@ class Reason(StrEnum):
     AUTH_DISABLED = "AuthDisabled"
     # Ready, and conditions that cannot be judged yet
     READY = "Ready"
-    NOT_READY = "NotReady"
     PENDING = "Pending"

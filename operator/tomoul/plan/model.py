@@ -209,4 +209,5 @@ def _with_free(verdict: Verdict, world: World, model: ModelDeployment, region: R
     if counts is None:
         return verdict
     free = max(counts.allocatable - counts.requested, 0)
-    return verdict._replace(message=f"{verdict.message}, {free} of {counts.allocatable} are free")
+    words = f"{free} of {counts.allocatable} are not requested by Tomoul's models"
+    return verdict._replace(message=f"{verdict.message}, {words}")

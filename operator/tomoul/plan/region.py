@@ -71,8 +71,24 @@ def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
     if table is None:
         served = Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{name}` does not exist yet")
     unmet = first_unmet([gateways, *([served] if served is not None else [])])
-    ready = Verdict("True", Reason.READY) if unmet is None else Verdict("False", unmet.reason, unmet.message)
+    if unmet is None:
+        ready = Verdict("True", Reason.READY, _shared_nodes(world, region))
+    else:
+        ready = Verdict("False", unmet.reason, unmet.message)
     return {ConditionType.GATEWAYS_READY: gateways, ConditionType.READY: ready}
+
+
+def _shared_nodes(world: World, region: Region) -> str:
+    """Which regions hosted here have nodes in common with this one; empty if none is known to."""
+    own = region.spec.placement.node_selector.items()
+    found = []
+    for name, other in sorted(world.regions.items()):
+        others = other.spec.placement.node_selector.items()
+        if name != region.metadata.name and active_here(world, name) and (own <= others or others <= own):
+            found.append(f"`{name}`")
+    if not found:
+        return ""
+    return f"Nodes are shared with {', '.join(found)}: `placement.nodeSelector` does not tell them apart"
 
 
 def _gateways_ready(world: World, region: str) -> Verdict:
