@@ -56,9 +56,9 @@ def test_the_scheduler_and_a_container_that_is_stuck_are_heard_and_one_that_just
     refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
     assert pod(pod_object(conditions=[refused])).fact.unschedulable == "0/2 nodes"
     starting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
-    stuck = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}, "restartCount": 3}
+    stuck = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     fact = pod(pod_object(initContainerStatuses=[starting], containerStatuses=[stuck])).fact
-    assert (fact.waiting_reason, fact.waiting_message, fact.restarts) == ("ImagePullBackOff", "no such image", 3)
+    assert (fact.waiting_reason, fact.waiting_message) == ("ImagePullBackOff", "no such image")
     assert pod(pod_object(containerStatuses=[starting])).fact.waiting_reason == ""
 
 

@@ -1,6 +1,5 @@
 """RoutingTable: what the gateways of one region serve; written by the operator, acknowledged by the gateways."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -122,8 +121,3 @@ class RoutingTable(ApiModel):
     metadata: ObjectMeta
     spec: RoutingTableSpec
     status: RoutingTableStatus = Field(default_factory=RoutingTableStatus)
-
-
-def routes_by_id(table: RoutingTable) -> Mapping[str, ModelRoute]:
-    """The table's models by id."""
-    return {route.id: route for route in table.spec.models}

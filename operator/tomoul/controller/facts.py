@@ -164,7 +164,6 @@ def pod(item: Object) -> Pod:
         unschedulable=placed.get("message", "") if placed.get("reason") == "Unschedulable" else "",
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
-        restarts=sum(c.get("restartCount", 0) for c in containers),
         requests=requests,
         prompt_cache=(metadata.get("labels") or {}).get(LABEL_PROMPT_CACHE, ""),
     )

@@ -80,8 +80,6 @@ class KubeClient(Protocol):
         """Replace the object that has the manifest's `metadata.resourceVersion`. Conflict if it has changed."""
         ...
 
-    async def delete(
-        self, resource: Resource, key: Key, *, uid: str, propagation: Literal["Background", "Foreground"] = "Background"
-    ) -> None:
+    async def delete(self, resource: Resource, key: Key, *, uid: str) -> None:
         """Delete the object with this uid. NotFound if it is gone, Conflict if the name now has another uid."""
         ...

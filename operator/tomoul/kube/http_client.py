@@ -145,11 +145,9 @@ class HttpKubeClient:
         """See KubeClient."""
         return await self._call("PUT", resource_of(manifest).path(key_of(manifest)), body=dict(manifest))
 
-    async def delete(
-        self, resource: Resource, key: Key, *, uid: str, propagation: Literal["Background", "Foreground"] = "Background"
-    ) -> None:
+    async def delete(self, resource: Resource, key: Key, *, uid: str) -> None:
         """See KubeClient."""
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         await self._call("DELETE", resource.path(key), body=options)
 
     async def _call(

@@ -136,7 +136,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "image": settings.operator_image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": ["agent", *(word for flag in flags.items() for word in flag)],
-        "env": [_downward("POD_NAME", "metadata.name"), _downward("POD_NAMESPACE", "metadata.namespace")],
+        "env": [_downward("POD_NAME", "metadata.name")],
         "ports": [
             {"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"},
             {"name": "drain", "containerPort": DRAIN_PORT, "protocol": "TCP"},

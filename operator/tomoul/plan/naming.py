@@ -38,10 +38,7 @@ def _readable(prefix: str, name: str) -> str:
 def _hashed(model_deployment: str, region: str, pool: str) -> str:
     # The hash covers the parts apart from each other: `a-b` in `c` and `a` in `b-c` must not meet.
     digest = _hash("\0".join((model_deployment, region, pool)))
-    full = f"{model_deployment}-{region}"
-    if not full[0].isalpha():
-        full = f"m-{full}"  # a Service's name starts with a letter; a ModelDeployment's may start with a digit
-    return _cut(full, digest)
+    return _cut(f"{model_deployment}-{region}", digest)
 
 
 def _cut(text: str, digest: str) -> str:

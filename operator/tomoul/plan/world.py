@@ -65,7 +65,6 @@ class PodFact:
     waiting_reason: str = ""
     """A container's `state.waiting.reason`, such as ImagePullBackOff."""
     waiting_message: str = ""
-    restarts: int = 0
     requests: Mapping[str, int] = field(default_factory=dict)
     """Extended resources that it requests, in devices."""
     prompt_cache: str = ""

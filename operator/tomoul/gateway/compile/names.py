@@ -21,7 +21,6 @@ HEADER_SERVED = "x-tomoul-served"
 HEADER_FORWARDED = "x-tomoul-forwarded"
 
 HEADER_REGION = "x-tomoul-region"
-HEADER_CACHE = "x-tomoul-cache"
 
 HOST_METADATA = "tomoul"
 """Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `region` (the pin to stamp), `sender`."""
