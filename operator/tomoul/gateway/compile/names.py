@@ -16,6 +16,8 @@ HEADER_CLUSTER = "x-tomoul-cluster"
 HEADER_ROUTE = "x-tomoul-route"
 # Response header between the router and chat.lua: `pool` or `region`, the kind of host that answered.
 HEADER_SERVED = "x-tomoul-served"
+# Response header between Envoy's own errors and chat.lua: the error's code.
+HEADER_CODE = "x-tomoul-code"
 
 HEADER_REGION = "x-tomoul-region"
 HEADER_CACHE = "x-tomoul-cache"
@@ -24,7 +26,9 @@ HOST_METADATA = "tomoul"
 """Namespace of the metadata of upstream hosts: `kind` is `pool` or `region`, and `region` the pin to stamp."""
 
 LOG_METADATA = "tomoul"
-"""Namespace of the dynamic metadata that chat.lua leaves for the access log."""
+"""Namespace of the dynamic metadata that chat.lua leaves for the access log and the metrics, and of the listener's,
+which holds the gateway's `region`.
+"""
 
 ROUTE_MODELS = "models"
 """Key of the route whose metadata is the list of models."""
