@@ -193,6 +193,14 @@ def test_errors_have_their_code_in_the_line_and_no_tokens(platform: Platform, ch
     assert "a secret" not in platform.eu.output.read_text()
 
 
+def test_a_call_that_reached_no_other_gateway_has_its_code_in_the_line(platform: Platform, chat: Chat) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dead: int = server.getsockname()[1]
+    platform.publish_eu(us_port=dead)
+    entry = line(platform.eu, chat("acme/far", region="us-east"))
+    assert (entry["code"], entry["status"], entry["served"]) == ("region_capacity_unavailable", 503, "region")
+
+
 def test_a_stream_that_an_engine_breaks_off_has_the_code_in_the_line(platform: Platform, chat: Chat) -> None:
     platform.engines["both"].behave = lambda request: streamed()
     assert line(platform.eu, chat(region="eu-west", stream=True))["code"] == "engine_failed"

@@ -650,12 +650,16 @@ local function rewrite_error(handle, headers, status)
   body:setBytes(normal_error(handle, body:getBytes(0, body:length()), status))
 end
 
+local function tokens_in(usage, name)
+  return tonumber(match(usage, '"' .. name .. '"%s*:%s*(%d+)'))
+end
+
 -- The tokens of `usage`, the JSON text of an object.
 local function note_usage(handle, usage)
   note(handle, "usage", {
-    prompt_tokens = tonumber(match(usage, '"prompt_tokens"%s*:%s*(%d+)')),
-    completion_tokens = tonumber(match(usage, '"completion_tokens"%s*:%s*(%d+)')),
-    cached_tokens = tonumber(match(usage, '"cached_tokens"%s*:%s*(%d+)')),
+    prompt_tokens = tokens_in(usage, "prompt_tokens"),
+    completion_tokens = tokens_in(usage, "completion_tokens"),
+    cached_tokens = tokens_in(usage, "cached_tokens"),
   })
 end
 
@@ -687,20 +691,22 @@ local function rewrite_completion(handle, headers, id, max_body_bytes)
   end
 end
 
--- Where the usage of a chunk stands in its line, whose JSON begins at `start`; nil if it has none. Inside a string of the
--- answer the quotes would be escaped, so this seldom finds what is not the member.
-local function usage_at(line, start)
-  local _, from = find(line, '"usage"%s*:%s*{', start)
-  local to = from and end_of_nested(line, from)
-  if to and not find(line, "^%s*}%s*$", to + 1) then
-    local members = members_of(sub(line, start)) -- not the last member, or another object's
-    local usage = members and members.usage
-    if not usage or usage.kind ~= "object" then
-      return nil
-    end
+-- Where the usage of a chunk stands in its line, whose JSON begins at `start` and which has `"usage"` at `key`; nil if it
+-- has none. Inside a string of the answer the quotes would be escaped, so this seldom finds what is not the member.
+local function usage_at(line, start, key)
+  local _, from = find(line, '^"usage"%s*:%s*{', key)
+  local _, to = find(line, "^%b{}", from or #line + 1)
+  if to and find(line, "^%s*}%s*$", to + 1) then
+    return from, to
+  elseif not from and not find(line, '"usage"', key + 1, true) then
+    return nil -- null, as many engines send until the last chunk
+  end
+  local members = members_of(sub(line, start)) -- not the last member, or not this object's
+  local usage = members and members.usage
+  if usage and usage.kind == "object" then
     return start - 1 + usage.start, start - 1 + usage.stop
   end
-  return to and from, to
+  return nil
 end
 
 -- Whether a chunk brings a token; the first ones say only whose the answer is.
@@ -718,13 +724,14 @@ local function rewrite_stream(handle, headers, call, id)
   local usage, noted_usage, waiting = nil, nil, id and call.started
 
   -- The line without usage that the client did not ask for; nil if the event was there for nothing else.
-  local function metered(line, start)
-    local from, to = usage_at(line, start)
+  local function metered(line, start, key)
+    local from, to = usage_at(line, start, key)
     if not from then
       return line
     end
     usage = sub(line, from, to)
-    local only_usage = find(line, '"choices"%s*:%s*%[%s*%]', start) ~= nil
+    local choices = find(line, '"choices"', start, true)
+    local only_usage = choices and find(line, '^"choices"%s*:%s*%[%s*%]', choices)
     if call.hidden == "all" and only_usage then
       return nil
     elseif call.hidden == "all" or (call.hidden == "each" and not only_usage) then
@@ -749,8 +756,9 @@ local function rewrite_stream(handle, headers, call, id)
       note(handle, "ttft_ms", handle:timestamp() - waiting)
       waiting = nil
     end
-    if find(line, '"usage"', start, true) then
-      line = metered(line, start)
+    local key = find(line, '"usage"', start, true)
+    if key then
+      line = metered(line, start, key)
       if not line then
         dropped = true
         return ""
