@@ -7,7 +7,7 @@
 
 local byte, char, find, format = string.byte, string.char, string.find, string.format
 local gsub, lower, match, sub = string.gsub, string.lower, string.match, string.sub
-local concat, floor = table.concat, math.floor
+local concat, floor, max = table.concat, math.floor, math.max
 
 local CHAT_PATH = "/v1/chat/completions"
 local MODELS_PATH = "/v1/models"
@@ -753,7 +753,7 @@ local function rewrite_stream(handle, headers, call, id)
       return line
     end
     if waiting and has_token(line) then
-      note(handle, "ttft_ms", handle:timestamp() - waiting)
+      note(handle, "ttft_ms", max(0, handle:timestamp() - waiting)) -- clocks are set back at times
       waiting = nil
     end
     local key = find(line, '"usage"', start, true)
