@@ -44,6 +44,10 @@ format: install ## Format the code
 e2e: install ## Run the end-to-end tests on kind (needs Docker and kind)
 	@$(BIN)/pytest -x -p no:xdist e2e
 
+.PHONY: bench-gateway
+bench-gateway: install ## Measure the gateway against plain Envoy and against direct
+	@$(BIN)/python -m benchmarks.gateway --output build/benchmark-gateway.json
+
 .PHONY: generate
 generate: install ## Write crds/ and the chart's copies from the models
 	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds

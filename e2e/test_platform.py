@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 
 from e2e.cluster import Cluster, Object
 from e2e.command import ROOT
-from e2e.gateway import CHAT, SOLO, SYSTEM, Gateway, usage
+from e2e.gateway import CHAT, SOLO, SYSTEM, Gateway, gateway_of, usage
 from e2e.installation import MODELS, REGIONS, Platform
 from e2e.progress import Progress
 from e2e.waiting import eventually
@@ -185,6 +186,42 @@ def test_the_deletion_of_one_of_two_pods_fails_no_call(platform: Platform, progr
         call.result()
     progress.say(f"{len(outcomes)} calls while a pod was deleted and replaced")
     assert set(outcomes) == {"200 eu-west"}
+
+
+def test_deleting_a_gateway_pod_fails_no_call(platform: Platform, progress: Progress) -> None:
+    """Callers keep their connections, as the OpenAI SDK does, so that some are open to the pod that goes away."""
+    cluster = platform.cluster
+    before = {pod["metadata"]["name"] for pod in gateway_pods(cluster) if region_of(pod) == "eu-west"}
+    assert len(before) == 2
+    own = [gateway_of(cluster, "eu-west") for _ in range(4)]
+    stop = threading.Event()
+    outcomes: list[str] = []
+    with ThreadPoolExecutor(5) as callers:
+        entries = [*own, platform.gateways["us-east"]]
+        calls = [callers.submit(call_until, stop, entry, outcomes) for entry in entries]
+        try:
+            eventually(lambda: len(outcomes), lambda count: count >= 50)
+            started = time.monotonic()
+            # Returns once the pod is gone.
+            cluster.kubectl("delete", "pod", "-n", SYSTEM, min(before), timeout=120)
+            took = time.monotonic() - started
+            eventually(lambda: ready_gateways(cluster, "eu-west"), lambda ready: len(ready - before) == 1, seconds=90)
+            replaced = len(outcomes)
+            eventually(lambda: len(outcomes), lambda count: count >= replaced + 50)
+        finally:
+            stop.set()
+    for call in calls:
+        call.result()
+    for gateway in own:
+        gateway.client.close()
+    progress.say(f"{len(outcomes)} calls while a gateway pod was deleted, which took {took:.0f} s, and replaced")
+    assert set(outcomes) == {"200 eu-west"}
+    assert took >= 10, "it did not wait for its calls to end"
+
+
+def ready_gateways(cluster: Cluster, region: str) -> set[str]:
+    pods = [pod for pod in gateway_pods(cluster) if region_of(pod) == region]
+    return {pod["metadata"]["name"] for pod in pods if conditions(pod["status"]).get("Ready") == "True"}
 
 
 def call_until(stop: threading.Event, gateway: Gateway, outcomes: list[str]) -> None:

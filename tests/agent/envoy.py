@@ -110,6 +110,10 @@ class Envoy:
             self._process.kill()
             await self._process.wait()
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def admin(self, path: str) -> str:
         answer = await get(self.admin_socket, path)
         return answer.text

@@ -1,6 +1,7 @@
 """The ADS server against a real Envoy."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -211,6 +212,51 @@ async def test_an_envoy_serves_on_while_its_server_is_replaced(setting: Setting)
             assert (await get(port, "/b")).text == "engine a"
         finally:
             await second.stop()
+
+
+async def test_an_envoy_that_does_not_answer_is_cut_off_and_sent_everything_when_it_comes_back(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unanswered: list[str] = []
+    ads = AdsServer(folder / "ads.sock", on_unanswered=lambda: unanswered.append("once"), answer_seconds=2)
+    await ads.start()
+    async with running_envoy(Envoy(folder, bootstrap(folder / "ads.sock", folder / "admin.sock"))) as envoy:
+        assert (await ads.accepted(ads.publish(resources({"a": (1,)})), 20)).ok
+        envoy.signal(signal.SIGSTOP)
+        version = ads.publish(resources({"b": (1,)}))
+        await eventually(lambda: unanswered)
+        assert ads.connected == 0
+        assert ads.accepted_version == version - 1
+        assert "Envoy has not answered for 2 s" in caplog.text
+        envoy.signal(signal.SIGCONT)
+        assert (await ads.accepted(version, 20)).ok
+        assert unanswered == ["once"]
+    await ads.stop()
+
+
+async def test_an_envoy_that_only_sends_keep_alives_stays_connected(folder: Path) -> None:
+    ads = AdsServer(folder / "ads.sock")
+    await ads.start()
+    config = bootstrap(folder / "ads.sock", folder / "admin.sock")
+    options = config["static_resources"]["clusters"][0]["typed_extension_protocol_options"]
+    protocol = next(iter(options.values()))["explicit_http_config"]["http2_protocol_options"]
+    protocol["connection_keepalive"] = {"interval": "0.1s", "timeout": "5s"}
+    async with running_envoy(Envoy(folder, config)) as envoy:
+        await ads.accepted(ads.publish(resources({"a": (1,)})), 20)
+
+        async def pings() -> int:
+            # Envoy counts none, but each and its answer are bytes of the connection.
+            stats = await envoy.admin("/stats?filter=cluster.ads.upstream_cx_rx_bytes_total")
+            return int(stats.split(": ")[1])
+
+        before = await pings()
+
+        async def ten_pings() -> bool:
+            return await pings() >= before + 10 * 17
+
+        await eventually(ten_pings)
+        assert (await envoy.admin("/stats?filter=cluster.ads.upstream_cx_destroy$")).strip().endswith(": 0")
+    await ads.stop()
 
 
 async def test_a_version_is_accepted_only_when_all_connected_envoys_have_it(setting: Setting) -> None:

@@ -18,11 +18,14 @@ from tests.agent.envoy import Envoy, eventually, running_envoy, short_folder
 from tests.agent.http_calls import Answer, get, http_server, own_address
 from tests.agent.tables import routing_table, slice_manifest, table_manifest
 from tests.controlplane.harness import ControlPlane
+from tomoul.gateway.agent.publisher import DEBOUNCE_SECONDS
 from tomoul.gateway.agent.run import Agent, AgentOptions
 from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
 from tomoul.gateway.agent.state import GatewayState
 from tomoul.gateway.compile.resources import Endpoint, GatewayOptions
+from tomoul.kube.client import Listing
 from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.resources import ENDPOINT_SLICES, Resource
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
 TABLES = "/apis/tomoul.ai/v1alpha1/routingtables"
@@ -56,11 +59,13 @@ class Gateway:
         )
 
     @contextlib.asynccontextmanager
-    async def agent(self, kubeconfig: Path | None) -> AsyncIterator[Agent]:
+    async def agent(
+        self, kubeconfig: Path | None, client_type: type[HttpKubeClient] = HttpKubeClient
+    ) -> AsyncIterator[Agent]:
         """An agent; without a kubeconfig, one whose API server does not answer."""
-        client = HttpKubeClient(Configuration(host="http://127.0.0.1:1"))
+        client = client_type(Configuration(host="http://127.0.0.1:1"))
         if kubeconfig:
-            client = await HttpKubeClient.connect(str(kubeconfig))
+            client = await client_type.connect(str(kubeconfig))
         async with client:
             agent, stop = Agent(self.options(), client), asyncio.Event()
             task = asyncio.create_task(agent.run(stop))
@@ -82,6 +87,15 @@ class Gateway:
             return answer
 
         return await eventually(check)
+
+
+class LateSlices(HttpKubeClient):
+    """Lists EndpointSlices long after the tables have been heard of."""
+
+    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+        if resource == ENDPOINT_SLICES:
+            await asyncio.sleep(DEBOUNCE_SECONDS * 20)
+        return await super().list(resource, selector=selector, namespace=namespace)
 
 
 class Cluster:
@@ -172,6 +186,7 @@ async def test_a_table_and_its_endpoints_are_served_and_acknowledged_and_changes
             assert f'tomoul_agent_accepted_generation{{table="{cluster.region}"}} {generation}.0' in metrics
             assert "tomoul_agent_connected_envoys 1.0" in metrics
             assert "tomoul_agent_rejections_total 0.0" in metrics
+            assert "tomoul_agent_unanswered_total 0.0" in metrics
             assert (await get(agent.health_port, "/healthz")).status == 200
             assert (await get(agent.health_port, "/readyz")).status == 200
             assert (await get(agent.health_port, "/")).status == 404
@@ -308,7 +323,22 @@ async def test_an_unchanged_world_is_written_once(cluster: Cluster, gateway: Gat
     assert after == before
 
 
-async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when_it_is_told_to_stop() -> None:
+async def test_a_table_is_served_although_the_list_that_comes_last_is_empty(cluster: Cluster, gateway: Gateway) -> None:
+    generation = cluster.put_table("acme/phi")
+    async with gateway.agent(cluster.kubeconfig, LateSlices):
+        await cluster.accepts(generation)
+        assert (await gateway.call()).status == 503  # known, and without endpoints
+
+
+async def test_an_agent_that_has_nothing_to_serve_is_alive_and_not_ready() -> None:
+    with short_folder() as folder:
+        async with Gateway(folder, "eu-west").agent(None) as agent:
+            assert (await eventually(lambda: get(agent.health_port, "/healthz"))).status == 200
+            answer = await get(agent.health_port, "/readyz")
+            assert (answer.status, answer.text) == (503, "Envoy has not accepted a configuration yet\n")
+
+
+async def test_the_command_serves_a_snapshot_and_leaves_envoy_in_service_when_it_is_told_to_stop() -> None:
     with short_folder() as folder:
         gateway = Gateway(folder, "eu-west")
         save_snapshot(gateway.snapshots, "eu-west", GatewayState({"eu-west": routing_table()}))
@@ -319,7 +349,7 @@ async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when
                 sys.executable, "-m", "tomoul", "agent", "--region", "eu-west", "--socket", str(folder / "ads.sock"),
                 "--snapshot-dir", str(gateway.snapshots), "--salt-key-file", str(folder / "salt"),
                 "--admin-socket", str(folder / "admin.sock"), "--listen-port", "0", "--health-port", "0",
-                "--kubeconfig", str(folder / "kubeconfig"),
+                "--drain-port", "0", "--kubeconfig", str(folder / "kubeconfig"),
                 env={**os.environ, "POD_NAME": "gateway-0"}, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             try:
@@ -334,7 +364,7 @@ async def test_the_command_serves_a_snapshot_and_takes_envoy_out_of_service_when
             assert process.returncode == 0, log.decode()
             lines = [json.loads(line) for line in log.decode().splitlines()]
             assert any("published version 1" in line["message"] for line in lines)
-            assert (await get(port, "/-/ready")).status == 503
+            assert (await get(port, "/-/ready")).status == 200
 
 
 def _start(control_plane: ControlPlane) -> None:

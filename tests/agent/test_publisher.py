@@ -1,6 +1,8 @@
 """When the publisher publishes, and what."""
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -61,6 +63,12 @@ class World:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
+    async with running() as world:
+        yield world
+
+
+@contextlib.asynccontextmanager
+async def running() -> AsyncIterator[World]:
     world = World()
     task = asyncio.create_task(world.publisher.run())
     yield world
@@ -152,3 +160,40 @@ async def test_a_compiler_that_fails_is_reported_and_the_agent_goes_on(
     assert "Traceback" in caplog.text
     world.now(GatewayState({"eu-west": routing_table(generation=2)}, {}))
     await eventually(lambda: world.published)
+
+
+@pytest.mark.looptime
+async def test_a_refused_table_is_tried_again_within_a_minute_however_often_endpoints_change() -> None:
+    async with running() as world:
+        good, bad = routing_table(generation=1), routing_table(generation=2, models=("acme/bad",))
+        world.now(GatewayState({"eu-west": good}, at("10.0.0.1")))
+        await asyncio.sleep(1)
+        world.answer(ok=True)
+        tried = []
+        for second in range(150):
+            world.now(GatewayState({"eu-west": bad}, at(f"10.0.1.{second}")))
+            await asyncio.sleep(1)
+            if world.published[-1].tables == {"eu-west": bad}:
+                tried.append(second)
+            world.answer(ok=world.published[-1].tables == {"eu-west": good}, message="no")
+            await asyncio.sleep(0)
+        assert len(tried) == 3
+        assert all(50 <= later - earlier <= 70 for earlier, later in itertools.pairwise(tried))
+
+
+@pytest.mark.looptime
+async def test_a_refused_state_without_a_new_table_is_tried_again_once_a_minute() -> None:
+    async with running() as world:
+        table = routing_table()
+        world.now(GatewayState({"eu-west": table}, at("10.0.0.1")))
+        await asyncio.sleep(1)
+        world.answer(ok=True)
+        changed = GatewayState({"eu-west": table}, at("10.0.0.2"))
+        world.now(changed)
+        await asyncio.sleep(1)
+        world.answer(ok=False, message="not now")
+        await asyncio.sleep(130)
+        assert world.published[1:] == [changed] * 3
+        world.answer(ok=True)
+        await asyncio.sleep(130)
+        assert len(world.published) == 4

@@ -1,9 +1,13 @@
+from collections.abc import Iterator
+from typing import Any
+
 import click
 import pytest
 import yaml
 
 from tests.chart.helm import CHART, ROOT, HelmError, helm, one, render
 from tomoul.cli.main import main
+from tomoul.plan.world import Settings
 
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 
@@ -50,6 +54,11 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("hostRegions=eu-west", "at '/hostRegions'"),
         ("resyncSeconds=1", "at '/resyncSeconds'"),
         ("image.tagg=1", "at '/image': additional properties 'tagg' not allowed"),
+        ("imagePullSecrets=registry", "at '/imagePullSecrets'"),
+        ("imagePullSecrets={My Secret}", "at '/imagePullSecrets/0'"),
+        ("engines.llamaCpp.image=", "at '/engines/llamaCpp/image'"),
+        ("engines.vllm.image=a", "at '/engines': additional properties 'vllm' not allowed"),
+        ("metrics.scrapeNamespaces={a b}", "at '/metrics/scrapeNamespaces/0'"),
         ("auth=None", "additional properties 'auth' not allowed"),
     ],
 )
@@ -64,7 +73,9 @@ def test_every_flag_that_the_chart_passes_is_one_of_the_operators() -> None:
         command = main.get_command(context, "operator")
     assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}
-    subcommand, *flags = operator_args("hostRegions={eu-west}")
+    subcommand, *flags = operator_args(
+        "hostRegions={eu-west}", "imagePullSecrets={registry}", "metrics.scrapeNamespaces={monitoring}"
+    )
     assert subcommand == "operator"
     assert {flag.partition("=")[0] for flag in flags} <= known
 
@@ -73,6 +84,8 @@ def test_the_values_reach_the_operator() -> None:
     args = operator_args(
         "image.repository=registry.local/tomoul", "image.tag=v7", "envoy.image=registry.local/envoy:v2",
         "gateway.replicas=3", "gateway.serviceType=NodePort", "hostRegions={eu-west,us-east}", "resyncSeconds=60",
+        "engines.llamaCpp.image=registry.local/cpu-engine:v7", "imagePullSecrets={registry,mirror}",
+        "metrics.scrapeNamespaces={monitoring,audit}",
     )  # fmt: skip
     assert set(args) >= {
         "--operator-image=registry.local/tomoul:v7",
@@ -81,7 +94,38 @@ def test_the_values_reach_the_operator() -> None:
         "--gateway-service-type=NodePort",
         "--host-regions=eu-west,us-east",
         "--resync-seconds=60",
+        "--llama-cpp-image=registry.local/cpu-engine:v7",
+        "--image-pull-secrets=registry,mirror",
+        "--scrape-namespaces=monitoring,audit",
     }
+
+
+def test_pull_secrets_are_the_operator_pods_own_too() -> None:
+    pod = one(render("imagePullSecrets={registry,mirror}"), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
+    assert "imagePullSecrets" not in one(render(), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
+
+
+def test_every_value_is_on_the_page_about_installing() -> None:
+    page = (ROOT / "docs" / "install.md").read_text()
+    names = list(leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
+    assert "engines.llamaCpp.image" in names
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of values as `--set` takes them; `operator.resources` is one value of Kubernetes' own."""
+    for name, value in values.items():
+        if isinstance(value, dict) and name != "resources":
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_what_the_chart_does_not_change_is_what_the_operator_would_do_by_itself() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values["engines"]["llamaCpp"]["image"] == Settings().llama_cpp_image
+    assert values["envoy"]["image"] == Settings().envoy_image
 
 
 def test_an_operator_that_is_told_no_regions_hosts_them_all() -> None:

@@ -1,7 +1,8 @@
 from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.controller.facts import child, declared, deployment, node, pod, routing_table, spec_of
+from tomoul.api.region import Region
+from tomoul.controller.facts import child, conditions_of, declared, deployment, node, pod, routing_table, spec_of
 from tomoul.plan.world import DeploymentFact, Key, NodeFact
 
 
@@ -101,5 +102,21 @@ def test_an_invalid_resource_keeps_its_errors_and_its_status_causes_no_work() ->
     assert "spec.engine.type" in found.errors
     item["status"] = {"conditions": [{"type": "Accepted", "status": "False", "reason": "InvalidSpec"}]}
     later = declared(item, ModelDeployment)
-    assert later.conditions[0].reason == "InvalidSpec"
+    assert conditions_of(later.status)[0].reason == "InvalidSpec"
     assert spec_of(later) == spec_of(found)
+
+
+def test_fields_of_a_newer_version_are_ignored_in_what_the_api_server_returns() -> None:
+    toleration = {"key": "gpu", "operator": "Exists", "newest": [1]}
+    item: dict[str, Any] = {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "Region",
+        "metadata": {"name": "eu-west", "uid": "u"},
+        "spec": {"displayName": "West", "newer": {"a": 1}, "placement": {"new": True, "tolerations": [toleration]}},
+    }
+    region = declared(item, Region).resource
+    assert region is not None
+    assert region.spec.display_name == "West"
+    assert region.spec.placement.tolerations[0].key == "gpu"
+    table = {"metadata": {"uid": "u", "name": "eu"}, "spec": {"region": "eu", "newer": 1}}
+    assert routing_table(table).fact is not None

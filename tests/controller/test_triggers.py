@@ -9,7 +9,7 @@ from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed
 from tomoul.controller.triggers import Triggers
 from tomoul.controller.workqueue import WorkQueue
-from tomoul.plan.world import Settings
+from tomoul.plan.world import Key, Settings
 
 pytestmark = pytest.mark.looptime
 
@@ -217,6 +217,21 @@ async def test_an_object_that_became_invalid_goes_on_as_what_it_was(watching: Wa
     assert [found.spec.engine.type for found in watching.observed.world().models.values()] == ["LlamaCpp"]
     watching.see(broken, gone=True)
     assert not watching.observed.world().models
+
+
+async def test_what_was_never_read_is_known_to_exist_until_it_is_read_or_goes(watching: Watching) -> None:
+    broken = region("mars", state="Later")
+    watching.see(broken)
+    later = model("chat", "eu")
+    later["spec"]["engine"]["type"] = "Steam"
+    watching.see(later)
+    world = watching.observed.world()
+    assert set(world.unreadable_regions) == {"mars"}
+    assert world.unreadable_models == {Key("models", "chat"): "org/chat"}
+    watching.see(region("mars"))
+    watching.see(later, gone=True)
+    assert not world.unreadable_regions
+    assert not world.unreadable_models
 
 
 async def test_pods_are_found_by_their_deployment(watching: Watching) -> None:

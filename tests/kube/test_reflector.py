@@ -96,3 +96,25 @@ async def test_a_server_that_asks_to_wait_is_waited_for() -> None:
     script = Script([Throttled("slow down", 20.0), Listing([], "5")], [])
     await follow(script, 30)
     assert script.calls[1][0] >= 20
+
+
+async def test_an_empty_list_is_told_once_the_store_is_synced() -> None:
+    store = Store(SERVICES, lambda item: item["metadata"]["resourceVersion"])
+    told: list[bool] = []
+    script = Script([Unavailable("not yet"), Listing([], "5")], [])
+    task = asyncio.create_task(reflect(script, store, on_listed=lambda: told.append(store.synced)))  # type: ignore[arg-type]
+    await asyncio.sleep(2)
+    task.cancel()
+    assert told == [True]
+
+
+async def test_a_server_that_finds_its_own_newest_list_too_old_is_asked_less_and_less_often() -> None:
+    script = Script([Listing([], "5") for _ in range(99)], [[Gone("too old")] for _ in range(99)])
+    _, calls = await follow(script, 100)
+    assert 6 <= calls.count("list") <= 9
+
+
+async def test_a_version_that_gets_too_old_now_and_then_is_replaced_within_a_second() -> None:
+    script = Script([Listing([], "5") for _ in range(99)], [[10.0, Gone("too old")] for _ in range(99)])
+    _, calls = await follow(script, 100)
+    assert calls.count("list") >= 9

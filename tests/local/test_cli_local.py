@@ -1,9 +1,12 @@
 import os
+import pty
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +60,40 @@ def serving(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+class Shown:
+    """What a terminal has shown so far."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self.text = ""
+
+    def until(self, words: str, seconds: float = 90.0) -> None:
+        """Read until the terminal shows `words`."""
+        deadline = time.monotonic() + seconds
+        while words not in self.text:
+            ready, _, _ = select.select([self._terminal], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, f"`{words}` was not shown within {seconds} s:\n{self.text}"
+            try:
+                self.text += os.read(self._terminal, 65536).decode(errors="replace")
+            except OSError as error:  # the process has ended
+                raise AssertionError(f"`{words}` was never shown:\n{self.text}") from error
+
+
+@contextmanager
+def demo_in_a_terminal() -> Iterator[tuple[subprocess.Popen[bytes], Shown]]:
+    """The demo as a person starts it: it goes on serving after the walk."""
+    terminal, end = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"COLUMNS": "160"}
+    command = [*TOMOUL, "--demo", str(EXAMPLES), "--port", "0"]
+    with subprocess.Popen(command, stdout=end, stderr=end, env=environment) as process:
+        os.close(end)
+        try:
+            yield process, Shown(terminal)
+        finally:
+            process.kill()
+            os.close(terminal)
 
 
 def children(pid: int) -> set[int]:
@@ -122,6 +159,25 @@ def test_a_signal_stops_everything_and_ends_with_0(files: Path, number: signal.S
         process.send_signal(number)
         assert process.wait(20) == 0
         assert not [pid for pid in started if alive(pid)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("when", "says", "status"),
+    [
+        ("starting engines and gateways", "Stopped before the walk was complete.", 1),
+        ("Ctrl-C ends it.", "Stopped.", 0),
+    ],
+)
+def test_a_demo_that_is_stopped_has_passed_if_its_walk_was_complete(
+    when: str, says: str, status: int, number: signal.Signals
+) -> None:
+    with demo_in_a_terminal() as (process, shown):
+        shown.until(when)
+        process.send_signal(number)
+        shown.until(says)
+        assert process.wait(20) == status, shown.text
+    assert "Traceback" not in shown.text
 
 
 def test_even_a_kill_leaves_no_process_behind(files: Path) -> None:

@@ -53,17 +53,22 @@ def models(draw: st.DrawFn, key: Key) -> ModelDeployment:
             "aliases": draw(st.lists(st.sampled_from([each for each in IDS if each != model_id]), unique=True)),
         },
         "source": draw(sources()),
-        "engine": {"type": engine, "args": draw(mostly([], ["--threads", "2"], ["--port", "1"]))},
+        "engine": {
+            "type": engine,
+            "image": "images.example/engine:1.0.0",
+            "args": draw(mostly([], ["--threads", "2"], ["--port", "1"])),
+        },
         "capabilities": draw(st.sampled_from([{}, {"tools": tools, "contextWindow": 4096}])),
         "resources": draw(
             st.sampled_from([{}, {"accelerator": "nvidia-l4", "count": 2}, {"cpu": "1", "memory": "1Gi"}])
         ),
-        "regions": [draw(targets_named(name)) for name in targets],
         "cache": {
             "mode": draw(st.sampled_from(["Disabled", "Tenant", "Shared"])),
             "noStore": draw(st.sampled_from(no_store)),
         },
     }
+    second = spec["cache"]["noStore"] == "NotStored"
+    spec["regions"] = [draw(targets_named(name, second)) for name in targets]
     if draw(st.booleans()):
         spec["routing"] = {"fallback": draw(st.permutations(targets))}
     metadata = {
@@ -87,9 +92,10 @@ def sources() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
-def targets_named(draw: st.DrawFn, name: str) -> dict[str, Any]:
+def targets_named(draw: st.DrawFn, name: str, second_pool: bool) -> dict[str, Any]:
     replicas = draw(st.sampled_from([None, 0, 1, 3]))
-    return {"name": name} if replicas is None else {"name": name, "replicas": replicas, "noStoreReplicas": 2}
+    given = {"name": name} if replicas is None else {"name": name, "replicas": replicas}
+    return given | ({"noStoreReplicas": 2} if second_pool and replicas is not None else {})
 
 
 def model_names() -> st.SearchStrategy[str]:

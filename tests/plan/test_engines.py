@@ -59,12 +59,23 @@ def test_each_call_to_llama_cpp_gets_the_whole_context_window() -> None:
         ("VLLM", "--served-model"),
         ("VLLM", "--enable-prefix"),
         ("VLLM", "--kv-transfer-config.kv_connector"),
+        ("VLLM", "--kv_events_config={}"),
         ("VLLM", "-tp=2"),
+        ("VLLM", "-t"),
+        ("VLLM", "--u"),
         ("SGLang", "--disable-radix-cache"),
         ("SGLang", "--tool-call"),
+        ("SGLang", "--kv-events"),
+        ("SGLang", "--crash_dump_folder=/tmp"),
         ("LlamaCpp", "-m"),
         ("LlamaCpp", "--cache-ram"),
         ("LlamaCpp", "--slots"),
+        ("LlamaCpp", "--cache_prompt"),
+        ("LlamaCpp", "--cache_ram=8192"),
+        ("LlamaCpp", "--lookup-cache-dynamic"),
+        ("LlamaCpp", "-lcd"),
+        ("LlamaCpp", "--lookup_cache_static"),
+        ("LlamaCpp", "--log-prompts-dir"),
     ],
 )
 def test_an_argument_that_a_promise_rests_on_is_refused_by_its_place(engine: str, arg: str) -> None:
@@ -81,21 +92,13 @@ def test_an_argument_that_a_promise_rests_on_is_refused_by_its_place(engine: str
     [
         ("VLLM", ["--max-num-seqs", "64", "--gpu-memory-utilization=0.9", "--enforce-eager"]),
         ("SGLang", ["--mem-fraction-static", "0.8", "--attention-backend=fa3"]),
-        ("LlamaCpp", ["--threads", "4", "-np", "2", "--temp", "-1"]),
+        ("LlamaCpp", ["--threads", "4", "-np", "2", "--temp", "-1", "--cache"]),
     ],
 )
 def test_other_arguments_are_passed_on_last(engine: str, args: list[str]) -> None:
     found = spec(engine, args=args)
     assert engine_of(found).refusal(found) is None
     assert engine_of(found).container(found, "default").args[-len(args) :] == tuple(args)
-
-
-def test_llama_cpp_refuses_a_revision_that_it_would_ignore() -> None:
-    found = spec("LlamaCpp", source={"hf": {"repo": "acme/chat", "revision": "v2", "file": "a.gguf"}})
-    refusal = llamacpp.refusal(found)
-    assert refusal is not None
-    assert refusal.field == "spec.source.hf.revision"
-    assert "use `main`" in refusal.message
 
 
 def test_llama_cpp_refuses_a_number_of_parallel_calls_that_is_none() -> None:

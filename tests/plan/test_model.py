@@ -239,3 +239,36 @@ def test_arguments_reach_the_engine_as_they_were_written() -> None:
     planned = plan_model(world(model(engine="LlamaCpp", source={"file": {"path": "/models/$(HOME).gguf"}})), KEY)
     deployment = next(obj for obj in planned.objects if obj["kind"] == "Deployment")
     assert "/models/$$(HOME).gguf" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_an_alias_takes_nothing_from_a_model_with_that_id_however_young_and_only_the_alias_is_left_out() -> None:
+    old = model(Key("m", "old"), "LlamaCpp", "2026-01-01T00:00:00Z", model={"id": "acme/old", "aliases": ["chat", "o"]})
+    young = model(Key("m", "young"), "LlamaCpp", "2026-02-01T00:00:00Z", model={"id": "chat"})
+    found = world(old, young)
+    for key in found.models:
+        assert entry(row(found, key).conditions, "Accepted").status == "True"
+        assert plan_model(found, key).objects
+    routes = {name: model_route(found, name, "eu-west", claims(found.models)) for name in ("acme/old", "chat")}
+    assert {name: route.aliases for name, route in routes.items() if route is not None} == {
+        "acme/old": ("o",),
+        "chat": (),
+    }
+    told = "spec.model.aliases[0]: `chat` is not routed here: it is the id of ModelDeployment `m/young`; remove it"
+    assert entry(row(found, Key("m", "old")).conditions, "Accepted").message == told
+    assert entry(plan_model(found, Key("m", "old")).status.conditions, "Accepted").message == f"eu-west: {told}"
+    assert entry(row(found, Key("m", "young")).conditions, "Accepted").message == ""
+
+
+def test_of_two_models_with_one_alias_the_older_keeps_it_and_the_younger_runs_without() -> None:
+    models = [
+        model(Key("m", name), "LlamaCpp", created, model={"id": f"acme/{name}", "aliases": ["chat"]})
+        for name, created in (("young", "2026-02-01T00:00:00Z"), ("old", "2026-01-01T00:00:00Z"))
+    ]
+    found = world(*models)
+    for name, aliases in (("old", ("chat",)), ("young", ())):
+        route = model_route(found, f"acme/{name}", "eu-west", claims(found.models))
+        assert route is not None
+        assert route.aliases == aliases
+    words = entry(row(found, Key("m", "young")).conditions, "Accepted")
+    assert words.status == "True"
+    assert "an alias of ModelDeployment `m/old`, which is older" in words.message

@@ -31,11 +31,11 @@ def test_an_alias_means_the_local_model_and_elsewhere_the_older_one() -> None:
     assert aliases(found, "eu-west") == {"acme/a": ["chat"], "acme/b": []}
 
 
-def test_an_id_that_is_an_alias_of_a_local_or_older_model_is_not_in_the_table() -> None:
+def test_an_id_means_its_model_in_every_table_but_that_of_a_region_where_it_is_an_alias_only() -> None:
     found = two_regions_with_one_alias("chat", [])
     assert aliases(found, "us-east") == {"acme/a": ["chat"]}
     assert aliases(found, "ap-south") == {"acme/a": [], "chat": []}
-    assert aliases(found, "eu-west") == {"acme/a": ["chat"]}
+    assert aliases(found, "eu-west") == {"acme/a": [], "chat": []}
 
 
 @pytest.mark.parametrize(("state", "fallback"), [("Active", ["us-east"]), ("Draining", []), ("Disabled", [])])

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     ACCEPTED = "Accepted"
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_REGION = "UnknownRegion"
+    UNREADABLE_REGION = "UnreadableRegion"
     UNKNOWN_ACCELERATOR = "UnknownAccelerator"
     UNSUPPORTED_BY_ENGINE = "UnsupportedByEngine"
     MODEL_ID_CONFLICT = "ModelIdConflict"
@@ -39,6 +40,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CRASH_LOOP = "CrashLoop"
+    APPLY_REFUSED = "ApplyRefused"
     # RoutesProgrammed
     ACKNOWLEDGED = "Acknowledged"
     WAITING_FOR_TABLE = "WaitingForTable"

@@ -1,14 +1,15 @@
 """Manifests → resources: what a file, or the API server, says of Regions, ModelDeployments and Tenants.
 
 Pure, and as strict as the API server: unknown fields and wrong types are refused, and every refusal names the field in
-the outside spelling, such as `spec.regions[1].name`.
+the outside spelling, such as `spec.regions[1].name`. Of what the API server returns, unknown fields are ignored: it has
+checked them already, by CRDs that may be newer than this program.
 """
 
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -117,11 +118,13 @@ def _parse_document(document: object, origin: str, number: int) -> Parsed:
         return Parsed(errors=tuple(ManifestError(origin, number, title, *each) for each in error.errors))
 
 
-def parse_resource(obj: Mapping[str, Any]) -> Resource:
+def parse_resource(obj: Mapping[str, Any], *, ignore_unknown: bool = False) -> Resource:
     """The resource that an object is. Raises InvalidResource with all that is wrong.
 
-    Metadata and status may hold more than is known here; a status that cannot be read at all counts as empty.
+    Metadata and status may hold more than is known here, with `ignore_unknown` the spec too; a status that cannot be
+    read at all counts as empty.
     """
+    extra: Literal["ignore"] | None = "ignore" if ignore_unknown else None
     if obj.get("apiVersion") != API_VERSION:
         raise InvalidResource([FieldError("apiVersion", f"must be `{API_VERSION}`{_not(obj.get('apiVersion'))}")])
     kind = obj.get("kind")
@@ -134,7 +137,9 @@ def parse_resource(obj: Mapping[str, Any]) -> Resource:
     for candidate in (pruned, {key: value for key, value in pruned.items() if key != "status"}):
         try:
             # The API server neither converts types nor knows the Python names of the fields.
-            return KINDS[kind].model_validate_json(json.dumps(candidate), strict=True, by_alias=True, by_name=False)
+            return KINDS[kind].model_validate_json(
+                json.dumps(candidate), strict=True, extra=extra, by_alias=True, by_name=False
+            )
         except ValidationError as error:
             errors = error.errors(include_url=False)
     fields = [each for details in errors for each in _field_errors(KINDS[kind], details)]

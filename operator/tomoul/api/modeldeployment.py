@@ -168,9 +168,17 @@ class Resources(ApiModel):
     accelerator: AcceleratorName | None = Field(
         default=None, description="Accelerator name of the Region; none for CPU only"
     )
-    count: int = Field(default=1, ge=1, le=16, description="GPUs per replica")
+    count: int = Field(default=1, ge=1, le=16, description="GPUs of the accelerator per replica")
     cpu: Cpu | None = Field(default=None, description="CPU request, such as `4` or `500m`")
     memory: Memory | None = Field(default=None, description="Memory request and limit, such as `16Gi`")
+
+    @rule(
+        "!has(self.count) || self.count == 1 || has(self.accelerator)",
+        field="count",
+        message="counts GPUs: name their `accelerator`, or leave `count` out",
+    )
+    def _only_accelerators_are_counted(self) -> bool:
+        return self.count == 1 or self.accelerator is not None
 
 
 class RegionTarget(ApiModel):
@@ -183,11 +191,11 @@ class RegionTarget(ApiModel):
         le=1000,
         description="Engine pods; leave it out where an autoscaler sets the Deployment's scale",
     )
-    no_store_replicas: int = Field(
-        default=1,
+    no_store_replicas: int | None = Field(
+        default=None,
         ge=0,
         le=1000,
-        description="Engine pods of the pool without a cache, which `noStore: NotStored` makes",
+        description="Engine pods of the pool without a cache, which `noStore: NotStored` makes; 1 if left out",
     )
 
 
@@ -266,6 +274,23 @@ class ModelDeploymentSpec(ApiModel):
         return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.source.hf.file is not None
 
     @rule(
+        "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || self.source.hf.revision == 'main'",
+        field="source.hf.revision",
+        message="must be `main`: LlamaCpp downloads no other revision; or put the file on a volume, for `source.pvc`",
+    )
+    def _llama_cpp_downloads_the_branch_main(self) -> bool:
+        return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.source.hf.revision == "main"
+
+    @rule(
+        "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || has(self.engine.image)",
+        field="engine.image",
+        message="must name an image of llama.cpp's own server, such as `ghcr.io/ggml-org/llama.cpp:server`: "
+        "LlamaCpp's default image downloads nothing; or put the file on a volume and use `source.pvc`",
+    )
+    def _the_default_image_of_llama_cpp_downloads_nothing(self) -> bool:
+        return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.engine.image is not None
+
+    @rule(
         "self.engine.type == 'LlamaCpp' || !has(self.capabilities.tools) || has(self.capabilities.tools.parser)",
         field="capabilities.tools",
         message="must have a `parser` (such as `hermes`), which VLLM and SGLang need to recognise tool calls",
@@ -282,6 +307,15 @@ class ModelDeploymentSpec(ApiModel):
     def _isolation_needs_a_salt(self) -> bool:
         unsalted = self.engine.type == EngineType.LLAMA_CPP and self.cache.mode != CacheMode.DISABLED
         return not unsalted or self.cache.no_store != NoStore.ISOLATED
+
+    @rule(
+        "self.cache.noStore == 'NotStored' || self.regions.all(region, !has(region.noStoreReplicas))",
+        field="regions",
+        message="must have no `noStoreReplicas` unless `cache.noStore` is NotStored, which alone makes a second pool",
+    )
+    def _replicas_have_a_pool(self) -> bool:
+        second = self.cache.no_store == NoStore.NOT_STORED
+        return second or all(target.no_store_replicas is None for target in self.regions)
 
     @rule(
         "!has(self.routing.fallback) "

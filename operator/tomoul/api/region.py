@@ -77,6 +77,9 @@ class Accelerator(ApiModel):
     node_selector: NodeSelector = Field(
         default_factory=dict, description="Labels of the nodes that have it, besides the region's own"
     )
+    tolerations: tuple[Toleration, ...] = Field(
+        default=(), max_length=16, description="Taints that pods which request it tolerate, besides the region's own"
+    )
     product: str | None = Field(
         default=None, max_length=128, description="Product name, such as `NVIDIA-H100-80GB-HBM3`"
     )
@@ -90,6 +93,16 @@ class Placement(ApiModel):
     accelerators: Annotated[tuple[Accelerator, ...], ListBy("name")] = Field(
         default=(), max_length=32, description="Kinds of GPU, by unique name"
     )
+
+    @rule(
+        "!has(self.nodeSelector) || !has(self.accelerators) || self.accelerators.all(accelerator, "
+        "!has(accelerator.nodeSelector) || accelerator.nodeSelector.all(key, !(key in self.nodeSelector)))",
+        field="accelerators",
+        message="must not repeat a label of `placement.nodeSelector` in an accelerator's `nodeSelector`: "
+        "the region's own holds for all of its pods",
+    )
+    def _no_accelerator_leaves_the_region(self) -> bool:
+        return not any(self.node_selector.keys() & each.node_selector.keys() for each in self.accelerators)
 
 
 class RegionEndpoint(ApiModel):

@@ -9,6 +9,7 @@ from kubernetes.aio.config import ConfigException
 
 from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.gateway.agent.ads import check_socket_path
+from tomoul.gateway.agent.drain import DrainOptions
 from tomoul.gateway.agent.run import AgentOptions, run_agent
 from tomoul.gateway.compile.resources import GatewayOptions
 
@@ -84,8 +85,22 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
     "--admin-socket",
     envvar="TOMOUL_ADMIN_SOCKET",
     type=click.Path(path_type=Path),
-    help="Unix socket of Envoy's admin interface. With it, an agent that is told to stop fails Envoy's health check "
-    "first, and one that starts restores it: for places where the two stop together.",
+    help="Unix socket of Envoy's admin interface. With it the agent serves /drain, which takes Envoy out of service "
+    "and answers once its calls have ended.",
+)
+@option(
+    "--drain-port",
+    envvar="TOMOUL_DRAIN_PORT",
+    type=click.IntRange(0, 65535),
+    default=9092,
+    help="Port of /drain, for the kubelet alone; 0 takes a free one.",
+)
+@option(
+    "--drain-seconds",
+    envvar="TOMOUL_DRAIN_SECONDS",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    help="How long /drain waits at most.",
 )
 @option(
     "--relist-seconds",
@@ -110,6 +125,8 @@ def command(
     listen_port: int,
     health_port: int,
     admin_socket: Path | None,
+    drain_port: int,
+    drain_seconds: float,
     relist_seconds: float,
     kubeconfig: str | None,
     log_format: LogFormat,
@@ -121,7 +138,7 @@ def command(
         pod_name=pod_name,
         socket=socket,
         snapshot_dir=snapshot_dir,
-        admin_socket=admin_socket,
+        drain=DrainOptions(admin_socket, drain_port, drain_seconds) if admin_socket else None,
         health_port=health_port,
         relist_seconds=relist_seconds,
     )

@@ -32,7 +32,8 @@ def command(paths: tuple[Path, ...], demo: bool, port: int, models: Path | None)
     """Serve the resources in YAML files, or folders of them, with processes in the place of pods.
 
     The address is that of the first region's gateway; changes of the files are picked up as they are saved. Without a
-    terminal, --demo ends after the walk: with status 1 if a step did not show what it should.
+    terminal, --demo ends after the walk. Its status is 1 if a step did not show what it should, or if it was stopped
+    before the last one.
     """
     options = LocalOptions(port=port, models=models or models_folder())
     try:

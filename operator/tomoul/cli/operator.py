@@ -21,7 +21,16 @@ option = partial(click.option, show_envvar=True, show_default=True)
 
 def read_regions(_context: click.Context, _parameter: click.Parameter, value: str) -> frozenset[str] | None:
     """Names between commas; none at all means every region."""
-    return frozenset(name.strip() for name in value.split(",") if name.strip()) or None
+    return frozenset(_names(value)) or None
+
+
+def read_names(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Names between commas, in their order."""
+    return _names(value)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 @click.command()
@@ -51,11 +60,31 @@ def read_regions(_context: click.Context, _parameter: click.Parameter, value: st
     help="Image of Envoy in the gateway pods.",
 )
 @option(
+    "--llama-cpp-image",
+    envvar="TOMOUL_LLAMA_CPP_IMAGE",
+    default=DEFAULTS.llama_cpp_image,
+    help="Image of LlamaCpp engines whose ModelDeployment names none.",
+)
+@option(
     "--image-pull-policy",
     envvar="TOMOUL_IMAGE_PULL_POLICY",
     type=click.Choice(["Always", "IfNotPresent", "Never"]),
     default=DEFAULTS.image_pull_policy,
     help="Pull policy of gateway and engine pods.",
+)
+@option(
+    "--image-pull-secrets",
+    envvar="TOMOUL_IMAGE_PULL_SECRETS",
+    default="",
+    callback=read_names,
+    help="Secrets with registry credentials, between commas: for gateways in --namespace, for engines in their own.",
+)
+@option(
+    "--scrape-namespaces",
+    envvar="TOMOUL_SCRAPE_NAMESPACES",
+    default="",
+    callback=read_names,
+    help="Namespaces whose pods may read the engines' metrics, between commas.",
 )
 @option(
     "--gateway-replicas",
@@ -123,7 +152,10 @@ def command(
     host_regions: frozenset[str] | None,
     operator_image: str,
     envoy_image: str,
+    llama_cpp_image: str,
     image_pull_policy: str,
+    image_pull_secrets: tuple[str, ...],
+    scrape_namespaces: tuple[str, ...],
     gateway_replicas: int,
     gateway_service_type: str,
     gateway_service_account: str,
@@ -142,7 +174,10 @@ def command(
         hosted_regions=host_regions,
         operator_image=operator_image,
         envoy_image=envoy_image,
+        llama_cpp_image=llama_cpp_image,
         image_pull_policy=image_pull_policy,
+        image_pull_secrets=image_pull_secrets,
+        scrape_namespaces=scrape_namespaces,
         gateway_replicas=gateway_replicas,
         gateway_service_type=gateway_service_type,
         gateway_service_account=gateway_service_account,

@@ -1,7 +1,8 @@
 """Converge: make the children of an owner what a plan wants, with no request for what is so already."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from tomoul.api.meta import LABEL_REGION
 from tomoul.controller.facts import HASH_ANNOTATION, SCALE_MANAGER, Child, parsed_fields
 from tomoul.controller.fields import owns, rendered_hash
 from tomoul.controller.observed import Observed
@@ -18,7 +19,12 @@ class NotYetError(Exception):
 
 
 class Refused(Exception):  # noqa: N818 - what the API server did, not a fault of ours
-    """The API server refuses an object for good: its words, for the owner's condition."""
+    """The API server refuses objects for good: its words, for the owner's condition."""
+
+    def __init__(self, by_region: Mapping[str, str]) -> None:
+        super().__init__("; ".join(by_region.values()))
+        self.by_region = by_region
+        """What it said, by the region that the objects are for."""
 
 
 async def converge(observed: Observed, writer: Writer, owner_uid: str, objects: Sequence[Manifest]) -> None:
@@ -27,7 +33,7 @@ async def converge(observed: Observed, writer: Writer, owner_uid: str, objects: 
     An object that is refused does not keep the others from being applied. Raises KubeError, NotYetError, or Refused
     after all others are done.
     """
-    refusals = []
+    refusals: dict[str, list[str]] = {}
     wanted: set[tuple[Resource, Key]] = set()
     for manifest in objects:
         resource, key = resource_of(manifest), key_of(manifest)
@@ -37,12 +43,13 @@ async def converge(observed: Observed, writer: Writer, owner_uid: str, objects: 
         except (Invalid, Forbidden) as error:
             if _ENDING in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
-            refusals.append(f"{resource.kind} `{key.name}`: {error}")
+            region = manifest["metadata"].get("labels", {}).get(LABEL_REGION, "")
+            refusals.setdefault(region, []).append(f"{resource.kind} `{key.name}`: {error}")
     for resource, key in sorted(observed.children(owner_uid) - wanted, key=lambda child: (child[0].kind, child[1])):
         if resource != ROUTING_TABLES:
             await remove(observed, writer, resource, key)
     if refusals:
-        raise Refused("; ".join(refusals))
+        raise Refused({region: "; ".join(words) for region, words in refusals.items()})
 
 
 async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: Manifest) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -35,11 +35,13 @@ class Declared(Generic[R]):
     generation: int
     deleting: bool
     resource: R | None
-    """None if it is invalid, which the CRD should have refused."""
+    """None if it cannot be read: the CRD should have refused it, or is of a newer version."""
     errors: str = ""
     """Why it is invalid, with the names of the fields."""
-    conditions: tuple[Condition, ...] = ()
-    """`status.conditions` of an invalid one."""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """`status` of an invalid one, as it is."""
+    model_id: str | None = None
+    """`spec.model.id` of an invalid one, if that much can be read."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ def declared(item: Object, kind: type[R]) -> Declared[R]:
     # managedFields are half of the object, and the parser has no use for them.
     lean = {**item, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
     try:
-        resource = parse_resource(lean)
+        resource = parse_resource(lean, ignore_unknown=True)
     except InvalidResource as error:
-        return Declared(*base, None, str(error), _conditions(item))
+        return Declared(*base, None, str(error), item.get("status") or {}, _model_id(item))
     assert isinstance(resource, kind), f"{item['kind']} parsed as {type(resource).__name__}"
     return Declared(*base, resource)
 
@@ -117,7 +119,7 @@ def deployment(item: Object) -> Child[DeploymentFact]:
 def routing_table(item: Object) -> Child[RoutingTable | None]:
     """A RoutingTable; one that does not parse (somebody else's, or of another version) counts as not read."""
     try:
-        table = RoutingTable.model_validate(item)
+        table = RoutingTable.model_validate(item, extra="ignore")
     except ValidationError:
         table = None
     return _child(item, table)
@@ -203,12 +205,19 @@ def _devices(quantities: Mapping[str, Any]) -> dict[str, int]:
     return {name: int(value) for name, value in quantities.items() if "/" in name and str(value).isdigit()}
 
 
-def _conditions(item: Object) -> tuple[Condition, ...]:
+def conditions_of(status: Mapping[str, Any]) -> tuple[Condition, ...]:
     """Conditions as far as they can be read; of an invalid object everything may be odd."""
     try:
-        return tuple(Condition.model_validate(entry) for entry in item["status"]["conditions"])
+        return tuple(Condition.model_validate(entry) for entry in status["conditions"])
     except (KeyError, TypeError, ValidationError):
         return ()
+
+
+def _model_id(item: Object) -> str | None:
+    try:
+        return str(item["spec"]["model"]["id"])
+    except (KeyError, TypeError):
+        return None
 
 
 def parsed_fields(value: Child[Any]) -> Mapping[str, Any]:

@@ -76,8 +76,10 @@ class Observed:
         )
         self.stores: Mapping[Resource, Store[Any]] = {store.resource: store for store in stores}
         self._models: dict[Key, ModelDeployment] = {}
+        self._unreadable_models: dict[Key, str | None] = {}
         self._by_model_id: dict[str, set[Key]] = {}
         self._regions: dict[str, Region] = {}
+        self._unreadable_regions: set[str] = set()
         self._tenants: dict[Key, Tenant] = {}
         self._deployments: dict[Key, DeploymentFact] = {}
         self._tables: dict[str, RoutingTable] = {}
@@ -102,6 +104,8 @@ class Observed:
             models=self._models,
             tenants=self._tenants,
             facts=Facts(deployments=self._deployments, pods=self._pods_of, nodes=self._nodes, tables=self._tables),
+            unreadable_regions=self._unreadable_regions,
+            unreadable_models=self._unreadable_models,
         )
 
     def claims(self) -> Claims:
@@ -125,10 +129,13 @@ class Observed:
 
     def _on_model(self, change: Change[Declared[ModelDeployment]]) -> None:
         before = self._models.get(change.key)
+        self._unreadable_models.pop(change.key, None)
         if change.new is None:
             self._models.pop(change.key, None)
         elif change.new.resource is not None:
             self._models[change.key] = change.new.resource
+        elif before is None and not change.new.deleting:
+            self._unreadable_models[change.key] = change.new.model_id
         # An object that has become invalid goes on with what it was: its routes must not vanish with its typing error.
         after = self._models.get(change.key)
         if change.relevant:
@@ -140,10 +147,13 @@ class Observed:
         self.listener(change)
 
     def _on_region(self, change: Change[Declared[Region]]) -> None:
+        self._unreadable_regions.discard(change.key.name)
         if change.new is None:
             self._regions.pop(change.key.name, None)
         elif change.new.resource is not None:
             self._regions[change.key.name] = change.new.resource
+        elif change.key.name not in self._regions and not change.new.deleting:
+            self._unreadable_regions.add(change.key.name)
         self.listener(change)
 
     def _on_tenant(self, change: Change[Declared[Tenant]]) -> None:

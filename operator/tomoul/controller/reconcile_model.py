@@ -4,7 +4,7 @@ from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeploymentStatus
 from tomoul.controller.context import Context
 from tomoul.controller.converge import Refused, converge
-from tomoul.controller.status import with_refusal, write_invalid, write_status
+from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
 from tomoul.plan.model import plan_model
 from tomoul.plan.world import Key
@@ -23,7 +23,7 @@ async def reconcile_model(context: Context, key: Key) -> None:
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects)
     except Refused as error:
-        status, refused = with_refusal(status, str(error)), error
+        status, refused = refused_model(found.resource, status, error.by_region), error
     before = found.resource.status
     now = await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
     for region in sorted(_ready_in(before) ^ _ready_in(now)):

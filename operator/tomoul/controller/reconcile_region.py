@@ -2,7 +2,7 @@
 
 from tomoul.controller.context import Context
 from tomoul.controller.converge import Refused, converge
-from tomoul.controller.status import with_refusal, write_invalid, write_status
+from tomoul.controller.status import refused_region, write_invalid, write_status
 from tomoul.kube.resources import REGIONS
 from tomoul.plan.region import plan_region
 from tomoul.plan.world import Key
@@ -21,7 +21,7 @@ async def reconcile_region(context: Context, key: Key) -> None:
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects)
     except Refused as error:
-        status, refused = with_refusal(status, str(error)), error
+        status, refused = refused_region(status, str(error)), error
     await write_status(context, REGIONS, key, found.uid, found.resource.status, status)
     if refused is not None:
         raise refused

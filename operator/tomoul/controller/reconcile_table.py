@@ -19,6 +19,8 @@ async def reconcile_table(context: Context, key: Key) -> None:
     table = Key("", table_name(key.name))
     if owner is None or owner.deleting:
         return  # Kubernetes deletes the table with its Region
+    if key.name in observed.world().unreadable_regions:
+        return  # its gateways go on with what they have
     manifest = plan_routing_table(observed.world(), key.name, observed.claims())
     if manifest is None:
         await remove(observed, context.writer, ROUTING_TABLES, table)

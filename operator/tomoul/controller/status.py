@@ -1,5 +1,6 @@
 """Status: write what a plan says of a resource, if it differs from what the resource says already."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from tomoul.api.conditions import ConditionType, Reason
@@ -8,12 +9,15 @@ from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
 from tomoul.api.region import Region, RegionStatus
 from tomoul.api.tenant import Tenant, TenantStatus
 from tomoul.controller.context import Context
-from tomoul.controller.facts import Declared
-from tomoul.kube.resources import Resource
+from tomoul.controller.facts import Declared, conditions_of
+from tomoul.kube.resources import MODEL_DEPLOYMENTS, Resource
+from tomoul.plan.judge import shortened
 from tomoul.plan.merge import merge_conditions, merge_status
+from tomoul.plan.rollup import roll_up
 from tomoul.plan.world import Key
 
 R = TypeVar("R", ModelDeployment, Region, Tenant)
+_SUMMARIES = (ConditionType.ACCEPTED, ConditionType.READY)
 Status = TypeVar("Status", ModelDeploymentStatus, RegionStatus, TenantStatus)
 
 
@@ -28,7 +32,7 @@ async def write_status(context: Context, resource: Resource, key: Key, uid: str,
 async def write_invalid(context: Context, resource: Resource, key: Key, found: Declared[R]) -> None:
     """Tell a resource that cannot be read what is wrong with it. What it was before goes on running."""
     message = f"{found.errors}; what was accepted before stays as it is"[:4096]
-    conditions = tuple(
+    told = [
         Condition(
             type=kind,
             status="False",
@@ -36,23 +40,47 @@ async def write_invalid(context: Context, resource: Resource, key: Key, found: D
             message=message,
             observed_generation=found.generation,
         )
-        for kind in (ConditionType.ACCEPTED, ConditionType.READY)
-    )
-    merged = merge_conditions(found.conditions, conditions, context.now())
-    if merged != found.conditions:
+        for kind in _SUMMARIES
+    ]
+    before = conditions_of(found.status)
+    told += [entry for entry in before if entry.type not in _SUMMARIES]
+    merged = merge_conditions(before, told, context.now())
+    reason = {"reason": Reason.INVALID_SPEC.value} if resource == MODEL_DEPLOYMENTS else {}
+    if set(merged) != set(before) or not reason.items() <= found.status.items():
         dumped = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in merged]
-        await _apply(context, resource, key, found.uid, {"conditions": dumped})
+        # What is left out would be removed: the rows of the regions still say what goes on running.
+        await _apply(context, resource, key, found.uid, {**found.status, **reason, "conditions": dumped})
 
 
-def with_refusal(status: Status, message: str) -> Status:
-    """The status of a resource for which the API server refuses an object."""
-    refused = tuple(
-        entry.model_copy(update={"status": "False", "reason": Reason.INVALID_SPEC, "message": message[:4096]})
-        if entry.type in (ConditionType.ACCEPTED, ConditionType.READY)
-        else entry
-        for entry in status.conditions
+def refused_model(
+    model: ModelDeployment, status: ModelDeploymentStatus, refusals: Mapping[str, str]
+) -> ModelDeploymentStatus:
+    """The status of a model for which the API server refuses objects, in its words by region."""
+    rows = [
+        row.model_copy(
+            update={
+                "conditions": _refused(row.conditions, ConditionType.WORKLOAD_READY, refusals[row.name]),
+                "waiting_for": shortened(refusals[row.name]),
+            }
+        )
+        if row.name in refusals
+        else row
+        for row in status.regions
+    ]
+    return roll_up(model, rows)
+
+
+def refused_region(status: RegionStatus, message: str) -> RegionStatus:
+    """The status of a region for which the API server refuses objects."""
+    return status.model_copy(update={"conditions": _refused(status.conditions, ConditionType.GATEWAYS_READY, message)})
+
+
+def _refused(conditions: tuple[Condition, ...], kind: ConditionType, message: str) -> tuple[Condition, ...]:
+    told = {"status": "False", "reason": Reason.APPLY_REFUSED, "message": shortened(message)}
+    # Pods that do not come have the refusal as their cause: Ready tells the cause.
+    return tuple(
+        entry.model_copy(update=told) if entry.type in (kind, ConditionType.READY) else entry for entry in conditions
     )
-    return status.model_copy(update={"conditions": refused})
 
 
 async def _apply(context: Context, resource: Resource, key: Key, uid: str, status: dict[str, object]) -> None:

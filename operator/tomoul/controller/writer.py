@@ -5,6 +5,7 @@ so that the next plan already sees it.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from tomoul.kube.client import KubeClient, Object
 from tomoul.kube.errors import Conflict, NotFound
 from tomoul.kube.resources import Resource, resource_of
 from tomoul.plan.world import Key, Manifest
+
+logger = logging.getLogger(__name__)
 
 WRITES_PER_SECOND, BURST = 50.0, 100
 
@@ -56,9 +59,14 @@ class Writer:
         self._seen(await self._client.apply(manifest, manager=manager))
 
     async def apply_status(self, manifest: Manifest) -> None:
-        """Server-side apply of the `status` of an object that exists. Conflict if its uid is another by now."""
+        """Server-side apply of an object's `status`, if it is still there. Conflict if its uid is another by now."""
         await self._permit("status", manifest["kind"])
-        self._seen(await self._client.apply(manifest, manager=STATUS_MANAGER, subresource="status"))
+        try:
+            answer = await self._client.apply(manifest, manager=STATUS_MANAGER, subresource="status")
+        except NotFound as error:
+            logger.debug("the %s was deleted before its status was written: %s", manifest["kind"], error)
+            return
+        self._seen(answer)
 
     async def create(self, manifest: Manifest) -> bool:
         """Create, unless it exists; whether it was created."""

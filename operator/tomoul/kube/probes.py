@@ -14,28 +14,40 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @asynccontextmanager
 async def serve(
-    port: int, checks: Mapping[str, Check], registry: CollectorRegistry | None = None
+    port: int,
+    checks: Mapping[str, Check],
+    registry: CollectorRegistry | None = None,
+    *,
+    handlers: Mapping[str, Handler] | None = None,
+    address: str = "",
 ) -> AsyncIterator[int]:
-    """Answer the paths of `checks` with 200 or 503, and `/metrics` if there is a registry; gives the port.
+    """Answer the paths of `checks` with 200 or 503, `/metrics` if there is a registry, and those of `handlers`.
 
-    It listens on all addresses, of IPv6 too. Port 0 takes a free one. Raises OSError if the port is taken.
+    Gives the port.
+
+    Without an `address` it listens on all, of IPv6 too. Port 0 takes a free one. Raises OSError if the port is taken.
     """
     application = web.Application()
     for path, check in checks.items():
         application.router.add_get(path, _answer(check))
     if registry is not None:
         application.router.add_get("/metrics", _metrics(registry))
+    for path, handler in (handlers or {}).items():
+        application.router.add_get(path, handler)
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
-        listener = _listen(port)
+        listener = _listen(address, port)
         await web.SockSite(runner, listener).start()
         yield int(listener.getsockname()[1])
     finally:
         await runner.cleanup()
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(address: str, port: int) -> socket.socket:
+    if address:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return socket.create_server((address, port), family=family)
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))

@@ -11,6 +11,7 @@ Operator and agent share Store, resync and client; only the loop around the watc
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import TypeVar
 
 from tomoul.kube.client import KubeClient
@@ -22,26 +23,41 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+SETTLED = 5.0
+"""Seconds of watching after which an error is a new one, not the last one again."""
 
 
-async def reflect(client: KubeClient, store: Store[T], *, relist_seconds: float = 600.0) -> None:
+async def reflect(
+    client: KubeClient,
+    store: Store[T],
+    *,
+    relist_seconds: float = 600.0,
+    on_listed: Callable[[], None] = lambda: None,
+) -> None:
     """Feed `store` for ever; errors of the API server are logged and retried after 0.5 to 30 seconds.
 
-    Every `relist_seconds` a list repairs what the watch may have missed.
+    Every `relist_seconds` a list repairs what the watch may have missed. `on_listed` is called after each complete
+    list: an empty one is no change that the store's listener could hear of, and yet the store is `synced` by it.
     """
     delay = FIRST_DELAY
     while True:
+        listed: float | None = None
         try:
             version = await resync(client, store)
-            delay = FIRST_DELAY
-            await _watch(client, store, version, until=_now() + relist_seconds)
-        except Gone:
-            continue
+            listed = _now()
+            on_listed()
+            await _watch(client, store, version, until=listed + relist_seconds)
         except KubeError as error:
+            if listed is not None and _now() - listed >= SETTLED:
+                delay = FIRST_DELAY
             wait = max(delay * random.uniform(0.8, 1.2), getattr(error, "retry_after", None) or 0.0)  # noqa: S311
-            logger.warning("%s: %s; again in %.1f s", store.resource.plural, error, wait)
+            # A version gets too old now and then; but a server that says so of its newest list says it at once again.
+            level = logging.INFO if isinstance(error, Gone) else logging.WARNING
+            logger.log(level, "%s: %s; again in %.1f s", store.resource.plural, error, wait)
             await asyncio.sleep(wait)
             delay = min(delay * 2, LONGEST_DELAY)
+        else:
+            delay = FIRST_DELAY
 
 
 async def _watch(client: KubeClient, store: Store[T], version: str, *, until: float) -> None:

@@ -43,7 +43,8 @@ Endpoint   {url}/v1   ({regions})
 async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) -> bool:
     """Serve `paths` until SIGINT or SIGTERM; with `demo`, walk first, and without a terminal end after that.
 
-    Returns whether every step showed what it should. Raises LocalError and InvalidFilesError.
+    Returns whether every step showed what it should, which is false if the walk was stopped. Raises LocalError and
+    InvalidFilesError.
     """
     console = Console()
     # A log keeps whole lines, and no terminal's width is to be guessed there.
@@ -53,7 +54,8 @@ async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) ->
     assert serving is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    passed = True
+    # A demo that is stopped has shown nothing until its walk is complete.
+    walked, passed = not demo, not demo
     try:
         async with LocalPlatform(paths, options, lambda message: console.print(message, markup=False)) as platform:
             # The SDK is slow to import; meanwhile the processes start.
@@ -61,13 +63,14 @@ async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) ->
             await asyncio.gather(_set_up(console, platform), importing)
             if demo:
                 passed = await _show_walk(console, platform)
+                walked = True
             _show_how_to_call(console, platform)
             if demo and (not console.is_terminal or os.environ.get("CI") == "true"):
                 return passed
             console.print("Ctrl-C ends it.")
             await asyncio.Event().wait()
     except asyncio.CancelledError:
-        console.print("Stopped.")
+        console.print("Stopped." if walked else "Stopped before the walk was complete.")
     return passed
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Accelerator, Region, RegionState
-from tomoul.plan.claims import Claims
+from tomoul.plan.claims import Claim, Claims
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
+from tomoul.plan.unreadable import unreadable_rival
 from tomoul.plan.world import Key, World
 
 
@@ -26,6 +27,21 @@ def accepted_regions(world: World, key: Key, claims: Claims) -> tuple[str, ...]:
     return tuple(sorted(name for name, refusal in refusals(world, key, claims).items() if refusal is None))
 
 
+def unrouted_aliases(model: ModelDeployment, region: str, claims: Claims) -> str:
+    """Which aliases of an accepted model mean another one in `region`, and why; empty if all are its own.
+
+    They do not refuse the model: what it serves under its id is not theirs to stop.
+    """
+    key = Key(model.metadata.namespace, model.metadata.name)
+    found = []
+    for index, alias in enumerate(model.spec.model.aliases):
+        rival = _rival(key, alias, region, claims)
+        if rival is not None:
+            whose = f"the id of {_named(rival)}" if rival.is_id else f"an alias of {_named(rival)}, which is older"
+            found.append(f"spec.model.aliases[{index}]: `{alias}` is not routed here: it is {whose}; remove it")
+    return "; ".join(found)
+
+
 def accelerator_of(spec: ModelDeploymentSpec, region: Region) -> Accelerator | None:
     """The region's accelerator that the spec asks for; None for CPU only, and where the region lacks it."""
     by_name = {accelerator.name: accelerator for accelerator in region.spec.placement.accelerators}
@@ -35,6 +51,9 @@ def accelerator_of(spec: ModelDeploymentSpec, region: Region) -> Accelerator | N
 def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, claims: Claims) -> Refusal | None:
     name = model.spec.regions[index].name
     region = world.regions.get(name)
+    if name in world.unreadable_regions:
+        message = f"Region `{name}` cannot be read by this version of the operator: what runs there goes on as it is"
+        return Refusal(Reason.UNREADABLE_REGION, f"spec.regions[{index}].name", message)
     if region is None:
         message = f"Region `{name}` does not exist; {_one_of(world.regions, 'create it')}"
         return Refusal(Reason.UNKNOWN_REGION, f"spec.regions[{index}].name", message)
@@ -46,22 +65,33 @@ def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, 
         hint = _one_of(names, "leave it out to run on CPUs")
         message = f"Region `{name}` has no accelerator `{model.spec.resources.accelerator}`; {hint}"
         return Refusal(Reason.UNKNOWN_ACCELERATOR, "spec.resources.accelerator", message)
+    if (unread := unreadable_rival(world, model.spec.model.id)) is not None:
+        message = (
+            f"ModelDeployment `{unread.namespace}/{unread.name}`, which this version of the operator cannot read, "
+            "has the same id: what runs goes on as it is"
+        )
+        return Refusal(Reason.MODEL_ID_CONFLICT, "spec.model.id", message)
     return _conflict(key, model, name, claims)
 
 
 def _conflict(key: Key, model: ModelDeployment, region: str, claims: Claims) -> Refusal | None:
-    fields = {"spec.model.id": model.spec.model.id}
-    fields |= {f"spec.model.aliases[{index}]": alias for index, alias in enumerate(model.spec.model.aliases)}
-    for field, name in fields.items():
-        owner = claims.owner(region, name)
-        if owner is not None and owner.key != key:
-            other = f"{owner.key.namespace}/{owner.key.name}"
-            message = (
-                f"`{name}` is served in region `{region}` by ModelDeployment `{other}`, which is older; "
-                "use another name, or remove the region"
-            )
-            return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
-    return None
+    rival = _rival(key, model.spec.model.id, region, claims)
+    if rival is None:
+        return None
+    message = (
+        f"`{model.spec.model.id}` is served in region `{region}` by {_named(rival)}, which is older; "
+        "use another name, or remove the region"
+    )
+    return Refusal(Reason.MODEL_ID_CONFLICT, "spec.model.id", message)
+
+
+def _rival(key: Key, name: str, region: str, claims: Claims) -> Claim | None:
+    owner = claims.owner(region, name)
+    return None if owner is None or owner.key == key else owner
+
+
+def _named(claim: Claim) -> str:
+    return f"ModelDeployment `{claim.key.namespace}/{claim.key.name}`"
 
 
 def _one_of(names: Iterable[str], otherwise: str) -> str:

@@ -22,7 +22,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claims:
-    """All claims by name, oldest first: of two that name the same region the first owns it."""
+    """All claims by name: of two that name the same region the first owns it.
+
+    Ids come before aliases, so that nobody takes a model's name over by adding an alias; of equals the older is first.
+    """
 
     by_name: Mapping[str, tuple[Claim, ...]]
 
@@ -31,7 +34,7 @@ class Claims:
         return next((claim for claim in self.by_name.get(name, ()) if region in claim.regions), None)
 
     def holder(self, region: str, name: str) -> Claim | None:
-        """Who `name` means in the tables of `region`: its owner there, else the oldest claim of other regions."""
+        """Who `name` means in the tables of `region`: its owner there, else the first of other regions."""
         return self.owner(region, name) or next(iter(self.by_name.get(name, ())), None)
 
     def claimants(self, model_id: str) -> tuple[Key, ...]:
@@ -40,7 +43,7 @@ class Claims:
 
 
 def claims(models: Mapping[Key, ModelDeployment]) -> Claims:
-    """The claims of all models: the older creationTimestamp wins, ties go by namespace and name.
+    """The claims of all models: ids win over aliases, then the older creationTimestamp, then namespace and name.
 
     Models that are being deleted claim nothing. A refused model keeps its claim, so that fixing it does not take the
     id away from a younger one that served it meanwhile.
@@ -52,4 +55,5 @@ def claims(models: Mapping[Key, ModelDeployment]) -> Claims:
         regions = frozenset(target.name for target in model.spec.regions)
         for name in dict.fromkeys((model.spec.model.id, *model.spec.model.aliases)):
             found.setdefault(name, []).append(Claim(key, regions, is_id=name == model.spec.model.id))
-    return Claims({name: tuple(rivals) for name, rivals in found.items()})
+    # Sorting keeps the order of age among equals.
+    return Claims({name: tuple(sorted(rivals, key=lambda claim: not claim.is_id)) for name, rivals in found.items()})

@@ -17,8 +17,10 @@ SERVICE_PORT = 80
 SALT_SECRET = "tomoul-cache-salt"  # noqa: S105 - its name
 SALT_KEY = "key"
 _OPEN_PORTS = (HTTP_PORT, METRICS_PORT, AGENT_PORT)
-DRAIN_SECONDS = 60
-"""How long a gateway pod goes on serving after its endpoint is withdrawn."""
+DRAIN_PORT = 9092
+"""Not open to the network: the kubelet of the pod's own node is let through by network policies."""
+DRAIN_SECONDS = 600
+"""How long a gateway pod that is deleted waits for its calls to end: as long as a call may take by default."""
 _GRACE_SECONDS = 15
 _RUN_DIR = "/run/tomoul"
 _SALT_DIR = "/etc/tomoul/salt"
@@ -108,6 +110,8 @@ def _pod(region: Region, settings: Settings) -> dict[str, Any]:
             }
         ],
     }
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if region.spec.placement.node_selector:
         pod["nodeSelector"] = dict(region.spec.placement.node_selector)
     if region.spec.placement.tolerations:
@@ -123,6 +127,9 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "--salt-key-file": f"{_SALT_DIR}/{SALT_KEY}",
         "--listen-port": str(HTTP_PORT),
         "--health-port": str(AGENT_PORT),
+        "--admin-socket": _ADMIN_SOCKET,
+        "--drain-port": str(DRAIN_PORT),
+        "--drain-seconds": str(DRAIN_SECONDS),
     }
     return {
         "name": "agent",
@@ -130,7 +137,10 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "imagePullPolicy": settings.image_pull_policy,
         "args": ["agent", *(word for flag in flags.items() for word in flag)],
         "env": [_downward("POD_NAME", "metadata.name"), _downward("POD_NAMESPACE", "metadata.namespace")],
-        "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"},
+            {"name": "drain", "containerPort": DRAIN_PORT, "protocol": "TCP"},
+        ],
         # Envoy starts once this has passed, and so finds the socket at its first try.
         "startupProbe": {
             "httpGet": {"path": "/healthz", "port": "agent"},
@@ -161,7 +171,6 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
         "--service-node": "$(POD_NAME)",
         "--service-cluster": region.metadata.name,
         "--concurrency": "2",
-        "--drain-time-s": str(DRAIN_SECONDS),
         # Envoy keeps the access log back for ten seconds otherwise.
         "--file-flush-interval-msec": "1000",
         "--log-level": "warning",
@@ -185,7 +194,8 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
             "timeoutSeconds": 2,
             "failureThreshold": 2,
         },
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        # The agent answers once calls have ended. A named port would be looked for in this container.
+        "lifecycle": {"preStop": {"httpGet": {"path": "/drain", "port": DRAIN_PORT}}},
         "securityContext": container_security(read_only_root=True),
         "volumeMounts": [
             {"name": "run", "mountPath": _RUN_DIR},

@@ -12,7 +12,7 @@ from tomoul.api.modeldeployment import (
     RegionModelStatus,
 )
 from tomoul.api.region import Region
-from tomoul.plan.acceptance import accelerator_of, refusals
+from tomoul.plan.acceptance import accelerator_of, refusals, unrouted_aliases
 from tomoul.plan.capacity import capacity
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
@@ -64,7 +64,7 @@ def _row(world: World, model: ModelDeployment, region: Region, claims: Claims) -
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
     verdicts = {
-        ConditionType.ACCEPTED: Verdict("True", Reason.ACCEPTED),
+        ConditionType.ACCEPTED: Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims)),
         ConditionType.SCHEDULED: scheduled(rollouts, _needs(model, region)),
         ConditionType.WORKLOAD_READY: running(rollouts),
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before),

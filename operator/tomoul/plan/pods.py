@@ -11,6 +11,7 @@ from tomoul.plan.engines.base import CACHE_DIR, HEALTH_PATH, MODELS_DIR, PORT, E
 from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.labels import engine_labels
 from tomoul.plan.naming import workload_name
+from tomoul.plan.world import Settings
 
 NON_ROOT_UID = 65532
 GRACE_AFTER_DRAIN_SECONDS = 10
@@ -19,7 +20,7 @@ LOAD_SECONDS = 3600
 _PROBE_SECONDS = 5
 
 
-def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, image_pull_policy: str) -> dict[str, Any]:
+def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings: Settings) -> dict[str, Any]:
     """The pod template of a pool's Deployment."""
     spec = model.spec
     name = model.metadata.name
@@ -27,8 +28,8 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, image_pul
     volumes, mounts = _volumes(spec, engine)
     container: dict[str, Any] = {
         "name": "engine",
-        "image": engine_image(spec),
-        "imagePullPolicy": image_pull_policy,
+        "image": engine_image(spec, settings),
+        "imagePullPolicy": settings.image_pull_policy,
         "args": [literal(arg) for arg in engine.args],
         "env": _environment(spec, engine),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
@@ -93,8 +94,9 @@ def _placement(spec: ModelDeploymentSpec, region: Region) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if selector:
         found["nodeSelector"] = selector
-    if region.spec.placement.tolerations:
-        found["tolerations"] = tolerations(region.spec.placement.tolerations)
+    tolerated = (*region.spec.placement.tolerations, *(accelerator.tolerations if accelerator else ()))
+    if tolerated:
+        found["tolerations"] = tolerations(tolerated)
     return found
 
 

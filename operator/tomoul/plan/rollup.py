@@ -43,7 +43,10 @@ def _over(kind: ConditionType, rows: Sequence[RegionModelStatus]) -> Verdict:
     # What is refused comes before what is only not known yet.
     unmet = sorted((item for item in found if item[1].status != "True"), key=lambda item: item[1].status == "Unknown")
     if not unmet:
-        return Verdict("True", Reason(found[0][1].reason), "")
+        # An accepted spec may still have a part that is left out.
+        told = [f"{name}: {entry.message}" for name, entry in found if entry.message]
+        words = "; ".join(told) if kind is ConditionType.ACCEPTED else ""
+        return Verdict("True", Reason(found[0][1].reason), words)
     status = unmet[0][1].status
     words = "; ".join(f"{name}: {entry.message}" for name, entry in unmet if entry.status == status)
     return Verdict(status, Reason(unmet[0][1].reason), words)

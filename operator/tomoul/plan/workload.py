@@ -34,12 +34,14 @@ def wanted_replicas(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> i
     """Replicas that the spec asks for in a pool, or None where an autoscaler decides."""
     target = region_target(spec, region)
     assert target is not None, f"the model does not name region {region}"
-    return target.replicas if pool == "default" else target.no_store_replicas
+    if pool == "default":
+        return target.replicas
+    return 1 if target.no_store_replicas is None else target.no_store_replicas
 
 
 def workload(model: ModelDeployment, region: Region, settings: Settings) -> tuple[Manifest, ...]:
     """The objects of a ModelDeployment in a region: those of each pool, and those that the pools share."""
-    objects = [_service_account(model, region), _network_policy(model, region, settings)]
+    objects = [_service_account(model, region, settings), _network_policy(model, region, settings)]
     for pool in pools(model.spec):
         objects += [
             _deployment(model, region, pool, settings),
@@ -59,7 +61,7 @@ def _deployment(model: ModelDeployment, region: Region, pool: PoolName, settings
         },
         "revisionHistoryLimit": 3,
         "progressDeadlineSeconds": LOAD_SECONDS + 600,
-        "template": engine_pod(model, region, pool, settings.image_pull_policy),
+        "template": engine_pod(model, region, pool, settings),
     }
     replicas = wanted_replicas(model.spec, region.metadata.name, pool)
     if replicas is not None:
@@ -94,13 +96,17 @@ def _disruption_budget(model: ModelDeployment, region: Region, pool: PoolName) -
     }
 
 
-def _service_account(model: ModelDeployment, region: Region) -> Manifest:
-    return {
+def _service_account(model: ModelDeployment, region: Region, settings: Settings) -> Manifest:
+    account: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": _region_meta(model, region),
         "automountServiceAccountToken": False,
     }
+    # Kubernetes hands them to each new pod. One that the namespace lacks is passed over: the image may be public.
+    if settings.image_pull_secrets:
+        account["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    return account
 
 
 def _network_policy(model: ModelDeployment, region: Region, settings: Settings) -> Manifest:
@@ -110,6 +116,10 @@ def _network_policy(model: ModelDeployment, region: Region, settings: Settings) 
             "matchLabels": {LABEL_COMPONENT: COMPONENT_GATEWAY, LABEL_REGION: region.metadata.name},
         },
     }
+    scrapers = [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+        for name in settings.scrape_namespaces
+    ]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -117,7 +127,7 @@ def _network_policy(model: ModelDeployment, region: Region, settings: Settings) 
         "spec": {
             "podSelector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name)},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [gateways], "ports": [{"port": PORT, "protocol": "TCP"}]}],
+            "ingress": [{"from": [gateways, *scrapers], "ports": [{"port": PORT, "protocol": "TCP"}]}],
         },
     }
 

@@ -1,6 +1,7 @@
 """World: everything that a plan may depend on, as plain values."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
+from tomoul.plan.engines.llamacpp import DEFAULT_IMAGE as LLAMA_CPP_IMAGE
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as it is written in YAML."""
@@ -31,7 +33,13 @@ class Settings:
     operator_image: str = "tomoul/operator:0.1.0"
     """Image of the operator and the agent."""
     envoy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
+    llama_cpp_image: str = LLAMA_CPP_IMAGE
+    """Image of LlamaCpp engines whose spec names none: whoever installs builds it, so it lies where they push it."""
     image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: Sequence[str] = ()
+    """Names of Secrets with registry credentials: for gateways in `namespace`, for engines in their own."""
+    scrape_namespaces: Sequence[str] = ()
+    """Namespaces whose pods may read the engines' metrics."""
     gateway_replicas: int = 2
     gateway_service_type: str = "ClusterIP"
     gateway_service_account: str = "tomoul-gateway"
@@ -108,3 +116,7 @@ class World:
     models: Mapping[Key, ModelDeployment] = field(default_factory=dict)
     tenants: Mapping[Key, Tenant] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
+    unreadable_regions: AbstractSet[str] = frozenset()
+    """Regions that exist and that this version cannot read: nothing of theirs is changed."""
+    unreadable_models: Mapping[Key, str | None] = field(default_factory=dict)
+    """ModelDeployments likewise, with their model id if that much can be read."""

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 # sockaddr_un holds 108 bytes, the closing zero included.
 _LONGEST_SOCKET_PATH = 107
 _REMEMBERED = 64
+# More than the 15 s for which Envoy may wait for a cluster's endpoints before it acknowledges the cluster.
+ANSWER_SECONDS = 30.0
+# Envoy's keep-alive is a ping every 30 s; by default gRPC ends a connection on which nothing but pings come.
+_OPTIONS = (("grpc.http2.max_ping_strikes", 0),)
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,22 @@ class AdsServer:
 
     A version is accepted when every connected Envoy, and at least one, has acknowledged all of it. When one refuses
     it, all go back to the last accepted version. A version that is replaced before it is accepted is not acknowledged.
+    One that does not answer is cut off, so that it comes back and is sent everything again.
     """
 
-    def __init__(self, socket_path: Path, on_acknowledgement: Callable[[Acknowledgement], None] | None = None) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        on_acknowledgement: Callable[[Acknowledgement], None] | None = None,
+        on_unanswered: Callable[[], None] = lambda: None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """`on_unanswered` is called for each Envoy that is cut off, having left something unanswered that long."""
         check_socket_path(socket_path)
         self._path = socket_path
         self._notify = on_acknowledgement
+        self._on_unanswered = on_unanswered
+        self._answer_seconds = answer_seconds
         self._server: grpc.aio.Server | None = None
         self._streams: dict[EnvoyStream, asyncio.Event] = {}
         self._identities = itertools.count(1)
@@ -83,7 +97,7 @@ class AdsServer:
     async def start(self) -> None:
         """Listen. The socket is for this user and group only."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._server = grpc.aio.server()
+        self._server = grpc.aio.server(options=_OPTIONS)
         method = grpc.stream_stream_rpc_method_handler(self._stream, decode_request, encode_response)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: method}),))
         self._server.add_insecure_port(f"unix:{self._path}")
@@ -122,17 +136,28 @@ class AdsServer:
         async with asyncio.timeout(timeout):
             return await future
 
-    async def _stream(self, requests: AsyncIterator[Request], _context: object) -> AsyncIterator[Response]:
-        """One connected Envoy, until it goes."""
-        stream, wake = EnvoyStream(f"{next(self._identities)}"), asyncio.Event()
+    async def _stream(
+        self, requests: AsyncIterator[Request], context: grpc.aio.ServicerContext[Request, Response]
+    ) -> None:
+        """One connected Envoy, until it goes or is cut off."""
+        stream, wake = EnvoyStream(f"{next(self._identities)}", asyncio.get_running_loop().time), asyncio.Event()
         self._streams[stream] = wake
         reader = asyncio.create_task(self._read(stream, requests, wake))
         try:
-            while not reader.done():
-                while (target := self._goal or self._accepted) and (response := stream.next_response(target)):
-                    yield response
-                await wake.wait()
-                wake.clear()
+            async with asyncio.timeout(None) as limit:
+                while not reader.done():
+                    target = self._goal or self._accepted
+                    response = stream.next_response(target) if target else None
+                    since = stream.silent_since
+                    limit.reschedule(None if since is None else since + self._answer_seconds)
+                    if response:
+                        await context.write(response)  # may wait until Envoy reads
+                    else:
+                        await wake.wait()
+                        wake.clear()
+        except TimeoutError:
+            logger.warning("Envoy has not answered for %g s; it is cut off, to be sent all again", self._answer_seconds)
+            self._on_unanswered()
         finally:
             reader.cancel()
             del self._streams[stream]

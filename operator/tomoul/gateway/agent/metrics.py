@@ -12,7 +12,7 @@ from tomoul.kube.store import Store
 
 
 class AgentMetrics:
-    """Gauges that read the facts when they are scraped, and a counter of what was refused."""
+    """Gauges that read the facts when they are scraped, and counters of what was refused or left unanswered."""
 
     def __init__(self, ads: AdsServer, tables: Store[KnownTable], slices: Store[PoolSlice]) -> None:
         self.registry = CollectorRegistry()
@@ -25,6 +25,11 @@ class AgentMetrics:
         self._rejections = Counter(
             "tomoul_agent_rejections",
             "Configurations that Envoy, or the agent itself, refused.",
+            registry=self.registry,
+        )
+        self._unanswered = Counter(
+            "tomoul_agent_unanswered",
+            "Times that Envoy neither accepted nor refused what it was sent and was cut off, to be sent all again.",
             registry=self.registry,
         )
         for name, text, read in (
@@ -50,3 +55,7 @@ class AgentMetrics:
     def rejected(self) -> None:
         """A configuration was refused, by Envoy or before it was sent."""
         self._rejections.inc()
+
+    def unanswered(self) -> None:
+        """Envoy neither accepted nor refused a configuration in time."""
+        self._unanswered.inc()

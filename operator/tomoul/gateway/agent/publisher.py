@@ -1,6 +1,7 @@
 """What is known of the cluster → what Envoy is told: always the newest state, and only complete ones."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -19,7 +20,7 @@ class Publisher:
 
     A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement. A
     table that Envoy refuses is replaced by its last accepted state, so that endpoints go on changing; it is tried again
-    when it changes, and once a minute.
+    when it changes, and once a minute, as is whatever else was refused.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Publisher:
         self._published: GatewayState | None = None
         self._accepted = GatewayState()
         self._refused: dict[str, TableVersion] = {}
+        self._refused_state: GatewayState | None = None
 
     @property
     def published(self) -> GatewayState | None:
@@ -64,18 +66,24 @@ class Publisher:
         assert isinstance(state, GatewayState)
         if acknowledgement.ok:
             self._accepted = state
+            self._refused_state = None
             self._on_accepted(state)
         else:
             self._refuse(state, acknowledgement.message)
 
     async def run(self) -> None:
         """Publish until cancelled."""
+        now = asyncio.get_running_loop().time
+        retry_at = now() + RETRY_SECONDS
         while True:
-            try:
-                # Not `wait_for`, which in Python 3.11 loses a cancellation that comes together with the event.
-                async with asyncio.timeout(RETRY_SECONDS):
+            # Not `wait_for`, which in Python 3.11 loses a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(retry_at):
                     await self._changed.wait()
-            except TimeoutError:
+            again = now() >= retry_at
+            if again:
+                # By a clock of its own: changes that never end must not put it off.
+                retry_at = now() + RETRY_SECONDS
                 self._refused.clear()
             await asyncio.sleep(DEBOUNCE_SECONDS)
             self._changed.clear()
@@ -83,7 +91,7 @@ class Publisher:
             if known is None:
                 continue
             state = self._wanted(known)
-            if state.tables and state != self._published:
+            if state.tables and (state != self._published or (again and state == self._refused_state)):
                 self._publish(state)
 
     def _wanted(self, known: GatewayState) -> GatewayState:
@@ -105,6 +113,7 @@ class Publisher:
 
     def _refuse(self, state: GatewayState, message: str) -> None:
         """Go on without the tables that are new in a refused state."""
+        self._refused_state = state
         accepted = self._accepted.versions
         new = {name: version for name, version in state.versions.items() if accepted.get(name) != version}
         self._refused.update(new)

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from tomoul.api.meta import LABEL_REGION
-from tomoul.gateway.agent.admin import post
 from tomoul.gateway.agent.ads import AdsServer
-from tomoul.gateway.agent.health import HealthServer
+from tomoul.gateway.agent.drain import DrainOptions, serve_drain
 from tomoul.gateway.agent.metrics import AgentMetrics
 from tomoul.gateway.agent.publisher import Publisher
 from tomoul.gateway.agent.report import Reporter
@@ -21,6 +21,7 @@ from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import EnvoyResources, GatewayOptions
 from tomoul.kube.client import KubeClient
 from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.probes import serve
 from tomoul.kube.reflector import reflect
 from tomoul.kube.resources import ENDPOINT_SLICES, ROUTING_TABLES
 from tomoul.kube.store import Change, Store
@@ -40,8 +41,8 @@ class AgentOptions:
     socket: Path
     """Where Envoy finds its ADS."""
     snapshot_dir: Path
-    admin_socket: Path | None = None
-    """Envoy's admin interface; with it, an agent that is told to stop takes Envoy out of service first."""
+    drain: DrainOptions | None = None
+    """How Envoy is taken out of service; without them it is not. The agent's own end leaves Envoy in service."""
     health_port: int = 8081
     health_address: str = ""
     """Where the health port listens; empty means on all addresses of both families."""
@@ -59,32 +60,44 @@ class Agent:
             ROUTING_TABLES, TableReader(options.pod_name), selector=selector, listener=self._table_changed
         )
         self._slices = Store(ENDPOINT_SLICES, pool_slice, selector=selector, listener=self._slice_changed)
-        self._ads = AdsServer(options.socket, lambda acknowledgement: self._publisher.acknowledged(acknowledgement))
+        self._ads = AdsServer(
+            options.socket,
+            lambda acknowledgement: self._publisher.acknowledged(acknowledgement),
+            lambda: self._metrics.unanswered(),
+        )
         self._publisher = Publisher(self._ads, self._compile, self._known, self._accepted, self._refused)
         self._reporter = Reporter(client, options.pod_name, self._tables, self._tables.put)
         self._metrics = AgentMetrics(self._ads, self._tables, self._slices)
-        self._health = HealthServer(
-            options.health_port,
-            self._metrics.registry,
-            lambda: self._ads.accepted_version > 0,
-            options.health_address,
-        )
+        self._health_port = self._drain_port = 0
         self._unsaved: GatewayState | None = None
         self._save = asyncio.Event()
 
     @property
     def health_port(self) -> int:
         """Port of the health server, once it runs."""
-        return self._health.port
+        return self._health_port
+
+    @property
+    def drain_port(self) -> int:
+        """Port of `/drain`, once it runs; 0 without."""
+        return self._drain_port
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. A part that fails ends it with an ExceptionGroup."""
-        await self._health.start()
+        # A part that fails ends the process, so that any answer at all says that this one is alive.
+        checks = {"/healthz": lambda: "", "/readyz": self._not_ready}
+        port, address = self._options.health_port, self._options.health_address
+        async with (
+            serve(port, checks, self._metrics.registry, address=address) as self._health_port,
+            serve_drain(self._options.drain) if self._options.drain else nullcontext(0) as self._drain_port,
+        ):
+            await self._serve(stop)
+
+    async def _serve(self, stop: asyncio.Event) -> None:
         try:
             await self._ads.start()
             if saved := load_snapshot(self._options.snapshot_dir, self._options.gateway.region):
                 self._publisher.restore(saved)
-            await self._tell_envoy("/healthcheck/ok")
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part) for part in self._parts()]
                 await stop.wait()
@@ -92,16 +105,14 @@ class Agent:
                     task.cancel()
             if self._save.is_set():
                 self._save_snapshot()
-            await self._tell_envoy("/healthcheck/fail")
         finally:
             await self._ads.stop()
-            await self._health.stop()
 
     def _parts(self) -> tuple[Coroutine[None, None, None], ...]:
-        relist = self._options.relist_seconds
+        relist, listed = self._options.relist_seconds, self._publisher.changed
         return (
-            reflect(self._client, self._tables, relist_seconds=relist),
-            reflect(self._client, self._slices, relist_seconds=relist),
+            reflect(self._client, self._tables, relist_seconds=relist, on_listed=listed),
+            reflect(self._client, self._slices, relist_seconds=relist, on_listed=listed),
             self._publisher.run(),
             self._reporter.run(),
             self._save_snapshots(),
@@ -118,6 +129,9 @@ class Agent:
 
     def _slice_changed(self, _change: Change[PoolSlice]) -> None:
         self._publisher.changed()
+
+    def _not_ready(self) -> str:
+        return "" if self._ads.accepted_version else "Envoy has not accepted a configuration yet"
 
     def _known(self) -> GatewayState | None:
         if not (self._tables.synced and self._slices.synced):
@@ -151,10 +165,6 @@ class Agent:
             save_snapshot(self._options.snapshot_dir, self._options.gateway.region, self._unsaved)
         except OSError as error:
             logger.error("the snapshot is not saved: %s", error)
-
-    async def _tell_envoy(self, path: str) -> None:
-        if self._options.admin_socket:
-            await post(self._options.admin_socket, path)
 
 
 async def run_agent(options: AgentOptions, kubeconfig: str | None = None) -> None:

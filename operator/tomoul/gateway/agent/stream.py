@@ -11,7 +11,7 @@ sent again. Its renewed request for them cannot be told from an acknowledgement 
 of a cluster forgets that its endpoints were ever sent. The same goes for a listener and its routes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,6 +55,8 @@ class _InFlight(NamedTuple):
     target: int
     """Version of the Configuration that it is a part of."""
     names: frozenset[str]
+    since: float
+    """Time since when Envoy has answered nothing of this type, although there was something to answer."""
 
 
 @dataclass
@@ -72,8 +74,10 @@ class _TypeState:
 class EnvoyStream:
     """The state of one ADS stream."""
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, now: Callable[[], float]) -> None:
+        """`identity` makes nonces of different streams differ; `now` is the time in seconds."""
         self._identity = identity
+        self._now = now
         self._sequence = 0
         self._types = {type_url: _TypeState() for type_url in TypeUrl}
         self._assignments: dict[str, str] = {}
@@ -82,6 +86,11 @@ class EnvoyStream:
         """Newest endpoints of those. A cluster that is no longer wanted still holds up the answer while it warms."""
         self.refusal: Refusal | None = None
         """The latest refusal; nothing more of that version is sent."""
+
+    @property
+    def silent_since(self) -> float | None:
+        """Time since when Envoy has left something unanswered; None if it has answered everything."""
+        return min((state.in_flight.since for state in self._types.values() if state.in_flight), default=None)
 
     def receive(self, request: Request) -> None:
         """Take in a request. Types that this server does not have are ignored."""
@@ -96,7 +105,9 @@ class EnvoyStream:
         state.subscribed = names
         sent = state.in_flight
         if sent is None or request.nonce != sent.response.nonce:
-            return  # a new subscription, or the answer to a response that a newer one has replaced
+            if sent and request.nonce:  # the answer to a response that a newer one has replaced
+                state.in_flight = sent._replace(since=self._now())
+            return
         state.in_flight = None
         # Where Envoy answers two responses at once, it adds the error of the first to the acceptance of the second.
         if request.error is None or request.version == sent.response.version:
@@ -203,5 +214,6 @@ class EnvoyStream:
             nonce=f"{self._identity}.{self._sequence}",
             resources=tuple(resources.values()),
         )
-        state.in_flight = _InFlight(response, target.version, frozenset(resources))
+        since = state.in_flight.since if state.in_flight else self._now()
+        state.in_flight = _InFlight(response, target.version, frozenset(resources), since)
         return response

@@ -92,16 +92,17 @@ def model_path(source: Source) -> str:
 def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbreviates: bool) -> Refusal | None:
     """The first of `args` that sets what a promise rests on; `reserved` maps flags to who sets them.
 
-    `abbreviates`: the engine's parser takes `--serv` for `--served-model-name` and `_` for `-`, as argparse does.
+    All engines take `_` for `-` in long flags. `abbreviates`: the engine's parser also takes `--serv` for
+    `--served-model-name` and `-t` for `-tp`, as argparse does.
     """
     for index, arg in enumerate(args):
         flag = re.split(r"[=.\s]", arg, maxsplit=1)[0]
         if not re.fullmatch(r"--?[A-Za-z].*", flag):
             continue
-        if abbreviates:
+        if flag.startswith("--"):
             flag = flag.replace("_", "-")
         owner = reserved.get(flag)
-        if owner is None and abbreviates and flag.startswith("--") and len(flag) > len("--x"):
+        if owner is None and abbreviates:
             owner = next((why for known, why in reserved.items() if known.startswith(flag)), None)
         if owner is not None:
             message = f"`{arg}` is not allowed: {owner}; remove it"

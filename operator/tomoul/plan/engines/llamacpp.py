@@ -28,6 +28,7 @@ _SOURCE = "`spec.source` names the weights"
 _WINDOW = "`spec.capabilities.contextWindow` is the longest context"
 _KEY = "the gateway alone calls the engine, and without a key"
 _LOG = "prompts must not be logged"
+_LOOKUP = "it keeps what calls said for later calls"
 _RESERVED = {
     "--model": _SOURCE,
     "-m": _SOURCE,
@@ -38,6 +39,10 @@ _RESERVED = {
     "-hfr": _SOURCE,
     "--hf-file": _SOURCE,
     "-hff": _SOURCE,
+    "--docker-repo": _SOURCE,
+    "-dr": _SOURCE,
+    "--models-dir": _SOURCE,
+    "--models-preset": _SOURCE,
     "--hf-token": "`spec.source.hf.token` names the Secret",
     "-hft": "`spec.source.hf.token` names the Secret",
     "--alias": "`spec.model.id` is the name that the engine serves",
@@ -64,6 +69,11 @@ _RESERVED = {
     "--slots": "it shows prompts of other callers",
     "--no-slots": "it shows prompts of other callers",
     "--slot-save-path": _CACHE,
+    "--lookup-cache-static": _LOOKUP,
+    "-lcs": _LOOKUP,
+    "--lookup-cache-dynamic": _LOOKUP,
+    "-lcd": _LOOKUP,
+    "--log-prompts-dir": _LOG,
     "--verbose": _LOG,
     "-v": _LOG,
     "--log-verbose": _LOG,
@@ -96,12 +106,6 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that llama.cpp cannot do, or None."""
-    if spec.source.hf is not None and spec.source.hf.revision != "main":
-        message = (
-            f"`{spec.source.hf.revision}` cannot be kept: LlamaCpp downloads the branch `main`; "
-            "use `main`, or put the file on a volume and use `spec.source.pvc`"
-        )
-        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.source.hf.revision", message)
     parallel = flag_value(spec.engine.args, *_PARALLEL_FLAGS)
     if parallel is not None and not (parallel.isdecimal() and 1 <= int(parallel) <= 256):
         index = next(i for i, arg in enumerate(spec.engine.args) if arg.partition("=")[0] in _PARALLEL_FLAGS)

@@ -36,6 +36,7 @@ _RESERVED = {
     "--disable-radix-cache": _CACHE,
     "--enable-hierarchical-cache": _CACHE,
     "--enable-lmcache": _CACHE,
+    "--kv-events-config": "it publishes the tokens of prompts",
     "--hicache-size": _CACHE,
     "--hicache-ratio": _CACHE,
     "--hicache-storage-backend": _CACHE,
@@ -45,6 +46,7 @@ _RESERVED = {
     "--tp": _COUNT,
     "--tool-call-parser": "`spec.capabilities.tools` decides about tool calling",
     "--enable-cache-report": "usage is counted by it",
+    "--crash-dump-folder": "prompts must not be written to files",
     "--log-requests": "prompts must not be logged",
     "--log-requests-level": "prompts must not be logged",
 }

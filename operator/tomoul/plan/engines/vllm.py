@@ -41,6 +41,7 @@ _RESERVED = {
     "--enable-prefix-caching": _CACHE,
     "--no-enable-prefix-caching": _CACHE,
     "--kv-transfer-config": f"{_CACHE}, and connectors may ignore the salt",
+    "--kv-events-config": "it publishes the tokens of prompts",
     "--kv-offloading-size": _CACHE,
     "--kv-offloading-backend": _CACHE,
     "--max-model-len": "`spec.capabilities.contextWindow` is the longest context",

@@ -1,0 +1,62 @@
+"""What the installation decides, in the objects that the plan makes."""
+
+import pytest
+
+from tests.plan.specs import model, region
+from tomoul.plan.gateway import gateway
+from tomoul.plan.workload import workload
+from tomoul.plan.world import Manifest, Settings
+
+
+def planned(settings: Settings, engine: str = "LlamaCpp", image: str | None = None) -> dict[str, Manifest]:
+    """Objects of a model with that engine, by kind."""
+    found = model(engine=engine)
+    if image is not None:
+        engine_spec = found.spec.engine.model_copy(update={"image": image})
+        found = found.model_copy(update={"spec": found.spec.model_copy(update={"engine": engine_spec})})
+    return {obj["kind"]: obj for obj in workload(found, region(), settings)}
+
+
+def engine_image(objects: dict[str, Manifest]) -> str:
+    image: str = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
+@pytest.mark.parametrize(
+    ("engine", "image", "runs"),
+    [
+        ("LlamaCpp", None, "registry.local/cpu-engine:7"),
+        ("LlamaCpp", "registry.local/own:1", "registry.local/own:1"),
+        ("VLLM", None, "vllm/vllm-openai:"),
+        ("SGLang", None, "lmsysorg/sglang:"),
+    ],
+)
+def test_the_installation_says_which_image_llama_cpp_runs_in_unless_the_spec_names_one(
+    engine: str, image: str | None, runs: str
+) -> None:
+    settings = Settings(llama_cpp_image="registry.local/cpu-engine:7")
+    assert engine_image(planned(settings, engine, image)).startswith(runs)
+
+
+def test_pull_secrets_reach_gateways_by_their_pods_and_engines_by_their_service_account() -> None:
+    settings = Settings(image_pull_secrets=("registry", "mirror"))
+    wanted = [{"name": "registry"}, {"name": "mirror"}]
+    (deployment,) = [obj for obj in gateway(region(), settings) if obj["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["spec"]["imagePullSecrets"] == wanted
+    assert planned(settings)["ServiceAccount"]["imagePullSecrets"] == wanted
+
+
+def test_without_pull_secrets_the_field_is_left_to_others() -> None:
+    (deployment,) = [obj for obj in gateway(region(), Settings()) if obj["kind"] == "Deployment"]
+    assert "imagePullSecrets" not in deployment["spec"]["template"]["spec"]
+    assert "imagePullSecrets" not in planned(Settings())["ServiceAccount"]
+
+
+def test_the_named_namespaces_may_reach_the_engines_beside_the_gateways() -> None:
+    def admitted(settings: Settings) -> list[str]:
+        (rule,) = planned(settings)["NetworkPolicy"]["spec"]["ingress"]
+        labels = [peer["namespaceSelector"]["matchLabels"] for peer in rule["from"]]
+        return [found["kubernetes.io/metadata.name"] for found in labels]
+
+    assert admitted(Settings()) == ["tomoul-system"]
+    assert admitted(Settings(scrape_namespaces=("monitoring",))) == ["tomoul-system", "monitoring"]
