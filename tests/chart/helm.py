@@ -36,3 +36,10 @@ def one(objects: list[Object], kind: str, name: str) -> Object:
     """The object of that kind and name."""
     (found,) = [entry for entry in objects if entry["kind"] == kind and entry["metadata"]["name"] == name]
     return found
+
+
+def operator_args(*values: str) -> list[str]:
+    """Arguments of the operator's container with `values` set."""
+    pod = one(render(*values), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
+    args: list[str] = pod["containers"][0]["args"]
+    return args

@@ -5,17 +5,10 @@ import click
 import pytest
 import yaml
 
-from tests.chart.helm import CHART, ROOT, HelmError, helm, one, render
+from tests.chart.helm import CHART, ROOT, HelmError, helm, one, operator_args, render
 from tomoul.cli.main import main
-from tomoul.plan.world import Settings
 
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
-
-
-def operator_args(*values: str) -> list[str]:
-    pod = one(render(*values), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
-    args: list[str] = pod["containers"][0]["args"]
-    return args
 
 
 def test_helm_lint_has_nothing_to_say_but_that_an_icon_is_missing() -> None:
@@ -120,12 +113,6 @@ def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
-
-
-def test_what_the_chart_does_not_change_is_what_the_operator_would_do_by_itself() -> None:
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert values["engines"]["llamaCpp"]["image"] == Settings().llama_cpp_image
-    assert values["envoy"]["image"] == Settings().envoy_image
 
 
 def test_an_operator_that_is_told_no_regions_hosts_them_all() -> None:

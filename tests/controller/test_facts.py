@@ -38,6 +38,13 @@ def test_a_pod_belongs_to_the_deployment_of_its_replicaset_and_to_its_model() ->
     assert found.fact.requests == {"nvidia.com/gpu": 2}
 
 
+def test_a_pod_says_by_its_label_what_its_engine_does_with_prompts_and_an_older_one_says_nothing() -> None:
+    item = pod_object()
+    assert pod(item).fact.prompt_cache == ""
+    item["metadata"]["labels"] |= {"tomoul.ai/prompt-cache": "salted"}
+    assert pod(item).fact.prompt_cache == "salted"
+
+
 def test_a_gateways_pod_belongs_to_its_region() -> None:
     item = pod_object()
     item["metadata"]["labels"] = {"app.kubernetes.io/component": "gateway", "tomoul.ai/region": "eu"}

@@ -157,15 +157,65 @@ async def test_what_was_made_for_a_model_or_a_gateway_brings_its_owner(watching:
     assert await watching.work() == {"region eu"}
 
 
+def table(*acknowledged: tuple[str, int]) -> Object:
+    gateways = [{"name": name, "acceptedGeneration": generation} for name, generation in acknowledged]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "RoutingTable",
+        "metadata": meta("eu"),
+        "spec": {"region": "eu"},
+        "status": {"gateways": gateways},
+    }
+
+
 async def test_a_gateway_that_changes_brings_the_models_that_wait_for_their_routes_there(watching: Watching) -> None:
     watching.see(model("waiting", "eu", "us", programmed="us"))
     watching.see(model("routed", "eu", programmed="eu"))
     watching.see(model("other", "us"))
     await watching.work()
-    watching.see(pod("", "eu", ready=True))
+    watching.see(pod("", "eu", ready=False))
     assert await watching.work() == {"region eu", "model models/waiting"}
-    watching.see(pod("", "eu", ready=True), gone=True)
+    watching.see(table(("p", 1)))
+    await watching.work()
+    watching.see(table(("p", 2)))
     assert await watching.work() == {"region eu", "model models/waiting", "table eu"}
+
+
+async def test_models_that_are_routed_hear_of_gateways_that_come_to_life_acknowledge_first_and_go(
+    watching: Watching,
+) -> None:
+    watching.see(model("routed", "eu", programmed="eu"))
+    watching.see(model("other", "us"))
+    await watching.work()
+    watching.see(pod("", "eu", ready=True))
+    assert await watching.work() == {"region eu", "model models/routed"}
+    watching.see(table(("p", 1)))
+    assert await watching.work() == {"region eu", "model models/routed", "table eu"}
+    ending = pod("", "eu", ready=True)
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    watching.see(ending)
+    assert await watching.work() == {"region eu", "model models/routed"}
+    watching.see(ending, gone=True)
+    assert await watching.work() == {"region eu", "table eu"}
+
+
+async def test_a_table_hears_of_kinds_of_prompt_caches_that_come_and_go(watching: Watching) -> None:
+    def engine(name: str, cache: str) -> Object:
+        item = pod("chat", "eu", ready=True)
+        item["metadata"]["name"] = name
+        item["metadata"]["labels"] |= {"tomoul.ai/prompt-cache": cache}
+        return item
+
+    watching.see(engine("a", "salted"))
+    assert "table eu" in await watching.work()
+    watching.see(engine("b", "salted"))
+    assert "table eu" not in await watching.work()
+    watching.see(engine("c", "none"))
+    assert "table eu" in await watching.work()
+    watching.see(engine("a", "salted"), gone=True)
+    assert "table eu" not in await watching.work()
+    watching.see(engine("b", "salted"), gone=True)
+    assert "table eu" in await watching.work()
 
 
 async def test_an_acknowledgement_brings_a_model_that_is_just_being_worked_on(watching: Watching) -> None:

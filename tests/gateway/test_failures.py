@@ -101,15 +101,45 @@ def test_an_unreachable_regions_gateway_is_503_when_pinned_and_never_another_reg
     assert platform.served_by() == []
 
 
-def test_an_answer_that_no_gateway_made_is_stamped_here(
-    platform: Platform, gateway: Gateway, engine: FakeEngine
+COMPLETION = b'{"id":"c-1","object":"chat.completion","choices":[]}'
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        reply(502, b"<html>Bad Gateway</html>", "text/html", headers=[("set-cookie", "a=b"), ("server", "ingress")]),
+        reply(404, b'{"error":{"message":"default backend","code":"not_found"}}'),
+        reply(302, b"", headers=[("location", "https://login.example.com/")]),
+        reply(200, COMPLETION),
+        reply(200, COMPLETION, headers=[("content-encoding", "gzip")]),
+        stream(f"data: {chunk('c-1', 'a')}\n\n".encode(), b"data: [DONE]\n\n"),
+        [b"HTTP/1.1 204 No Content\r\n\r\n"],
+    ],
+    ids=["502", "404", "302", "200", "200 compressed", "200 stream", "204"],
+)
+def test_an_answer_in_another_regions_place_is_503_and_never_passes_for_the_regions(
+    gateway: Gateway, engine: FakeEngine, replies: list[Reply]
 ) -> None:
     """A load balancer in front of the other region speaks for itself, not for the region."""
-    engine.behave = lambda request: reply(502, b"<html>Bad Gateway</html>", "text/html")
+    engine.behave = lambda request: replies
     gateways = [{"region": "us-east", "url": f"http://127.0.0.1:{engine.port}"}]
-    gateway.publish([table([], remoteGateways=gateways)], {})
-    answer = call(gateway.port, body=BODY, headers=[("x-tomoul-region", "us-east")])
-    assert (answer.status, answer.header("x-tomoul-region"), answer.error["code"]) == (502, "eu-west", "engine_failed")
+    route = model("acme/both", fallback=["us-east"], pools=pools("both"))
+    gateway.publish([table([route], remoteGateways=gateways)], {})
+    for headers in ([("x-tomoul-region", "us-east")], []):
+        answer = call(gateway.port, body=BODY, headers=headers)
+        assert (answer.status, answer.header("x-tomoul-region"), answer.whole) == (503, "eu-west", True)
+        assert answer.header("content-type") == "application/json"
+        assert answer.header("retry-after") == "30"
+        status = replies[0][9:12].decode() if isinstance(replies[0], bytes) else ""
+        assert answer.error == {
+            "message": f"What answers at the other region's endpoint is not its gateway; it answered {status}",
+            "type": "server_error",
+            "param": None,
+            "code": "region_capacity_unavailable",
+        }
+        for name in ("set-cookie", "location", "content-encoding"):
+            assert answer.header(name) is None
+        assert gateway.access_log(answer.header("x-request-id") or "")["code"] == "region_capacity_unavailable"
 
 
 def test_a_call_that_the_engine_has_begun_is_never_sent_twice(platform: Platform, chat: Chat) -> None:

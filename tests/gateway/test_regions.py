@@ -3,6 +3,8 @@
 import pytest
 
 from tests.gateway.conftest import Chat
+from tests.gateway.harness import Gateway
+from tests.gateway.tables import table
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call, send
 
@@ -175,6 +177,39 @@ def test_a_client_cannot_say_what_only_the_gateway_says_to_itself(platform: Plat
     assert (answer.status, answer.header("x-tomoul-region")) == (200, "eu-west")
     assert platform.served_by() == ["both"]
     assert platform.engines["both"].received[0].header(header) is None
+
+
+def test_a_forwarded_call_for_a_third_region_is_refused_and_not_forwarded_again(platform: Platform) -> None:
+    """us-east's endpoint leads to another gateway of eu-west, or to this one: a loop, if it were followed."""
+    platform.publish_eu(us_port=platform.eu.port)
+    answer = call(platform.eu.port, body=BODY, headers=[("x-tomoul-region", "us-east")])
+    assert (answer.status, answer.error["code"]) == (503, "region_capacity_unavailable")
+    assert answer.error["message"] == "The endpoint of the region `us-east` leads to the region `eu-west`"
+    assert answer.header("x-tomoul-region") == "eu-west"
+    assert 0 < int(answer.header("retry-after") or 0) <= 60
+    assert platform.served_by() == []
+
+
+def test_a_forwarded_call_for_a_region_that_its_receiver_does_not_know_is_503_and_not_the_clients_fault(
+    platform: Platform, gateway: Gateway
+) -> None:
+    gateway.publish([table([], knownRegions=["eu-west"])], {})
+    platform.publish_eu(us_port=gateway.port)
+    answer = call(platform.eu.port, body=BODY, headers=[("x-tomoul-region", "us-east")])
+    assert (answer.status, answer.error["code"]) == (503, "region_capacity_unavailable")
+
+
+def test_the_mark_of_a_forwarded_call_gives_a_client_nothing_and_reaches_no_engine(
+    platform: Platform, chat: Chat
+) -> None:
+    mark = ("X-Tomoul-Forwarded", "us-east")
+    for headers in ([mark], [mark, ("X-Tomoul-Region", "eu-west")]):
+        answer = call(platform.eu.port, body=BODY, headers=headers)
+        assert (answer.status, answer.header("x-tomoul-region")) == (200, "eu-west")
+    assert chat(region="us-east").status == 200
+    assert call(platform.eu.port, body=BODY, headers=[mark, ("X-Tomoul-Region", "us-east")]).status == 503
+    received = [*platform.engines["both"].received, *platform.engines["us-both"].received]
+    assert [request.header("x-tomoul-forwarded") for request in received] == [None] * 3
 
 
 def test_a_request_smuggled_by_two_lengths_is_refused(platform: Platform) -> None:

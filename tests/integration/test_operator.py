@@ -415,6 +415,92 @@ def test_an_invalid_object_gets_a_condition_keeps_what_it_had_and_stops_nobody(
         examples.api.apply(crd, strict)
 
 
+def test_a_restart_changes_nothing_of_a_region_and_a_model_that_only_a_newer_version_can_read(
+    examples: Cluster, namespace: str
+) -> None:
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    strict = {
+        plural: yaml.safe_load((REPOSITORY / "crds" / f"tomoul.ai_{plural}.yaml").read_text())
+        for plural in ("regions", "modeldeployments")
+    }
+    for name in ("frozen", "half"):
+        examples.apply(model(name, namespace, source={"file": {"path": "/models/a.gguf"}}))
+        eventually(lambda name=name: len(examples.of(name, namespace)) == 10)
+    ids = {f"{namespace}/frozen", f"{namespace}/half"}
+    eventually(lambda: all(ids <= examples.routed(region) for region in REGIONS))
+    region = examples.get("Region", "us-east")
+    placement = region["spec"].get("placement", {})
+    newer = {**placement, "tolerations": [{"key": "gpu", "operator": "Exists", "value": "newer"}]}
+    try:
+        for plural, crd in strict.items():
+            examples.api.apply(f"{crds}/{plural}.tomoul.ai", without_rules(crd))
+        eventually(lambda: examples.apply(model("frozen", namespace, source={"file": {"path": "relative"}})))
+        eventually(lambda: examples.api.patch(path("Region", "us-east"), {"spec": {"placement": newer}}))
+        assert len(eventually(lambda: told(examples, "frozen", namespace))["status"]["regions"]) == 2
+        eventually(lambda: condition(examples.get("Region", "us-east"), "Accepted")["reason"] == "InvalidSpec")
+        assert examples.leader.stop() == 0
+        before = seen(examples)
+        examples.leader = examples.start()
+        eventually(examples.leader.leads, 60)
+        examples.apply(model("later", namespace))
+        eventually(lambda: f"{namespace}/later" in examples.routed("eu-west"))
+        eventually(lambda: len(examples.of("later", namespace)) == 5)
+        for name in ("half", "later"):
+            reason = eventually(lambda name=name: condition(examples.model(name, namespace), "Accepted", "us-east"))
+            assert reason["reason"] == "UnreadableRegion"
+        after = seen(examples)
+        assert {key: after.get(key) for key in before} == before
+        examples.api.patch(path("Region", "us-east"), {"spec": {"placement": {"tolerations": None} | placement}})
+        examples.apply(model("frozen", namespace))
+        eventually(lambda: len(examples.of("later", namespace)) == 10)
+        eventually(lambda: ids | {f"{namespace}/later"} <= examples.routed("us-east"))
+        examples.ready("frozen", namespace)
+    finally:
+        examples.api.patch(path("Region", "us-east"), {"spec": {"placement": {"tolerations": None} | placement}})
+        for plural, crd in strict.items():
+            examples.api.apply(f"{crds}/{plural}.tomoul.ai", crd)
+
+
+def seen(cluster: Cluster) -> dict[tuple[str, ...], object]:
+    """What the operator has made, in the versions in which their specs are, and all routes."""
+    found: dict[tuple[str, ...], object] = {}
+    for item in children(cluster.api, "app.kubernetes.io/component=engine"):
+        metadata = item["metadata"]
+        key = (item["kind"], metadata["namespace"], metadata["name"])
+        found[key] = (metadata["uid"], metadata.get("generation"))
+    for region in REGIONS:
+        spec = cluster.get("RoutingTable", region)["spec"]
+        found["regions", region] = (spec["knownRegions"], spec["remoteGateways"])
+        for route in spec["models"]:
+            found["route", region, route["id"]] = route
+    return found
+
+
+def test_a_quota_that_refuses_a_workload_is_told_as_that_and_not_as_a_mistake_in_the_spec(
+    examples: Cluster, namespace: str
+) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"count/deployments.apps": "0"}},
+    }
+    examples.api.apply(f"/api/v1/namespaces/{namespace}/resourcequotas/none", quota)
+    examples.apply(model("refused", namespace))
+
+    def refused() -> Object:
+        item = examples.model("refused", namespace)
+        assert condition(item, "WorkloadReady", "eu-west")["reason"] == "ApplyRefused"
+        return item
+
+    item = eventually(refused)
+    assert condition(item, "Accepted")["status"] == "True"
+    assert (item["status"]["reason"], item["status"]["readyRegions"]) == ("ApplyRefused", "0/2")
+    assert "quota" in condition(item, "Ready", "us-east")["message"]
+    examples.api.delete(f"/api/v1/namespaces/{namespace}/resourcequotas/none")
+    eventually(lambda: len(examples.of("refused", namespace)) == 10, 60)
+
+
 def told(cluster: Cluster, name: str, namespace: str) -> Object:
     item = cluster.model(name, namespace)
     assert condition(item, "Accepted")["reason"] == "InvalidSpec"

@@ -158,3 +158,21 @@ def test_an_image_of_a_version_that_drops_the_salt_cannot_isolate(image: str | N
 )
 def test_a_version_is_read_from_an_images_tag(image: str, version: tuple[int, int, int] | None) -> None:
     assert image_version(image) == version
+
+
+@pytest.mark.parametrize(
+    ("found", "cache"),
+    [
+        (spec("VLLM"), "salted"),
+        (spec("VLLM", image="vllm/vllm-openai:v0.8.5"), "shared"),
+        (spec("VLLM", cache={"mode": "Disabled"}), "none"),
+        (spec("SGLang"), "salted"),
+        (spec("SGLang", image="lmsysorg/sglang:v0.5.10"), "shared"),
+        (spec("SGLang", cache={"mode": "Disabled"}), "none"),
+        (spec("LlamaCpp"), "shared"),
+        (spec("LlamaCpp", cache={"mode": "Disabled"}), "none"),
+    ],
+)
+def test_an_engine_says_what_it_does_with_prompts(found: ModelDeploymentSpec, cache: str) -> None:
+    assert engine_of(found).prompt_cache(found, "default") == cache
+    assert engine_of(found).prompt_cache(found, "no-store") == "none"

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -7,11 +8,12 @@ from tests.plan.specs import KEY, model, region, spec, world
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, NoStore, RegionModelStatus
+from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAcknowledgement, RoutingTable
 from tomoul.plan.claims import claims
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import gateway_name, pool_name
-from tomoul.plan.routing import model_route, plan_routing_table, route_hash
+from tomoul.plan.routing import model_route, plan_routing_table, route_hash, wanted_cache
 from tomoul.plan.world import DeploymentFact, Facts, Key, PodFact, World
 
 POOL = Key("models", pool_name("chat", "eu-west", "default"))
@@ -103,6 +105,20 @@ def test_a_route_that_was_acknowledged_stays_so_while_other_models_change_the_ta
     assert recorded == wanted_hash()
 
 
+def test_a_route_that_was_acknowledged_is_not_programmed_while_no_gateway_lives() -> None:
+    condition, recorded = routes(accepted("gone", 5), live=[], known=wanted_hash())
+    assert (condition.status, condition.reason) == ("False", Reason.NO_LIVE_GATEWAY)
+    assert recorded == wanted_hash(), "gateways that come back need not acknowledge the newest generation"
+
+
+def test_a_new_gateway_has_to_acknowledge_some_table_before_a_known_route_counts_there() -> None:
+    condition, recorded = routes(accepted("a", 4), live=["a", "b"], known=wanted_hash())
+    assert condition.reason == Reason.WAITING_FOR_GATEWAYS
+    assert "`b`" in condition.message
+    assert "`a`" not in condition.message
+    assert recorded == wanted_hash()
+
+
 def test_a_route_that_changed_waits_for_the_table_and_forgets_the_old_acknowledgement() -> None:
     before = world(model(engine="LlamaCpp", routing={"requireRegion": True}))
     deployment = with_programmed(model(engine="LlamaCpp"), wanted_hash())
@@ -136,7 +152,24 @@ def waiting(reason: str, message: str = "", *, terminating: bool = False) -> Pod
         ),
         (pool_facts(None, running("p")), "Scheduled", Reason.ALL_PODS_SCHEDULED, ""),
         (pool_facts(None), "WorkloadReady", Reason.NO_REPLICA_READY, "0 of 1"),
-        (pool_facts(DeploymentFact(replicas=1, ready=1), running("p")), "WorkloadReady", Reason.ALL_REPLICAS_READY, ""),
+        (
+            pool_facts(DeploymentFact(replicas=1, updated=1, ready=1), running("p")),
+            "WorkloadReady",
+            Reason.ALL_REPLICAS_READY,
+            "",
+        ),
+        (
+            pool_facts(DeploymentFact(2, 2, replicas=1, updated=0, ready=1), running("p")),
+            "WorkloadReady",
+            Reason.ROLLOUT_IN_PROGRESS,
+            "1 of 1 replicas",
+        ),
+        (
+            pool_facts(DeploymentFact(3, 2, replicas=1, updated=1, ready=1), running("p")),
+            "WorkloadReady",
+            Reason.ROLLOUT_IN_PROGRESS,
+            "(0 of the newest revision)",
+        ),
         (
             pool_facts(DeploymentFact(), waiting("ErrImagePull", "no such image")),
             "WorkloadReady",
@@ -272,3 +305,89 @@ def test_of_two_models_with_one_alias_the_older_keeps_it_and_the_younger_runs_wi
     words = entry(row(found, Key("m", "young")).conditions, "Accepted")
     assert words.status == "True"
     assert "an alias of ModelDeployment `m/old`, which is older" in words.message
+
+
+RESERVED = ("--served-model-name", "other")
+
+
+def refused_edit(before: ModelDeployment, regions: tuple[Region, ...] | None = None, **spec: Any) -> World:
+    """The world after an edit that is refused, of a model that runs in eu-west."""
+    settled = world(before)
+    ran = Facts(
+        deployments={POOL: DeploymentFact(1, 1, replicas=1, updated=1, ready=1)},
+        pods={POOL: [running("p")], GATEWAY: [PodFact("a", ready=True)]},
+        tables={"eu-west": table(settled, 5, accepted("a", 5))},
+    )
+    edited = model(engine=before.spec.engine.type, **spec)
+    return world(edited, regions=regions, facts=ran)
+
+
+def test_what_runs_goes_on_while_an_edit_is_refused() -> None:
+    found = refused_edit(model(), args=RESERVED)
+    planned = plan_model(found, KEY)
+    assert planned.objects == ()
+    assert planned.keep == {"eu-west"}
+    told = {each.type: (each.status, each.reason) for each in row(found).conditions}
+    assert told == {
+        "Accepted": ("False", Reason.UNSUPPORTED_BY_ENGINE),
+        "Scheduled": ("True", Reason.ALL_PODS_SCHEDULED),
+        "WorkloadReady": ("True", Reason.ALL_REPLICAS_READY),
+        "RoutesProgrammed": ("True", Reason.ACKNOWLEDGED),
+        "CachePolicyEnforced": ("True", Reason.ENFORCED),
+        "Ready": ("False", Reason.UNSUPPORTED_BY_ENGINE),
+    }
+
+
+def test_a_refused_model_that_never_ran_has_nothing_to_tell_of() -> None:
+    found = world(model(args=RESERVED))
+    assert plan_model(found, KEY).objects == ()
+    assert entry(row(found).conditions, "WorkloadReady").reason == Reason.PENDING
+
+
+@pytest.mark.parametrize("regions", [(region(state="Disabled"),), (region("us-east"),)])
+def test_nothing_is_kept_where_a_region_is_disabled_or_gone(regions: tuple[Region, ...]) -> None:
+    assert plan_model(refused_edit(model(), regions, args=RESERVED), KEY).keep == frozenset()
+
+
+def cached(cache: str, *, terminating: bool = False, phase: str = "Running") -> PodFact:
+    return PodFact("p", ready=True, scheduled=True, phase=phase, terminating=terminating, prompt_cache=cache)
+
+
+@pytest.mark.parametrize(
+    ("cache", "image", "pods", "kept"),
+    [
+        ({"mode": "Disabled"}, None, [], True),
+        ({"mode": "Disabled"}, None, [cached("none")], True),
+        ({"mode": "Disabled"}, None, [cached("none"), cached("salted")], False),
+        ({"mode": "Disabled"}, None, [cached("none"), cached("salted", terminating=True)], False),
+        ({"mode": "Disabled"}, None, [cached("none"), cached("salted", phase="Failed")], True),
+        ({"mode": "Disabled"}, None, [cached("")], False),
+        ({"noStore": "Isolated"}, None, [cached("salted")], True),
+        ({"noStore": "Isolated"}, None, [cached("salted"), cached("none")], True),
+        ({"noStore": "Isolated"}, None, [cached("salted"), cached("shared")], False),
+        ({"noStore": "Refuse"}, None, [cached("shared")], True),
+    ],
+)
+def test_no_store_is_promised_only_once_no_pod_breaks_it(
+    cache: dict[str, str], image: str | None, pods: list[PodFact], kept: bool
+) -> None:
+    found = world(model(cache=cache, image=image), facts=Facts(pods={POOL: pods}))
+    route = model_route(found, "acme/chat", "eu-west", claims(found.models))
+    assert route is not None
+    told = entry(row(found).conditions, "CachePolicyEnforced")
+    if kept:
+        assert route.cache == wanted_cache(found.models[KEY])
+        assert told.status == "True"
+    else:
+        assert (route.cache.mode, route.cache.no_store) == ("Tenant", "Refuse")
+        assert route.cache.salt_field == "cache_salt", "old pods still keep tenants apart by it"
+        assert (told.status, told.reason) == ("False", Reason.ROLLOUT_IN_PROGRESS)
+        assert f"1 of {len(pods)} pods" in told.message
+
+
+def test_a_pool_for_no_store_that_has_a_cache_after_all_is_not_promised() -> None:
+    pool = Key("models", pool_name("chat", "eu-west", "no-store"))
+    found = world(model(cache={"noStore": "NotStored"}), facts=Facts(pods={pool: [cached("salted")]}))
+    route = model_route(found, "acme/chat", "eu-west", claims(found.models))
+    assert route is not None
+    assert route.cache.no_store is NoStore.REFUSE

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     ALL_REPLICAS_READY = "AllReplicasReady"
     SOME_REPLICAS_READY = "SomeReplicasReady"
     NO_REPLICA_READY = "NoReplicaReady"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     SCALED_TO_ZERO = "ScaledToZero"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CRASH_LOOP = "CrashLoop"

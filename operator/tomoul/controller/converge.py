@@ -1,6 +1,7 @@
 """Converge: make the children of an owner what a plan wants, with no request for what is so already."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from tomoul.api.meta import LABEL_REGION
 from tomoul.controller.facts import HASH_ANNOTATION, SCALE_MANAGER, Child, parsed_fields
@@ -27,8 +28,14 @@ class Refused(Exception):  # noqa: N818 - what the API server did, not a fault o
         """What it said, by the region that the objects are for."""
 
 
-async def converge(observed: Observed, writer: Writer, owner_uid: str, objects: Sequence[Manifest]) -> None:
-    """Apply `objects`, then delete the owner's other children, RoutingTables apart.
+async def converge(
+    observed: Observed,
+    writer: Writer,
+    owner_uid: str,
+    objects: Sequence[Manifest],
+    keep: AbstractSet[str] = frozenset(),
+) -> None:
+    """Apply `objects`, then delete the owner's other children, RoutingTables and those of the regions `keep` apart.
 
     An object that is refused does not keep the others from being applied. Raises KubeError, NotYetError, or Refused
     after all others are done.
@@ -46,7 +53,8 @@ async def converge(observed: Observed, writer: Writer, owner_uid: str, objects: 
             region = manifest["metadata"].get("labels", {}).get(LABEL_REGION, "")
             refusals.setdefault(region, []).append(f"{resource.kind} `{key.name}`: {error}")
     for resource, key in sorted(observed.children(owner_uid) - wanted, key=lambda child: (child[0].kind, child[1])):
-        if resource != ROUTING_TABLES:
+        live = observed.child(resource, key)
+        if resource != ROUTING_TABLES and live is not None and live.parent.region not in keep:
             await remove(observed, writer, resource, key)
     if refusals:
         raise Refused({region: "; ".join(words) for region, words in refusals.items()})

@@ -8,7 +8,14 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from tomoul.api.manifest import InvalidResource, parse_resource
-from tomoul.api.meta import COMPONENT_GATEWAY, LABEL_COMPONENT, LABEL_MODEL_DEPLOYMENT, LABEL_REGION, Condition
+from tomoul.api.meta import (
+    COMPONENT_GATEWAY,
+    LABEL_COMPONENT,
+    LABEL_MODEL_DEPLOYMENT,
+    LABEL_PROMPT_CACHE,
+    LABEL_REGION,
+    Condition,
+)
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
@@ -159,6 +166,7 @@ def pod(item: Object) -> Pod:
         waiting_message=waiting.get("message", ""),
         restarts=sum(c.get("restartCount", 0) for c in containers),
         requests=requests,
+        prompt_cache=(metadata.get("labels") or {}).get(LABEL_PROMPT_CACHE, ""),
     )
     return Pod(Key(metadata["namespace"], _deployment_of(metadata)), _parent(metadata), fact)
 

@@ -4,6 +4,7 @@ from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeploymentStatus
 from tomoul.controller.context import Context
 from tomoul.controller.converge import Refused, converge
+from tomoul.controller.facts import spec_of
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
 from tomoul.plan.model import plan_model
@@ -21,9 +22,15 @@ async def reconcile_model(context: Context, key: Key) -> None:
     plan = plan_model(context.observed.world(), key, context.observed.claims())
     status, refused = plan.status, None
     try:
-        await converge(context.observed, context.writer, found.uid, plan.objects)
+        await converge(context.observed, context.writer, found.uid, plan.objects, plan.keep)
     except Refused as error:
-        status, refused = refused_model(found.resource, status, error.by_region), error
+        refused = error
+    # The answers to what was applied are known by now: a new revision must not be judged by its predecessor's pods.
+    latest = context.observed.models.get(key)
+    if latest is not None and spec_of(latest) == spec_of(found):
+        status = plan_model(context.observed.world(), key, context.observed.claims()).status
+    if refused is not None:
+        status = refused_model(found.resource, status, refused.by_region)
     before = found.resource.status
     now = await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
     for region in sorted(_ready_in(before) ^ _ready_in(now)):

@@ -1,16 +1,18 @@
 """Triggers: which keys a change concerns. They only enqueue."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.routingtable import RoutingTable
 from tomoul.controller.facts import Child, Declared, Pod
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed, model_ids
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
-from tomoul.plan.world import NodeFact
+from tomoul.plan.world import NodeFact, PodFact
 
 TABLE_DELAY = 0.3
 """Seconds that a RoutingTable waits for more changes: a burst of ModelDeployments is a few writes."""
@@ -42,7 +44,7 @@ class Triggers:
                 self._pod(change)
             case resources.ROUTING_TABLES:
                 self._queue.add_after(WorkKey(Kind.TABLE, "", change.key.name), TABLE_DELAY)
-                self._gateways(change.key.name)
+                self._gateways(change.key.name, everyone=_acknowledging(change.old) != _acknowledging(change.new))
             case _:
                 self._child(change)
 
@@ -91,8 +93,11 @@ class Triggers:
             if parent.model is not None:
                 self._queue.add(WorkKey(Kind.MODEL, *parent.model))
                 self.figures(parent.region)
+                if self._caches_changed(change):
+                    # What the table promises of the model's cache rests on the pods that there are.
+                    self._queue.add_after(WorkKey(Kind.TABLE, "", parent.region), TABLE_DELAY)
             else:
-                self._gateways(parent.region)
+                self._gateways(parent.region, everyone=_is_live(change.old) != _is_live(change.new))
                 if change.new is None:
                     # Its acknowledgement goes with it.
                     self._queue.add_after(WorkKey(Kind.TABLE, "", parent.region), TABLE_DELAY)
@@ -104,19 +109,45 @@ class Triggers:
             else:
                 self._queue.add(WorkKey(Kind.REGION, "", parent.region))
 
-    def _gateways(self, region: str) -> None:
-        """What the gateways of the region serve has changed."""
+    def _caches_changed(self, change: Change[Pod]) -> bool:
+        """Whether there are kinds of caches among the pods of one Deployment now that were not, or the reverse."""
+        found = change.new if change.new is not None else change.old
+        assert found is not None, "a change has an old or a new side"
+        now = self._observed.world().facts.pods.get(found.deployment, ())
+        before = [fact for fact in now if fact.name != change.key.name]
+        before += [change.old.fact] if change.old is not None else []
+        return _caches(now) != _caches(before)
+
+    def _gateways(self, region: str, *, everyone: bool) -> None:
+        """What the gateways of the region serve has changed, or even which gateways those are."""
         self._queue.add(WorkKey(Kind.REGION, "", region))
         for key, model in self._observed.world().models.items():
             work = WorkKey(Kind.MODEL, *key)
+            named = everyone and any(target.name == region for target in model.spec.regions)
             # One that is being worked on may be about to say that it waits for just this.
-            if _awaits_routes(model, region) or self._queue.is_active(work):
+            if named or _awaits_routes(model, region) or self._queue.is_active(work):
                 self._queue.add(work)
 
     def _tables(self) -> None:
         for key in self._observed.regions:
             if self._observed.settings.hosts(key.name):
                 self._queue.add_after(WorkKey(Kind.TABLE, *key), TABLE_DELAY)
+
+
+def _is_live(pod: Pod | None) -> bool:
+    """Whether a gateway serves."""
+    return pod is not None and pod.fact.ready and not pod.fact.terminating
+
+
+def _acknowledging(table: Child[RoutingTable | None] | None) -> set[str]:
+    """Gateways that have acknowledged some version of the table."""
+    if table is None or table.fact is None:
+        return set()
+    return {entry.name for entry in table.fact.status.gateways if entry.accepted_generation}
+
+
+def _caches(pods: Iterable[PodFact]) -> set[str]:
+    return {pod.prompt_cache for pod in pods if not pod.ended}
 
 
 def _awaits_routes(model: ModelDeployment, region: str) -> bool:

@@ -25,23 +25,22 @@ def programmed(world: World, region: str, route: ModelRoute, acknowledged: str) 
     """Whether every live gateway of `region` serves `route`.
 
     `acknowledged` is the hash of the route that they were last known to serve: other models' changes raise the
-    table's generation, and must not make this one wait again.
+    table's generation, and must not make this one wait again. A gateway that came later is ready only once its Envoy
+    has accepted the table of that moment, so of it any acknowledgement will do.
     """
     table = world.facts.tables.get(region)
     found = find_route(table.spec, route.id) if table is not None else None
     wanted = route_hash(route)
     if table is None or found is None or route_hash(found) != wanted:
         return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` does not hold the route yet")
-    if acknowledged == wanted:
-        return Verdict("True", Reason.ACKNOWLEDGED)
-    generation = table.metadata.generation
     live = [pod.name for pod in gateway_pods(world, region) if pod.ready]
-    entries = acknowledgements(table)
-    refused = rejection(table, live)
-    if refused is not None:
-        return refused
     if not live:
         return Verdict("False", Reason.NO_LIVE_GATEWAY, f"No gateway of region `{region}` is ready")
+    generation = 1 if acknowledged == wanted else table.metadata.generation
+    entries = acknowledgements(table)
+    refused = rejection(table, live) if acknowledged != wanted else None
+    if refused is not None:
+        return refused
     behind = [name for name in live if name not in entries or entries[name].accepted_generation < generation]
     if behind:
         names = ", ".join(f"`{name}`" for name in behind)

@@ -36,9 +36,16 @@ class Rollout(NamedTuple):
         return self.fact.ready if self.fact is not None else 0
 
     @property
+    def updated(self) -> int:
+        """Pods of the newest revision; none while Kubernetes has not looked at it yet."""
+        if self.fact is None or self.fact.observed_generation < self.fact.generation:
+            return 0
+        return self.fact.updated
+
+    @property
     def living(self) -> list[PodFact]:
         """Pods that are not on their way out."""
-        return [pod for pod in self.pods if not pod.terminating and pod.phase not in ("Succeeded", "Failed")]
+        return [pod for pod in self.pods if not pod.terminating and not pod.ended]
 
 
 def condition(kind: ConditionType, verdict: Verdict, generation: int) -> Condition:
@@ -74,7 +81,10 @@ def scheduled(rollouts: Sequence[Rollout], needs: str) -> Verdict:
 
 
 def running(rollouts: Sequence[Rollout]) -> Verdict:
-    """Whether all wanted pods are ready. Failures of a new revision show, even while the old one serves."""
+    """Whether all wanted pods are ready and of the newest revision.
+
+    Failures of a new revision show, even while the old one serves.
+    """
     counts = _counts(rollouts)
     failing = [pod for rollout in rollouts for pod in rollout.living if pod.waiting_reason not in _NO_FAILURES]
     if failing:
@@ -83,9 +93,11 @@ def running(rollouts: Sequence[Rollout]) -> Verdict:
         return Verdict("False", reason, f"Pod `{failing[0].name}`: {words}; {counts}")
     if all(rollout.wanted == 0 for rollout in rollouts):
         return Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered")
-    if all(rollout.fact is not None and rollout.ready >= rollout.wanted for rollout in rollouts):
-        return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
-    return Verdict("False", _shortage(rollouts), counts)
+    if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
+        return Verdict("False", _shortage(rollouts), counts)
+    if any(rollout.updated < rollout.wanted for rollout in rollouts):
+        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, counts)
+    return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
 
 
 def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
@@ -107,7 +119,7 @@ def _counts(rollouts: Sequence[Rollout]) -> str:
     found = []
     for rollout in rollouts:
         text = f"{rollout.ready} of {rollout.wanted} replicas of `{rollout.name}` are ready"
-        if rollout.fact is not None and 0 < rollout.fact.updated < rollout.wanted:
-            text += f" ({rollout.fact.updated} of the newest revision)"
+        if rollout.ready and rollout.updated < rollout.wanted:
+            text += f" ({rollout.updated} of the newest revision)"
         found.append(text)
     return ", ".join(found)

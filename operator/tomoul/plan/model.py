@@ -1,6 +1,6 @@
 """Model: what one ModelDeployment should be in this cluster, and what can be said of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tomoul.api.conditions import ConditionType, Reason
@@ -8,10 +8,12 @@ from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import (
     ModelDeployment,
     ModelDeploymentStatus,
+    NoStore,
     PoolStatus,
     RegionModelStatus,
 )
 from tomoul.api.region import Region
+from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.plan.acceptance import accelerator_of, refusals, unrouted_aliases
 from tomoul.plan.capacity import capacity
 from tomoul.plan.claims import Claims
@@ -21,9 +23,10 @@ from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.gateways import programmed
 from tomoul.plan.judge import MAX_MESSAGE, Rollout, Verdict, condition, first_unmet, running, scheduled, shortened
 from tomoul.plan.naming import pool_name
+from tomoul.plan.promptcache import unkept
 from tomoul.plan.rollup import roll_up
-from tomoul.plan.routing import active_here, model_route, route_hash
-from tomoul.plan.workload import pools, wanted_replicas, workload
+from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
+from tomoul.plan.workload import POOLS, pools, wanted_replicas, workload
 from tomoul.plan.world import Key, Manifest, World
 
 _PENDING = Verdict("Unknown", Reason.PENDING, "Judged once the model is accepted")
@@ -35,6 +38,8 @@ class ModelPlan:
 
     objects: tuple[Manifest, ...]
     status: ModelDeploymentStatus
+    keep: frozenset[str] = frozenset()
+    """Regions in which the model is refused: what runs there is neither changed nor removed."""
 
 
 def plan_model(world: World, key: Key, claims: Claims | None = None) -> ModelPlan:
@@ -47,29 +52,70 @@ def plan_model(world: World, key: Key, claims: Claims | None = None) -> ModelPla
     claims = all_claims(world.models) if claims is None else claims
     objects: list[Manifest] = []
     rows: list[RegionModelStatus] = []
+    keep: set[str] = set()
     for name, refusal in sorted(refusals(world, key, claims).items()):
         region = active_here(world, name)
         if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
             objects += workload(model, region, world.settings)
             rows.append(_row(world, model, region, claims))
+        elif refusal is not None and region is not None:
+            keep.add(name)
+            rows.append(_kept_row(world, model, region, claims, refusal))
+        elif refusal is not None and refusal.reason is Reason.UNREADABLE_REGION:
+            keep.add(name)
+            rows.append(_refused_row(model, name, refusal))
         elif refusal is not None and (world.settings.hosts(name) or refusal.reason is Reason.UNKNOWN_REGION):
             rows.append(_refused_row(model, name, refusal))
-    return ModelPlan(tuple(objects), roll_up(model, rows))
+    return ModelPlan(tuple(objects), roll_up(model, rows), frozenset(keep))
 
 
 def _row(world: World, model: ModelDeployment, region: Region, claims: Claims) -> RegionModelStatus:
     name = region.metadata.name
-    rollouts = _rollouts(world, model, name)
-    before = next((row.programmed_route for row in model.status.regions if row.name == name), "")
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
+    rollouts = _rollouts(world, model, name)
+    accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
+    return _judged(world, model, region, accepted, route, rollouts, _cache_policy(world, model, name, rollouts))
+
+
+def _kept_row(
+    world: World, model: ModelDeployment, region: Region, claims: Claims, refusal: Refusal
+) -> RegionModelStatus:
+    """The row of a model that is refused: what it ran before goes on, if it ever ran."""
+    name = region.metadata.name
+    rollouts = _existing(world, model, name)
+    if not rollouts:
+        return _refused_row(model, name, refusal)
+    route = model_route(world, model.spec.model.id, name, claims)
+    pools_here = {pool.service for pool in route.pools} if route is not None else set()
+    if route is None or not pools_here.intersection(each.name for each in rollouts.values()):
+        return _judged(world, model, region, _refused(refusal), None, rollouts, _PENDING)
+    words = "are refused" if route.cache.no_store is NoStore.REFUSE else "get what they got before"
+    cache = Verdict("True", Reason.ENFORCED, f"`no-store` calls {words}")
+    return _judged(world, model, region, _refused(refusal), route, rollouts, cache)
+
+
+def _judged(
+    world: World,
+    model: ModelDeployment,
+    region: Region,
+    accepted: Verdict,
+    route: ModelRoute | None,
+    rollouts: Mapping[PoolName, Rollout],
+    cache: Verdict,
+) -> RegionModelStatus:
+    name = region.metadata.name
+    before = next((row.programmed_route for row in model.status.regions if row.name == name), "")
+    wanted = route_hash(route) if route is not None else ""
+    found = list(rollouts.values())
     verdicts = {
-        ConditionType.ACCEPTED: Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims)),
-        ConditionType.SCHEDULED: scheduled(rollouts, _needs(model, region)),
-        ConditionType.WORKLOAD_READY: running(rollouts),
-        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before),
-        ConditionType.CACHE_POLICY_ENFORCED: _cache_policy(model, rollouts),
+        ConditionType.ACCEPTED: accepted,
+        ConditionType.SCHEDULED: scheduled(found, _needs(model, region)),
+        ConditionType.WORKLOAD_READY: running(found),
+        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
+        ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
+    routed = verdicts[ConditionType.ROUTES_PROGRAMMED]
     if verdicts[ConditionType.SCHEDULED].reason is Reason.UNSCHEDULABLE:
         verdicts[ConditionType.SCHEDULED] = _with_free(verdicts[ConditionType.SCHEDULED], world, model, region)
     unmet = first_unmet(verdicts.values())
@@ -81,15 +127,18 @@ def _row(world: World, model: ModelDeployment, region: Region, claims: Claims) -
         conditions=_conditions(model, verdicts),
         pools=tuple(
             PoolStatus(name=pool, deployment=rollout.name, replicas=rollout.wanted, ready=rollout.ready)
-            for pool, rollout in zip(pools(model.spec), rollouts, strict=True)
+            for pool, rollout in rollouts.items()
         ),
         waiting_for=shortened(unmet.message, MAX_MESSAGE) if unmet is not None else "",
-        programmed_route=(route_hash(route) if verdicts[ConditionType.ROUTES_PROGRAMMED].status == "True" else ""),
+        # Gateways that come and go do not take back what was acknowledged of the same route.
+        programmed_route=wanted
+        if routed.status == "True" or (before == wanted and routed.reason is not Reason.WAITING_FOR_TABLE)
+        else "",
     )
 
 
 def _refused_row(model: ModelDeployment, region: str, refusal: Refusal) -> RegionModelStatus:
-    refused = Verdict("False", refusal.reason, f"{refusal.field}: {refusal.message}")
+    refused = _refused(refusal)
     verdicts = {
         ConditionType.ACCEPTED: refused,
         ConditionType.SCHEDULED: _PENDING,
@@ -101,28 +150,47 @@ def _refused_row(model: ModelDeployment, region: str, refusal: Refusal) -> Regio
     return RegionModelStatus(name=region, conditions=_conditions(model, verdicts))
 
 
+def _refused(refusal: Refusal) -> Verdict:
+    return Verdict("False", refusal.reason, f"{refusal.field}: {refusal.message}")
+
+
 def _conditions(model: ModelDeployment, verdicts: dict[ConditionType, Verdict]) -> tuple[Condition, ...]:
     generation = model.metadata.generation
     return tuple(condition(kind, verdict, generation) for kind, verdict in verdicts.items())
 
 
-def _rollouts(world: World, model: ModelDeployment, region: str) -> list[Rollout]:
-    found = []
+def _rollouts(world: World, model: ModelDeployment, region: str) -> dict[PoolName, Rollout]:
+    found: dict[PoolName, Rollout] = {}
     for pool in pools(model.spec):
         key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, pool))
         fact = world.facts.deployments.get(key)
         asked = wanted_replicas(model.spec, region, pool)
         # An autoscaler decides where the spec does not; a Deployment without either has Kubernetes' default of one.
         wanted = asked if asked is not None else fact.replicas if fact is not None else 1
-        found.append(Rollout(key.name, wanted, fact, world.facts.pods.get(key, ())))
+        found[pool] = Rollout(key.name, wanted, fact, world.facts.pods.get(key, ()))
     return found
 
 
-def _cache_policy(model: ModelDeployment, rollouts: Sequence[Rollout]) -> Verdict:
+def _existing(world: World, model: ModelDeployment, region: str) -> dict[PoolName, Rollout]:
+    """The rollouts of the pools that there are, as they are."""
+    found: dict[PoolName, Rollout] = {}
+    for pool in POOLS:
+        key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, pool))
+        fact = world.facts.deployments.get(key)
+        if fact is not None:
+            found[pool] = Rollout(key.name, fact.replicas, fact, world.facts.pods.get(key, ()))
+    return found
+
+
+def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout]) -> Verdict:
     promise = engine_of(model.spec).cache_promise(model.spec)
     if not promise.kept:
         return Verdict("False", promise.reason, promise.message)
-    for pool, rollout in zip(pools(model.spec), rollouts, strict=True):
+    key = Key(model.metadata.namespace, model.metadata.name)
+    others = unkept(world, key, region, wanted_cache(model))
+    if others:
+        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls are refused: {others}")
+    for pool, rollout in rollouts.items():
         if pool == "no-store" and rollout.ready == 0:
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tomoul.api.meta import LABEL_PROMPT_CACHE
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Region, Toleration
 from tomoul.api.routingtable import PoolName
@@ -55,7 +56,9 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "volumes": volumes,
     }
     pod |= _placement(spec, region)
-    return {"metadata": {"labels": engine_labels(name, region.metadata.name, pool)}, "spec": pod}
+    labels = engine_labels(name, region.metadata.name, pool)
+    labels[LABEL_PROMPT_CACHE] = engine_of(spec).prompt_cache(spec, pool)
+    return {"metadata": {"labels": labels}, "spec": pod}
 
 
 def pod_security() -> dict[str, Any]:

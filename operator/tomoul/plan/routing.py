@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tomoul.api.meta import API_VERSION
 from tomoul.api.modeldeployment import CacheMode, ModelDeployment, NoStore, Ownership
@@ -16,13 +16,15 @@ from tomoul.api.routingtable import (
     RoutePool,
     RoutingTableSpec,
 )
-from tomoul.plan.acceptance import accepted_regions
+from tomoul.plan.acceptance import refusals
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import PORT
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, pool_name, table_name
+from tomoul.plan.promptcache import truthful
+from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, frozen_route, is_frozen, takes_fallback
 from tomoul.plan.workload import pools
 from tomoul.plan.world import Key, Manifest, World
 
@@ -33,13 +35,13 @@ def plan_routing_table(world: World, region: str, claims: Claims | None = None) 
     if found is None:
         return None
     claims = all_claims(world.models) if claims is None else claims
-    ids = sorted({model.spec.model.id for model in world.models.values()})
+    ids = sorted({model.spec.model.id for model in world.models.values()} | frozen_ids(world, region, claims))
     routes = (model_route(world, model_id, region, claims) for model_id in ids)
     spec = RoutingTableSpec(
         region=region,
         draining=found.spec.state is RegionState.DRAINING,
         models=tuple(route for route in routes if route is not None),
-        known_regions=tuple(sorted(world.regions)),
+        known_regions=tuple(sorted(world.regions.keys() | world.unreadable_regions)),
         remote_gateways=_remote_gateways(world, region),
     )
     return {
@@ -62,19 +64,31 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
     """The entry of a model in the table of `region`; None if no region serves it, or the id means another model here.
 
     Several ModelDeployments may serve one id, each in other regions: the entry speaks of the one in `region` if there
-    is one, else of the oldest, and its `regions` are those of all.
+    is one, else of the oldest, and its `regions` are those of all. A model that is refused goes on as the table has it.
     """
-    serving = _serving(world, model_id, claims)
+    if is_frozen(world, model_id, claims):
+        last = _last(world, region, model_id)
+        return frozen_route(world, region, last, claims) if last is not None else None
+    serving = _serving(world, model_id, region, claims)
     holder = claims.holder(region, model_id)
     if not serving or holder is None or not holder.is_id:
         return None
+    if region not in serving and frozen_name(world, region, model_id, claims):
+        return None
     key = serving.get(region) or next(key for key in claims.claimants(model_id) if key in serving.values())
+    verdicts = refusals(world, key, claims)
+    if all(verdicts[name] is not None for name in ([region] if region in serving else verdicts)):
+        return _kept(world, model_id, region, serving, claims)
     model = world.models[key]
     spec = model.spec
     created = model.metadata.creation_timestamp
     return ModelRoute(
         id=model_id,
-        aliases=tuple(alias for alias in spec.model.aliases if _holds(claims, region, alias, key)),
+        aliases=tuple(
+            alias
+            for alias in spec.model.aliases
+            if _holds(claims, region, alias, key) and not frozen_name(world, region, alias, claims)
+        ),
         owned_by=_owned_by(model),
         created=int(created.timestamp()) if created is not None else 0,
         capabilities=RouteCapabilities(
@@ -84,13 +98,9 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
             seed=engine_of(spec).seed_support(spec),
         ),
         regions=tuple(serving),
-        fallback=tuple(
-            name
-            for name in spec.routing.fallback
-            if name != region and name in serving and world.regions[name].spec.state is RegionState.ACTIVE
-        ),
+        fallback=_fallback(world, model_id, spec.routing.fallback, region, serving),
         require_region=spec.routing.require_region,
-        cache=_cache(model),
+        cache=_cache(world, model, region) if region in serving else wanted_cache(model),
         timeouts=spec.routing.timeouts,
         remove_fields=engine_of(spec).REMOVE_FIELDS,
         usage_option=engine_of(spec).USAGE_OPTION,
@@ -112,12 +122,67 @@ def find_route(spec: RoutingTableSpec, model_id: str) -> ModelRoute | None:
     return next((route for route in spec.models if route.id == model_id), None)
 
 
-def _serving(world: World, model_id: str, claims: Claims) -> Mapping[str, Key]:
-    """Who serves the model in which region; regions sorted."""
+def _serving(world: World, model_id: str, at: str, claims: Claims) -> Mapping[str, Key]:
+    """Who serves the model in which region, as the table of region `at` has it; regions sorted.
+
+    A refused model still serves where it did: a mistake in a spec must not stop what runs.
+    """
+    last = _last(world, at, model_id)
     found: dict[str, Key] = {}
     for key in claims.claimants(model_id):
-        found |= dict.fromkeys(accepted_regions(world, key, claims), key)
+        for name, refusal in refusals(world, key, claims).items():
+            if refusal is None or _keeps(world, key, name, claims, last, at):
+                found[name] = key
     return dict(sorted(found.items()))
+
+
+def _keeps(world: World, key: Key, region: str, claims: Claims, last: ModelRoute | None, at: str) -> bool:
+    """Whether a model that is refused in `region` goes on there by `last`, its entry in the table of region `at`."""
+    model_id = world.models[key].spec.model.id
+    if last is None or region not in last.regions or not _holds(claims, region, model_id, key):
+        return False
+    if region in world.unreadable_regions:
+        return True
+    found = world.regions.get(region)
+    if found is None:
+        return region in world.unreadable_regions
+    if found.metadata.deletion_timestamp is not None or found.spec.state is RegionState.DISABLED:
+        return False
+    return region != at or any(
+        (pool.namespace, pool.service) == (key.namespace, pool_name(key.name, region, pool.name)) for pool in last.pools
+    )
+
+
+def _last(world: World, region: str, model_id: str) -> ModelRoute | None:
+    table = world.facts.tables.get(region)
+    return find_route(table.spec, model_id) if table is not None else None
+
+
+def _kept(world: World, model_id: str, region: str, serving: Mapping[str, Key], claims: Claims) -> ModelRoute:
+    """The table's last entry, without what others have taken over or what is out of use by now."""
+    last = _last(world, region, model_id)
+    assert last is not None, "what is kept is in the table"
+    mine = claims.claimants(model_id)
+    cache = last.cache
+    if region in serving:
+        cache = truthful(world, serving[region], region, cache, cache.salt_field)
+    rivals = {alias: claims.holder(region, alias) for alias in last.aliases}
+    return last.model_copy(
+        update={
+            "aliases": tuple(alias for alias, rival in rivals.items() if rival is None or rival.key in mine),
+            "regions": tuple(serving),
+            "fallback": _fallback(world, model_id, last.fallback, region, serving),
+            "cache": cache,
+            "pools": last.pools if region in serving else (),
+        }
+    )
+
+
+def _fallback(
+    world: World, model_id: str, wanted: Sequence[str], region: str, serving: Mapping[str, Key]
+) -> tuple[str, ...]:
+    last = _last(world, region, model_id)
+    return tuple(name for name in wanted if name != region and name in serving and takes_fallback(world, name, last))
 
 
 def _holds(claims: Claims, region: str, name: str, key: Key) -> bool:
@@ -131,7 +196,8 @@ def _owned_by(model: ModelDeployment) -> str:
     return publisher if third_party and slash else "tomoul"
 
 
-def _cache(model: ModelDeployment) -> RouteCache:
+def wanted_cache(model: ModelDeployment) -> RouteCache:
+    """The cache policy of a model's route once all its pods are of the newest revision."""
     spec = model.spec
     engine = engine_of(spec)
     no_store = spec.cache.no_store
@@ -141,6 +207,11 @@ def _cache(model: ModelDeployment) -> RouteCache:
         no_store = NoStore.REFUSE  # better no answer than a broken promise
     salted = spec.cache.mode is not CacheMode.DISABLED
     return RouteCache(mode=spec.cache.mode, no_store=no_store, salt_field=engine.SALT_FIELD if salted else None)
+
+
+def _cache(world: World, model: ModelDeployment, region: str) -> RouteCache:
+    key = Key(model.metadata.namespace, model.metadata.name)
+    return truthful(world, key, region, wanted_cache(model), engine_of(model.spec).SALT_FIELD)
 
 
 def _pools(model: ModelDeployment, region: str) -> tuple[RoutePool, ...]:
@@ -166,4 +237,5 @@ def _remote_gateways(world: World, region: str) -> tuple[RemoteGateway, ...]:
         elif other.spec.endpoint is not None:
             endpoint = other.spec.endpoint
             found.append(RemoteGateway(region=name, url=endpoint.url, ca_bundle=endpoint.ca_bundle))
-    return tuple(found)
+    found += frozen_gateways(world, region)
+    return tuple(sorted(found, key=lambda gateway: gateway.region))

@@ -23,11 +23,14 @@ from tomoul.plan.naming import pool_name, workload_name
 from tomoul.plan.pods import LOAD_SECONDS, engine_pod
 from tomoul.plan.world import Manifest, Settings
 
+POOLS: tuple[PoolName, ...] = ("default", "no-store")
+"""All pools that a model can have."""
+
 
 def pools(spec: ModelDeploymentSpec) -> tuple[PoolName, ...]:
     """Pools of the model in each of its regions; without a cache one pool keeps every promise."""
     second = spec.cache.no_store is NoStore.NOT_STORED and spec.cache.mode is not CacheMode.DISABLED
-    return ("default", "no-store") if second else ("default",)
+    return POOLS if second else ("default",)
 
 
 def wanted_replicas(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> int | None:

@@ -68,6 +68,13 @@ class PodFact:
     restarts: int = 0
     requests: Mapping[str, int] = field(default_factory=dict)
     """Extended resources that it requests, in devices."""
+    prompt_cache: str = ""
+    """What its engine does with prompts, by its label: `none`, `salted` or `shared`; empty if it has none."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its containers have stopped for good."""
+        return self.phase in ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)

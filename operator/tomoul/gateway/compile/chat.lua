@@ -581,6 +581,11 @@ local function answer(handle)
   local gateway = metadata:get("gateway")
   local pin = pinned_region(handle, headers)
   if pin then
+    if pin ~= gateway.region and headers:get("x-tomoul-forwarded") then
+      -- Forwarded once more, it could go round for ever.
+      refuse_for_capacity(handle, format("The endpoint of the region `%s` leads to the region `%s`", shown(pin),
+        gateway.region))
+    end
     local region = metadata:get("region/" .. pin)
     if not region then
       refuse(handle, 400, "unknown_region", "X-Tomoul-Region", format("The region `%s` does not exist", shown(pin)))
@@ -817,6 +822,26 @@ local function rewrite_stream(handle, headers, call, id)
   end
 end
 
+-- What stands before another region's gateway, such as a load balancer, has answered in its place.
+local function replace_strangers_answer(handle, headers, status)
+  local names = {}
+  for name in pairs(headers) do
+    names[#names + 1] = byte(name) ~= 58 and name or nil -- colon
+  end
+  for _, name in ipairs(names) do
+    headers:remove(name)
+  end
+  local code = "region_capacity_unavailable"
+  note(handle, "code", code)
+  headers:replace(":status", "503")
+  headers:replace("content-type", "application/json")
+  headers:replace("retry-after", RETRY_AFTER_SECONDS)
+  headers:replace("x-tomoul-region", handle:virtualHost():metadata():get("gateway").region)
+  handle:body(true):setBytes(error_body(
+    format("What answers at the other region's endpoint is not its gateway; it answered %d", status), "server_error",
+    nil, code))
+end
+
 local function pass_answer(handle)
   local headers = handle:headers()
   local served = headers:get("x-tomoul-served")
@@ -828,13 +853,14 @@ local function pass_answer(handle)
   local status = tonumber(headers:get(":status"))
   local is_stream = status < 400
     and find(lower(headers:get("content-type") or ""), "text/event-stream", 1, true) ~= nil
-  if served == "region" and headers:get("x-tomoul-region") then
-    -- Another region's gateway has done all of this, but it cannot know who asked for a stream's usage.
+  if served == "region" then
     local call = is_stream and noted(handle, "stream")
-    if call and call.hidden then
+    if not headers:get("x-tomoul-region") then
+      replace_strangers_answer(handle, headers, status)
+    elseif call and call.hidden then
       rewrite_stream(handle, headers, call, nil)
     end
-    return
+    return -- another region's gateway has done all of what follows, but cannot know who asked for a stream's usage
   end
   local gateway = handle:virtualHost():metadata():get("gateway")
   if gateway then

@@ -49,12 +49,15 @@ def pool_cluster_resource(pool: PoolKey) -> EnvoyResource:
     }
 
 
-def region_cluster_resource(gateway: RemoteGateway) -> EnvoyResource:
-    """Another region's gateways behind one name, whose calls get that region's code as their pin (see listeners)."""
+def region_cluster_resource(gateway: RemoteGateway, sender: str) -> EnvoyResource:
+    """Another region's gateways behind one name, whose calls get that region's code as their pin (see listeners).
+
+    `sender` is the region whose gateway this is for.
+    """
     name = region_cluster(gateway.region)
     url = urlsplit(gateway.url)
     host, tls = url.hostname or "", url.scheme == "https"
-    host_metadata = {"kind": "region", "region": gateway.region}
+    host_metadata = {"kind": "region", "region": gateway.region, "sender": sender}
     address = {"socket_address": {"address": host, "port_value": url.port or (443 if tls else 80)}}
     endpoint = {
         "endpoint": {"address": address, "hostname": url.netloc},

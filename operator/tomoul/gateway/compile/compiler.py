@@ -46,7 +46,7 @@ def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, option
 
     pools = sorted({pool for route in routes for pool in pool_keys(route)})
     pool_resources = [pool_cluster_resource(pool) for pool in pools]
-    region_resources = [region_cluster_resource(gateway) for gateway in gateways.values()]
+    region_resources = [region_cluster_resource(gateway, options.region) for gateway in gateways.values()]
     clusters |= {str(resource["name"]): resource for resource in (*pool_resources, *region_resources)}
     listener = gateway_listener(options)
     route_config = route_configuration(routes, entries, metadata, model_list(routes))

@@ -8,6 +8,7 @@ from tomoul.gateway.compile.local_reply import local_reply_config
 from tomoul.gateway.compile.metrics import metrics
 from tomoul.gateway.compile.names import (
     HEADER_CLUSTER,
+    HEADER_FORWARDED,
     HEADER_REGION,
     HEADER_ROUTE,
     HEADER_SERVED,
@@ -140,8 +141,10 @@ def _stamp_hosts() -> dict[str, Any]:
                 "request_mutations": [
                     {"remove": HEADER_CLUSTER},
                     {"remove": HEADER_ROUTE},
-                    # An engine's host has no region, and an empty value sets nothing.
+                    {"remove": HEADER_FORWARDED},
+                    # An engine's host has neither, and an empty value sets nothing.
                     _set(HEADER_REGION, host_metadata("region")),
+                    _set(HEADER_FORWARDED, host_metadata("sender")),
                 ],
                 "response_mutations": [_set(HEADER_SERVED, host_metadata("kind"))],
             },

@@ -19,11 +19,14 @@ HEADER_SERVED = "x-tomoul-served"
 # Response header between Envoy's own errors and chat.lua: the error's code.
 HEADER_CODE = "x-tomoul-code"
 
+# Request header between gateways: code of the region that forwarded the call. It grants nothing to who sends it.
+HEADER_FORWARDED = "x-tomoul-forwarded"
+
 HEADER_REGION = "x-tomoul-region"
 HEADER_CACHE = "x-tomoul-cache"
 
 HOST_METADATA = "tomoul"
-"""Namespace of the metadata of upstream hosts: `kind` is `pool` or `region`, and `region` the pin to stamp."""
+"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `region` (the pin to stamp), `sender`."""
 
 LOG_METADATA = "tomoul"
 """Namespace of the dynamic metadata that chat.lua leaves for the access log and the metrics, and of the listener's,

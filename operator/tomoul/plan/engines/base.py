@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec, Source
@@ -16,6 +16,9 @@ MODELS_DIR = "/models"
 """Where a PersistentVolumeClaim with weights is mounted."""
 CACHE_DIR = "/cache"
 """Writable folder for downloads and compiled kernels; also the home directory, since the images' own is not ours."""
+
+PromptCache = Literal["none", "salted", "shared"]
+"""What an engine does with prompts: stores none, keeps those of each salt apart, or lets all calls share them."""
 
 
 class Refusal(NamedTuple):
@@ -74,6 +77,9 @@ class EngineModule(Protocol):
 
     def cache_promise(self, spec: ModelDeploymentSpec) -> CachePromise:
         """Whether this engine keeps `spec.cache`."""
+
+    def prompt_cache(self, spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
+        """What the engine's pods in a pool do with prompts."""
 
     def seed_support(self, spec: ModelDeploymentSpec) -> SeedSupport:
         """What `seed` promises with this spec."""

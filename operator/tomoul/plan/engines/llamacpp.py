@@ -8,6 +8,7 @@ from tomoul.plan.engines.base import (
     PORT,
     CachePromise,
     EngineContainer,
+    PromptCache,
     Refusal,
     flag_value,
     model_path,
@@ -130,6 +131,11 @@ def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
         shared = f"{shared}: LlamaCpp cannot isolate tenants; {ONE_TENANT}"
     no_store = NOT_STORED if cache.no_store is NoStore.NOT_STORED else "`no-store` calls are refused"
     return CachePromise(True, Reason.ENFORCED, f"{shared}. {no_store}")
+
+
+def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
+    """What llama.cpp's pods in a pool do with prompts."""
+    return "none" if spec.cache.mode is CacheMode.DISABLED or pool == "no-store" else "shared"
 
 
 def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:

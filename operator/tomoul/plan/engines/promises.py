@@ -2,7 +2,8 @@
 
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
-from tomoul.plan.engines.base import CachePromise, image_version
+from tomoul.api.routingtable import PoolName
+from tomoul.plan.engines.base import CachePromise, PromptCache, image_version
 
 NO_CACHE = "No call's prompt is cached"
 NOT_STORED = "`no-store` calls run in a pool without a prompt cache"
@@ -34,6 +35,16 @@ def salted_promise(
         return CachePromise(True, Reason.ENFORCED, _with_no_store("All calls share the cache", cache.no_store))
     shared = f"A salt per tenant isolates the cache; {ONE_TENANT}"
     return CachePromise(True, Reason.ENFORCED, _with_no_store(shared, cache.no_store))
+
+
+def salted_cache(
+    spec: ModelDeploymentSpec, pool: PoolName, image: str, salt_since: tuple[int, int, int]
+) -> PromptCache:
+    """What pods in a pool do with prompts, of an engine that keys its cache by a salt since version `salt_since`."""
+    if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
+        return "none"
+    version = image_version(image)
+    return "shared" if version is not None and version < salt_since else "salted"
 
 
 def _with_no_store(text: str, no_store: NoStore) -> str:

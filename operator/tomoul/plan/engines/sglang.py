@@ -6,11 +6,12 @@ from tomoul.plan.engines.base import (
     PORT,
     CachePromise,
     EngineContainer,
+    PromptCache,
     Refusal,
     model_path,
     reserved_argument,
 )
-from tomoul.plan.engines.promises import salted_promise
+from tomoul.plan.engines.promises import salted_cache, salted_promise
 
 DEFAULT_IMAGE = "lmsysorg/sglang:v0.5.23"
 SALT_FIELD: str | None = "cache_salt"
@@ -77,6 +78,11 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
     """Whether SGLang keeps `spec.cache`: versions before 0.5.11 drop `cache_salt` silently."""
     return salted_promise(spec, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE, "SGLang")
+
+
+def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
+    """What SGLang's pods in a pool do with prompts."""
+    return salted_cache(spec, pool, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE)
 
 
 def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:

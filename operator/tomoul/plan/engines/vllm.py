@@ -6,11 +6,12 @@ from tomoul.plan.engines.base import (
     PORT,
     CachePromise,
     EngineContainer,
+    PromptCache,
     Refusal,
     model_path,
     reserved_argument,
 )
-from tomoul.plan.engines.promises import salted_promise
+from tomoul.plan.engines.promises import salted_cache, salted_promise
 
 DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
 SALT_FIELD: str | None = "cache_salt"
@@ -81,6 +82,11 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
     """Whether vLLM keeps `spec.cache`: it keys its cache by `cache_salt`."""
     return salted_promise(spec, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE, "vLLM")
+
+
+def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
+    """What vLLM's pods in a pool do with prompts."""
+    return salted_cache(spec, pool, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE)
 
 
 def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:

@@ -1,0 +1,45 @@
+"""Prompt caches: whether the pods that exist are those that a promise to `no-store` callers rests on."""
+
+from collections.abc import Collection
+
+from tomoul.api.modeldeployment import CacheMode, NoStore
+from tomoul.api.routingtable import PoolName, RouteCache
+from tomoul.plan.engines.base import PromptCache
+from tomoul.plan.naming import pool_name
+from tomoul.plan.world import Key, World
+
+_NONE: tuple[PromptCache, ...] = ("none",)
+_NONE_OR_SALTED: tuple[PromptCache, ...] = ("none", "salted")
+
+
+def truthful(world: World, key: Key, region: str, cache: RouteCache, salt_field: str | None) -> RouteCache:
+    """`cache`, or what a model's route may say while pods of another revision do not keep that."""
+    if not unkept(world, key, region, cache):
+        return cache
+    # The strictest mode of a model that has a cache: the gateway refuses `no-store` calls and salts all others.
+    return RouteCache(mode=CacheMode.TENANT, no_store=NoStore.REFUSE, salt_field=salt_field)
+
+
+def unkept(world: World, key: Key, region: str, cache: RouteCache) -> str:
+    """Which pods of a model in `region` do not keep what `cache` promises `no-store` callers; empty if all do.
+
+    Pods of an older revision serve behind the same Service until the last of them has ended.
+    """
+    promise = _promise(cache)
+    if promise is None:
+        return ""
+    pool, wanted = promise
+    name = pool_name(key.name, region, pool)
+    pods = world.facts.pods.get(Key(key.namespace, name), ())
+    existing = [pod for pod in pods if not pod.ended]
+    others = [pod for pod in existing if pod.prompt_cache not in wanted]
+    return f"{len(others)} of {len(existing)} pods of `{name}` run with another prompt cache" if others else ""
+
+
+def _promise(cache: RouteCache) -> tuple[PoolName, Collection[str]] | None:
+    """The pool that a promise to `no-store` callers rests on, and what its pods' caches may be."""
+    if cache.mode is CacheMode.DISABLED:
+        return "default", _NONE
+    if cache.no_store is NoStore.NOT_STORED:
+        return "no-store", _NONE
+    return ("default", _NONE_OR_SALTED) if cache.no_store is NoStore.ISOLATED else None
