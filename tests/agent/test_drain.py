@@ -24,7 +24,7 @@ from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 CHAT = "/v1/chat/completions"
 COMPLETION = json.dumps({"id": "x", "object": "chat.completion", "model": "acme/phi", "choices": []})
 EVENT = 'data: {"id":"x","choices":[]}\n\n'
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 2.0
 
 
 class Engine:
@@ -166,7 +166,7 @@ async def test_draining_waits_for_the_stream_in_flight_and_answers_new_calls_unt
         drained = asyncio.create_task(get(agent.drain_port, "/drain"))
         await pod.out_of_service()
         for _ in range(20):
-            await asyncio.wait([drained], timeout=QUIET_SECONDS / 10)
+            await asyncio.wait([drained], timeout=QUIET_SECONDS / 8)
             assert not drained.done()
             assert await pod.call() == 200
         pod.engine.finish.set()
@@ -179,8 +179,8 @@ async def test_draining_lasts_as_long_as_calls_come(pod: Pod) -> None:
     """A load balancer that has not noticed yet goes on sending calls, each of them too short to be seen running."""
     async with pod.agent() as agent:
         drained = asyncio.create_task(get(agent.drain_port, "/drain"))
-        for _ in range(5):
-            await asyncio.wait([drained], timeout=QUIET_SECONDS / 2)
+        for _ in range(8):
+            await asyncio.wait([drained], timeout=QUIET_SECONDS / 4)
             assert not drained.done()
             assert await pod.call() == 200
         assert (await drained).text == "no calls are left\n"

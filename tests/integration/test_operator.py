@@ -439,7 +439,7 @@ def test_a_restart_changes_nothing_of_a_region_and_a_model_that_only_a_newer_ver
         assert len(eventually(lambda: told(examples, "frozen", namespace))["status"]["regions"]) == 2
         eventually(lambda: condition(examples.get("Region", "us-east"), "Accepted")["reason"] == "InvalidSpec")
         assert examples.leader.stop() == 0
-        before = seen(examples)
+        before = seen(examples, namespace)
         examples.leader = examples.start()
         eventually(examples.leader.leads, 60)
         examples.apply(model("later", namespace))
@@ -448,7 +448,7 @@ def test_a_restart_changes_nothing_of_a_region_and_a_model_that_only_a_newer_ver
         for name in ("half", "later"):
             reason = eventually(lambda name=name: condition(examples.model(name, namespace), "Accepted", "us-east"))
             assert reason["reason"] == "UnreadableRegion"
-        after = seen(examples)
+        after = seen(examples, namespace)
         assert {key: after.get(key) for key in before} == before
         examples.api.patch(path("Region", "us-east"), {"spec": {"placement": {"tolerations": None} | placement}})
         examples.apply(model("frozen", namespace))
@@ -461,18 +461,19 @@ def test_a_restart_changes_nothing_of_a_region_and_a_model_that_only_a_newer_ver
             examples.api.apply(f"{crds}/{plural}.tomoul.ai", crd)
 
 
-def seen(cluster: Cluster) -> dict[tuple[str, ...], object]:
-    """What the operator has made, in the versions in which their specs are, and all routes."""
+def seen(cluster: Cluster, namespace: str) -> dict[tuple[str, ...], object]:
+    """What the operator has made in a namespace, in the versions in which their specs are, and all routes to it."""
     found: dict[tuple[str, ...], object] = {}
     for item in children(cluster.api, "app.kubernetes.io/component=engine"):
         metadata = item["metadata"]
-        key = (item["kind"], metadata["namespace"], metadata["name"])
-        found[key] = (metadata["uid"], metadata.get("generation"))
+        if metadata["namespace"] == namespace:
+            found[item["kind"], metadata["name"]] = (metadata["uid"], metadata.get("generation"))
     for region in REGIONS:
         spec = cluster.get("RoutingTable", region)["spec"]
         found["regions", region] = (spec["knownRegions"], spec["remoteGateways"])
         for route in spec["models"]:
-            found["route", region, route["id"]] = route
+            if route["id"].startswith(f"{namespace}/"):
+                found["route", region, route["id"]] = route
     return found
 
 
