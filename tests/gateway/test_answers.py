@@ -118,7 +118,8 @@ def test_the_usage_chunk_passes_as_the_engine_sends_it(platform: Platform, chat:
         "usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}},
     }
     answer_with(platform, stream(event(chunk("chatcmpl-9", "a")), event(json.dumps(usage)), event("[DONE]")))
-    passed = json.loads(chat(stream=True).events()[1])
+    asked = chat(stream=True, stream_options={"include_usage": True})
+    passed = json.loads(asked.events()[1])
     assert COMPLETION_ID.match(passed.pop("id"))
     del usage["id"]
     assert passed == usage

@@ -66,6 +66,11 @@ class ModelRoute(ApiModel):
     remove_fields: tuple[Bounded, ...] = Field(
         default=(), max_length=16, description="Top-level body fields that a client must not control"
     )
+    usage_option: str | None = Field(
+        default=None,
+        max_length=63,
+        description="Member of `stream_options` that makes the engine tell its tokens in every chunk, where it has one",
+    )
     pools: tuple[RoutePool, ...] = Field(
         default=(), max_length=2, description="Pools in this region; none where the model runs only in others"
     )

@@ -103,6 +103,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         cache=_cache(world, model, region) if region in serving else wanted_cache(model),
         timeouts=spec.routing.timeouts,
         remove_fields=engine_of(spec).REMOVE_FIELDS,
+        usage_option=engine_of(spec).USAGE_OPTION,
         pools=_pools(model, region) if region in serving else (),
     )
 

@@ -1,28 +1,60 @@
-"""The access log: one line of JSON per call on Envoy's standard output; neither prompts, answers nor keys."""
+"""The access log: one line of JSON per call on Envoy's standard output; neither prompts, answers nor keys.
 
+docs/usage.md tells what a reader may rely on.
+"""
+
+import json
 from typing import Any
 
-from tomoul.gateway.compile.names import HEADER_REGION, LOG_METADATA, TYPES
+from tomoul.gateway.compile.names import HEADER_CODE, HEADER_REGION, HOST_METADATA, LOG_METADATA, TYPES
+from tomoul.gateway.compile.salt import ANONYMOUS_TENANT
+
+TENANT = ANONYMOUS_TENANT
+"""Whose calls these are."""
+
+
+def told_by_lua(key: str) -> str:
+    """What chat.lua noted under `key`, a path whose parts are separated by colons."""
+    return f"%DYNAMIC_METADATA({LOG_METADATA}:{key})%"
+
+
+def _first_of(*operators: tuple[str, str]) -> str:
+    listed = [{"command": command, "param": param} for command, param in operators]
+    return f"%COALESCE({json.dumps({'operators': listed})})%"
+
+
+CODE = _first_of(("DYNAMIC_METADATA", f"{LOG_METADATA}:code"), ("RESP", HEADER_CODE))
+"""Code of the error. chat.lua does not see what was never a request; its code is still in the header."""
+REGION = _first_of(
+    ("RESP", HEADER_REGION),
+    ("UPSTREAM_METADATA", f"{HOST_METADATA}:region"),
+    ("METADATA", f"LISTENER:{LOG_METADATA}:region"),
+)
+"""The region that answered, or that was to answer a client that did not wait."""
+SERVED = f"%UPSTREAM_METADATA({HOST_METADATA}:kind)%"
+"""`pool` for a call that an engine here took, `region` for one that another region's gateway took."""
 
 
 def access_log() -> list[dict[str, Any]]:
     """AccessLog entries; a kubelet's probes are left out."""
-
-    def told_by_lua(key: str) -> str:
-        return f"%DYNAMIC_METADATA({LOG_METADATA}:{key})%"
-
     fields = {
         "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
         "request_id": "%STREAM_ID%",
         "method": "%REQ(:METHOD)%",
         # Only paths that chat.lua knows: any other could carry what does not belong into a log.
         "path": told_by_lua("path"),
+        "tenant": TENANT,
         "model": told_by_lua("model"),
         "pin": told_by_lua("pin"),
         "cache": told_by_lua("cache"),
-        "code": told_by_lua("code"),
-        "region": f"%RESP({HEADER_REGION})%",
+        "code": CODE,
+        "region": REGION,
+        "served": SERVED,
         "status": "%RESPONSE_CODE%",
+        "prompt_tokens": told_by_lua("usage:prompt_tokens"),
+        "completion_tokens": told_by_lua("usage:completion_tokens"),
+        "cached_tokens": told_by_lua("usage:cached_tokens"),
+        "ttft_ms": told_by_lua("ttft_ms"),
         "duration_ms": "%DURATION%",
         "first_byte_ms": "%RESPONSE_DURATION%",
         "request_bytes": "%BYTES_RECEIVED%",
@@ -39,7 +71,7 @@ def access_log() -> list[dict[str, Any]]:
             "filter": {"not_health_check_filter": {}},
             "typed_config": {
                 "@type": f"{TYPES}.extensions.access_loggers.stream.v3.StdoutAccessLog",
-                "log_format": {"json_format": fields, "omit_empty_values": True},
+                "log_format": {"json_format": fields},
             },
         }
     ]

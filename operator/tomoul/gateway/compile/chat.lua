@@ -7,7 +7,7 @@
 
 local byte, char, find, format = string.byte, string.char, string.find, string.format
 local gsub, lower, match, sub = string.gsub, string.lower, string.match, string.sub
-local concat, floor = table.concat, math.floor
+local concat, floor, max = table.concat, math.floor, math.max
 
 local CHAT_PATH = "/v1/chat/completions"
 local MODELS_PATH = "/v1/models"
@@ -53,8 +53,14 @@ local function error_body(message, kind, param, code, more)
   )
 end
 
+-- For the access log, the metrics and the response's side of this file.
 local function note(handle, key, value)
   handle:streamInfo():dynamicMetadata():set(LOG, key, value)
+end
+
+local function noted(handle, key)
+  local notes = handle:streamInfo():dynamicMetadata():get(LOG)
+  return notes and notes[key]
 end
 
 -- Answers the call; nothing after it runs.
@@ -148,7 +154,7 @@ local function end_of_value(text, start)
   return stop, kind
 end
 
--- Members of the object that is all of `text`: { name → { key, start, stop, kind } }, in `members.order` as they came.
+-- Members of the object that is all of `text`: { name → { name, key, start, stop, kind } }, and a list of them in order.
 -- nil and why where that is no JSON object, or one that two parsers could read differently.
 local function members_of(text)
   local at = find(text, "[^ \t\r\n]")
@@ -184,7 +190,7 @@ local function members_of(text)
       if not stop then
         return nil, kind
       end
-      local member = { key = key, start = colon + 1, stop = stop, kind = kind }
+      local member = { name = name, key = key, start = colon + 1, stop = stop, kind = kind }
       by_name[name], order[#order + 1] = member, member
       at = find(text, "[^ \t\r\n]", stop + 1)
       local c = at and byte(text, at)
@@ -330,8 +336,9 @@ local EXPECTED = {
   { name = "model", kind = "string", required = true },
   { name = "messages", kind = "array", required = true },
   { name = "stream", kind = "boolean" },
+  { name = "stream_options", kind = "object" },
 }
-local ARTICLES = { string = "a string", array = "an array", boolean = "a boolean" }
+local ARTICLES = { string = "a string", array = "an array", boolean = "a boolean", object = "an object" }
 
 local function check_types(handle, members)
   for _, expected in ipairs(EXPECTED) do
@@ -378,8 +385,49 @@ local function check_capabilities(handle, text, members, model)
   end
 end
 
--- The body without what a client must not control, under the model's id, with `salt`; nil where nothing changes.
-local function rewritten(text, members, order, model, salt)
+-- For a stream: `stream_options` that make the engine tell its tokens, nil where the client's own do; and what the client
+-- did not ask for and must not see: "all" usage, or that of "each" chunk but the last; nil if it asked for everything.
+local function metered_options(handle, text, members, model)
+  local raw, inner, order = "{}", {}, {}
+  local options = members.stream_options
+  if options and options.kind == "object" then
+    raw = raw_value(text, options)
+    inner, order = members_of(raw)
+    if not inner then
+      refuse(handle, 400, "invalid_json", "stream_options", format("`stream_options` is not valid: %s", order))
+    end
+  end
+  local function asks(name)
+    local member = inner[name]
+    if member and member.kind ~= "boolean" and member.kind ~= "null" then
+      local param = "stream_options." .. name
+      refuse(handle, 400, "invalid_type", param, format("`%s` must be a boolean", param))
+    end
+    return member and raw_value(raw, member) == "true"
+  end
+  local set, parts = {}, {}
+  for _, name in ipairs({ "include_usage", model.usage_option }) do
+    if not asks(name) then
+      set[name] = true
+    end
+  end
+  if not next(set) then
+    return nil, nil
+  end
+  for _, member in ipairs(order) do
+    if not set[member.name] then
+      parts[#parts + 1] = sub(raw, member.key, member.stop)
+    end
+  end
+  for _, name in ipairs({ "include_usage", model.usage_option }) do
+    parts[#parts + 1] = set[name] and quoted(name) .. ":true" or nil
+  end
+  return "{" .. concat(parts, ",") .. "}", set.include_usage and "all" or "each"
+end
+
+-- The body without what a client must not control, under the model's id, with `salt` and `stream_options`; nil where
+-- nothing changes.
+local function rewritten(text, members, order, model, salt, stream_options)
   local remove = {}
   for _, name in ipairs(model.remove_fields or {}) do
     remove[name] = true
@@ -388,7 +436,7 @@ local function rewritten(text, members, order, model, salt)
     remove[model.salt_field] = true
   end
   local id = quoted(model.id)
-  local changed = salt ~= nil or raw_value(text, members.model) ~= id
+  local changed = salt ~= nil or stream_options ~= nil or raw_value(text, members.model) ~= id
   local removed = {}
   for name in pairs(remove) do
     if members[name] then
@@ -401,6 +449,10 @@ local function rewritten(text, members, order, model, salt)
   local parts = {}
   if salt then
     parts[1] = quoted(model.salt_field) .. ":" .. quoted(salt)
+  end
+  if stream_options then
+    parts[#parts + 1] = '"stream_options":' .. stream_options
+    removed[members.stream_options or 0] = true
   end
   for _, member in ipairs(order) do
     if member == members.model then
@@ -451,6 +503,7 @@ end
 
 local function complete_chat(handle, gateway, pin)
   local headers = handle:headers()
+  local started = handle:timestamp()
   local no_store = wants_no_store(handle, headers)
   note(handle, "cache", no_store and "no-store" or "default")
   check_body_headers(handle, headers, gateway.max_body_bytes)
@@ -481,7 +534,12 @@ local function complete_chat(handle, gateway, pin)
   local cluster, salt = cluster_and_salt(handle, model, pin, no_store, gateway.region)
   check_capabilities(handle, text, members, model)
 
-  local new_text = rewritten(text, members, order, model, salt)
+  local stream_options, hidden
+  if members.stream and raw_value(text, members.stream) == "true" then
+    stream_options, hidden = metered_options(handle, text, members, model)
+    note(handle, "stream", { started = started, hidden = hidden })
+  end
+  local new_text = rewritten(text, members, order, model, salt, stream_options)
   if new_text then
     handle:body():setBytes(new_text)
   end
@@ -563,8 +621,9 @@ local CODES = {
   [503] = "region_capacity_unavailable", [504] = "timeout",
 }
 
--- An engine's error as OpenAI's. Engines nest it under `error` or not, and give the code as a number or a word.
-local function normal_error(text, status)
+-- An engine's error as OpenAI's, its code noted. Engines nest it under `error` or not, and give the code as a number or
+-- a word.
+local function normal_error(handle, text, status)
   local members = members_of(text)
   if members and members.error and members.error.kind == "object" then
     text = raw_value(text, members.error)
@@ -575,7 +634,10 @@ local function normal_error(text, status)
     return member and member.kind == kind and raw_value(text, member) or nil
   end
   local message = raw("message", "string") or raw("error", "string") or raw("detail", "string")
-  local code = raw("code", "string") or quoted(CODES[status] or (status < 500 and "invalid_request" or "engine_failed"))
+  local word = CODES[status] or (status < 500 and "invalid_request" or "engine_failed")
+  local code = raw("code", "string") or quoted(word)
+  -- Text of an engine's could hold anything; a log and a metric's label get words only.
+  note(handle, "code", #code <= MAX_SHOWN and match(code, '^"([%w_.-]+)"$') or word)
   return format(
     '{"error":{"message":%s,"type":%s,"param":%s,"code":%s}}',
     message or quoted(format("The engine answered %d", status)),
@@ -590,12 +652,25 @@ local function rewrite_error(handle, headers, status)
     headers:replace("retry-after", RETRY_AFTER_SECONDS)
   end
   local body = handle:body(true)
-  body:setBytes(normal_error(body:getBytes(0, body:length()), status))
+  body:setBytes(normal_error(handle, body:getBytes(0, body:length()), status))
 end
 
--- `text`, one JSON object, with `id` in the place of its own; and its own, with the quotes. Unchanged if it has none.
-local function with_id(text, id)
-  local members = members_of(text)
+local function tokens_in(usage, name)
+  return tonumber(match(usage, '"' .. name .. '"%s*:%s*(%d+)'))
+end
+
+-- The tokens of `usage`, the JSON text of an object.
+local function note_usage(handle, usage)
+  note(handle, "usage", {
+    prompt_tokens = tokens_in(usage, "prompt_tokens"),
+    completion_tokens = tokens_in(usage, "completion_tokens"),
+    cached_tokens = tokens_in(usage, "cached_tokens"),
+  })
+end
+
+-- `text`, one JSON object of `members`, with `id` in the place of its own; and its own, with the quotes. Unchanged if it
+-- has none.
+local function with_id(text, members, id)
   local member = members and members.id
   if not member or member.kind ~= "string" then
     return text, nil
@@ -606,24 +681,95 @@ end
 local function rewrite_completion(handle, headers, id, max_body_bytes)
   local length = tonumber(headers:get("content-length") or "0") or 0
   if length > max_body_bytes then
-    handle:logWarn("chat.lua: an answer too large to buffer keeps its engine's id")
+    handle:logWarn("chat.lua: an answer too large to buffer keeps its engine's id and is not counted")
     return
   end
   local body = handle:body()
   if body then
-    body:setBytes((with_id(body:getBytes(0, body:length()), id)))
+    local text = body:getBytes(0, body:length())
+    local members = members_of(text)
+    body:setBytes((with_id(text, members, id)))
+    local usage = members and members.usage
+    if usage and usage.kind == "object" then
+      note_usage(handle, raw_value(text, usage))
+    end
   end
 end
 
+-- Where the usage of a chunk stands in its line, whose JSON begins at `start` and which has `"usage"` at `key`; nil if it
+-- has none. Inside a string of the answer the quotes would be escaped, so this seldom finds what is not the member.
+local function usage_at(line, start, key)
+  local _, from = find(line, '^"usage"%s*:%s*{', key)
+  local _, to = find(line, "^%b{}", from or #line + 1)
+  if to and find(line, "^%s*}%s*$", to + 1) then
+    return from, to
+  elseif not from and not find(line, '"usage"', key + 1, true) then
+    return nil -- null, as many engines send until the last chunk
+  end
+  local members = members_of(sub(line, start)) -- not the last member, or not this object's
+  local usage = members and members.usage
+  if usage and usage.kind == "object" then
+    return start - 1 + usage.start, start - 1 + usage.stop
+  end
+  return nil
+end
+
+-- Whether a chunk brings a token; the first ones say only whose the answer is.
+local function has_token(line)
+  return find(line, '"content": ?"[^"]') or find(line, '"reasoning[_a-z]*": ?"[^"]')
+    or find(line, '"tool_calls": ?%[%s*{') or find(line, '"refusal": ?"[^"]')
+end
+
 -- Lines of server-sent events, rewritten as they pass. Chunks do not end where lines do: the rest of a line waits.
-local function rewrite_stream(handle, headers, id)
+-- `call` is what the request's side noted. Without an `id` they are another gateway's, which has counted the tokens and
+-- keeps the contract but for the usage that only this gateway asked for.
+local function rewrite_stream(handle, headers, call, id)
   headers:remove("content-length")
-  local rest, own_id, done = "", nil, false
+  local rest, own_id, done, dropped = "", nil, not id, false
+  local usage, noted_usage, waiting = nil, nil, id and call.started
+
+  -- The line without usage that the client did not ask for; nil if the event was there for nothing else.
+  local function metered(line, start, key)
+    local from, to = usage_at(line, start, key)
+    if not from then
+      return line
+    end
+    usage = sub(line, from, to)
+    local choices = find(line, '"choices"', start, true)
+    local only_usage = choices and find(line, '^"choices"%s*:%s*%[%s*%]', choices)
+    if call.hidden == "all" and only_usage then
+      return nil
+    elseif call.hidden == "all" or (call.hidden == "each" and not only_usage) then
+      return sub(line, 1, from - 1) .. "null" .. sub(line, to + 1)
+    end
+    return line
+  end
 
   local function rewritten_line(line)
+    if dropped then
+      dropped = false
+      if find(line, "^\r?\n$") then
+        return ""
+      end
+    end
     local start = match(line, "^data: ?(){")
     if not start then
       done = done or find(line, "^data: ?%[DONE%]") ~= nil
+      return line
+    end
+    if waiting and has_token(line) then
+      note(handle, "ttft_ms", max(0, handle:timestamp() - waiting)) -- clocks are set back at times
+      waiting = nil
+    end
+    local key = find(line, '"usage"', start, true)
+    if key then
+      line = metered(line, start, key)
+      if not line then
+        dropped = true
+        return ""
+      end
+    end
+    if not id then
       return line
     end
     if own_id then
@@ -636,9 +782,9 @@ local function rewrite_stream(handle, headers, id)
     local json = sub(line, start)
     if find(json, '^{%s*"error"') then
       done = true
-      return sub(line, 1, start - 1) .. normal_error(json, 500) .. match(json, "%s*$")
+      return sub(line, 1, start - 1) .. normal_error(handle, json, 500) .. match(json, "%s*$")
     end
-    local text, found = with_id(json, id)
+    local text, found = with_id(json, members_of(json), id)
     own_id = found and '"id":' .. found or own_id
     return sub(line, 1, start - 1) .. text
   end
@@ -658,8 +804,14 @@ local function rewrite_stream(handle, headers, id)
       end
       rest = sub(text, at)
       chunk:setBytes(concat(lines))
+      if id and usage ~= noted_usage then
+        -- At once, since a client that goes away ends this loop without a word.
+        note_usage(handle, usage)
+        noted_usage = usage
+      end
     elseif not done then
       -- The end, without `[DONE]`: an engine that stopped in the middle must not look as if it had finished.
+      note(handle, "code", "engine_failed")
       chunk:setBytes(rest .. "\n\ndata: " .. error_body("The engine broke off the answer", "server_error", nil,
         "engine_failed") .. "\n\n")
       rest = ""
@@ -694,25 +846,37 @@ local function pass_answer(handle)
   local headers = handle:headers()
   local served = headers:get("x-tomoul-served")
   headers:remove("x-tomoul-served")
+  local code = headers:get("x-tomoul-code")
+  if code then
+    headers:remove("x-tomoul-code")
+  end
+  local status = tonumber(headers:get(":status"))
+  local is_stream = status < 400
+    and find(lower(headers:get("content-type") or ""), "text/event-stream", 1, true) ~= nil
   if served == "region" then
+    local call = is_stream and noted(handle, "stream")
     if not headers:get("x-tomoul-region") then
-      replace_strangers_answer(handle, headers, tonumber(headers:get(":status")))
+      replace_strangers_answer(handle, headers, status)
+    elseif call and call.hidden then
+      rewrite_stream(handle, headers, call, nil)
     end
-    return -- another region's gateway has done all of what follows
+    return -- another region's gateway has done all of what follows, but cannot know who asked for a stream's usage
   end
   local gateway = handle:virtualHost():metadata():get("gateway")
   if gateway then
     headers:replace("x-tomoul-region", gateway.region)
   end
   if not served or not gateway then
+    if code then
+      note(handle, "code", code)
+    end
     return -- answered by this gateway itself
   end
-  local status = tonumber(headers:get(":status"))
-  local content_type = lower(headers:get("content-type") or "")
+  note(handle, "served", served)
   if status >= 400 then
     rewrite_error(handle, headers, status)
-  elseif find(content_type, "text/event-stream", 1, true) then
-    rewrite_stream(handle, headers, completion_id(handle))
+  elseif is_stream then
+    rewrite_stream(handle, headers, noted(handle, "stream") or {}, completion_id(handle))
   else
     rewrite_completion(handle, headers, completion_id(handle), gateway.max_body_bytes)
   end

@@ -5,6 +5,7 @@ from typing import Any
 
 from tomoul.gateway.compile.access_log import access_log
 from tomoul.gateway.compile.local_reply import local_reply_config
+from tomoul.gateway.compile.metrics import metrics
 from tomoul.gateway.compile.names import (
     HEADER_CLUSTER,
     HEADER_FORWARDED,
@@ -13,6 +14,7 @@ from tomoul.gateway.compile.names import (
     HEADER_SERVED,
     HOST_METADATA,
     LISTENER,
+    LOG_METADATA,
     LUA_FILTER,
     ROUTE_CONFIGURATION,
     TYPES,
@@ -32,6 +34,7 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
     """The listener that clients and other regions' gateways call."""
     return {
         "name": LISTENER,
+        "metadata": {"filter_metadata": {LOG_METADATA: {"region": options.region}}},
         "address": {"socket_address": {"address": options.listen_address, "port_value": options.listen_port}},
         # chat.lua reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
         "per_connection_buffer_limit_bytes": options.max_body_bytes + _ROOM_BESIDE_BODY,
@@ -59,7 +62,7 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
             "route_config_name": ROUTE_CONFIGURATION,
         },
         "http_filters": [_health_check(), _lua(), _router()],
-        "access_log": access_log(),
+        "access_log": [*access_log(), *metrics()],
         "local_reply_config": local_reply_config(options.region),
         "early_header_mutation_extensions": [_strip_internal_headers()],
         # Everybody is a client, private addresses included: nobody's x-request-id or x-envoy-* is believed. An empty

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tomoul.gateway.compile.names import HEADER_REGION, TYPES
+from tomoul.gateway.compile.names import HEADER_CODE, HEADER_REGION, TYPES
 
 RETRY_AFTER_SECONDS = 30
 """What clients are told to wait where a region has nothing ready."""
@@ -45,7 +45,11 @@ def _mapper(
     kind = "server_error" if code in _SERVER_CODES else "invalid_request_error"
     error = {"message": message, "type": kind, "param": None, "code": code}
     body = json.dumps({"error": error}, separators=(",", ":"))
-    headers = {HEADER_REGION: region, **({"retry-after": str(RETRY_AFTER_SECONDS)} if retry_after else {})}
+    headers = {
+        HEADER_REGION: region,
+        HEADER_CODE: code,
+        **({"retry-after": str(RETRY_AFTER_SECONDS)} if retry_after else {}),
+    }
     mapper: dict[str, Any] = {
         "filter": matches,
         "body_format_override": {

@@ -68,6 +68,7 @@ def model_metadata(route: ModelRoute, clusters: ModelClusters, salt_key: bytes) 
         "structured_output": route.capabilities.structured_output,
         "json_mode": route.capabilities.json_mode,
         "remove_fields": list(route.remove_fields),
+        "usage_option": route.usage_option,
         "salt_field": route.cache.salt_field,
         "salt": cache_salt(route, salt_key),
         "cluster": clusters.pinned,

@@ -16,6 +16,8 @@ HEADER_CLUSTER = "x-tomoul-cluster"
 HEADER_ROUTE = "x-tomoul-route"
 # Response header between the router and chat.lua: `pool` or `region`, the kind of host that answered.
 HEADER_SERVED = "x-tomoul-served"
+# Response header between Envoy's own errors and chat.lua: the error's code.
+HEADER_CODE = "x-tomoul-code"
 
 # Request header between gateways: code of the region that forwarded the call. It grants nothing to who sends it.
 HEADER_FORWARDED = "x-tomoul-forwarded"
@@ -26,7 +28,9 @@ HOST_METADATA = "tomoul"
 """Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `region` (the pin to stamp), `sender`."""
 
 LOG_METADATA = "tomoul"
-"""Namespace of the dynamic metadata that chat.lua leaves for the access log."""
+"""Namespace of the dynamic metadata that chat.lua leaves for the access log and the metrics, and of the listener's,
+which holds the gateway's `region`.
+"""
 
 ROUTE_MODELS = "models"
 """Key of the route whose metadata is the list of models."""

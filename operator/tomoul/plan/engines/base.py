@@ -65,6 +65,10 @@ class EngineModule(Protocol):
     def REMOVE_FIELDS(self) -> tuple[str, ...]:  # noqa: N802
         """Top-level body fields that a client must not control."""
 
+    @property
+    def USAGE_OPTION(self) -> str | None:  # noqa: N802
+        """Member of `stream_options` that makes it tell its tokens in every chunk, or None where it has none."""
+
     def container(self, spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
         """Command line of the engine in a pool."""
 

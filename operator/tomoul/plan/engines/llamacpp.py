@@ -19,6 +19,7 @@ from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
 SALT_FIELD: str | None = None
 REMOVE_FIELDS = ("cache_prompt", "id_slot", "n_cache_reuse")
+USAGE_OPTION: str | None = None
 
 _DEFAULT_PARALLEL = 4
 _PARALLEL_FLAGS = ("--parallel", "-np")

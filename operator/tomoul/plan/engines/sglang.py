@@ -16,6 +16,7 @@ from tomoul.plan.engines.promises import salted_cache, salted_promise
 DEFAULT_IMAGE = "lmsysorg/sglang:v0.5.23"
 SALT_FIELD: str | None = "cache_salt"
 REMOVE_FIELDS = ("cache_salt", "extra_key")
+USAGE_OPTION: str | None = "continuous_usage_stats"
 
 _SALT_SINCE = (0, 5, 11)
 _CACHE = "`spec.cache` decides who shares the prompt cache"

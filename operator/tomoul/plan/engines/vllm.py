@@ -16,6 +16,7 @@ from tomoul.plan.engines.promises import salted_cache, salted_promise
 DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
 SALT_FIELD: str | None = "cache_salt"
 REMOVE_FIELDS = ("cache_salt", "kv_transfer_params", "vllm_xargs")
+USAGE_OPTION: str | None = "continuous_usage_stats"
 
 _SALT_SINCE = (0, 9, 0)
 _CACHE = "`spec.cache` decides who shares the prompt cache"
