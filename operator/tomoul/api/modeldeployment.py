@@ -284,7 +284,7 @@ class ModelDeploymentSpec(ApiModel):
     @rule(
         "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || has(self.engine.image)",
         field="engine.image",
-        message="must name an image of llama.cpp's own server, such as `ghcr.io/ggml-org/llama.cpp:server`: "
+        message="must name an image of llama.cpp's own server: "
         "LlamaCpp's default image downloads nothing; or put the file on a volume and use `source.pvc`",
     )
     def _the_default_image_of_llama_cpp_downloads_nothing(self) -> bool:
