@@ -38,7 +38,9 @@ def markdown(machine: str, all_figures: Sequence[Figures], updates: dict[str, An
 
 def _goals(found: Sequence[Goal]) -> list[str]:
     rows = [
-        f"| {goal.what} | ≤ {goal.limit:g} {goal.unit} | {_short(goal.value)} {goal.unit} | "
+        f"| {goal.what} | ≤ {goal.limit:g} {goal.unit}".rstrip()
+        + f" | {_short(goal.value)} {goal.unit}".rstrip()
+        + " | "
         f"{'met' if goal.met else '**missed**'} |"
         for goal in found
     ]
@@ -88,4 +90,6 @@ def _durations(values: dict[str, float]) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+    if value >= 10 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
