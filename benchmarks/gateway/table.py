@@ -38,9 +38,7 @@ def markdown(machine: str, all_figures: Sequence[Figures], updates: dict[str, An
 
 def _goals(found: Sequence[Goal]) -> list[str]:
     rows = [
-        f"| {goal.what} | ≤ {goal.limit:g} {goal.unit}".rstrip()
-        + f" | {_short(goal.value)} {goal.unit}".rstrip()
-        + " | "
+        f"| {goal.what} | {f'≤ {goal.limit:g} {goal.unit}'.rstrip()} | {f'{_short(goal.value)} {goal.unit}'.rstrip()} | "
         f"{'met' if goal.met else '**missed**'} |"
         for goal in found
     ]
