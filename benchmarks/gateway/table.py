@@ -38,8 +38,8 @@ def markdown(machine: str, all_figures: Sequence[Figures], updates: dict[str, An
 
 def _goals(found: Sequence[Goal]) -> list[str]:
     rows = [
-        f"| {goal.what} | {f'≤ {goal.limit:g} {goal.unit}'.rstrip()} | {f'{_short(goal.value)} {goal.unit}'.rstrip()} | "
-        f"{'met' if goal.met else '**missed**'} |"
+        f"| {goal.what} | {f'≤ {goal.limit:g} {goal.unit}'.rstrip()} | {f'{_short(goal.value)} {goal.unit}'.rstrip()}"
+        f" | {'met' if goal.met else '**missed**'} |"
         for goal in found
     ]
     return ["| goal | limit | measured | |", "| --- | --- | --- | --- |", *rows]
