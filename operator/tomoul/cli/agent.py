@@ -1,21 +1,19 @@
 """`tomoul agent`: runs beside each Envoy of a gateway."""
 
 import asyncio
-from functools import partial
 from pathlib import Path
 
 import click
 from kubernetes.aio.config import ConfigException
 
 from tomoul.cli.logs import LogFormat, setup_logging
+from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.gateway.agent.ads import check_socket_path
 from tomoul.gateway.agent.drain import DrainOptions
 from tomoul.gateway.agent.run import AgentOptions, run_agent
 from tomoul.gateway.compile.resources import GatewayOptions
 
 SHORTEST_SALT_KEY = 16
-
-option = partial(click.option, show_envvar=True, show_default=True)
 
 
 def read_socket(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
@@ -109,13 +107,8 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
     default=600.0,
     help="How often a list repairs what watches may have missed.",
 )
-@option(
-    "--kubeconfig",
-    envvar="TOMOUL_KUBECONFIG",
-    type=click.Path(exists=True, dir_okay=False),
-    help="kubeconfig file; in a pod the pod's own ServiceAccount is used.",
-)
-@option("--log-format", envvar="TOMOUL_LOG_FORMAT", type=click.Choice(["json", "text"]), default="json")
+@kubeconfig_option
+@log_format_option
 def command(
     region: str,
     socket: Path,
@@ -145,5 +138,4 @@ def command(
     try:
         asyncio.run(run_agent(options, kubeconfig))
     except ConfigException as error:
-        message = f"no API server is configured: {error}; run in a pod or name a --kubeconfig"
-        raise click.ClickException(message) from error
+        raise no_api_server(error) from error

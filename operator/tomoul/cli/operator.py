@@ -3,20 +3,18 @@
 import asyncio
 import logging
 import sys
-from functools import partial
 
 import click
 from kubernetes.aio.config import ConfigException
 
 from tomoul.cli.logs import LogFormat, setup_logging
+from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.controller.lease import LeaseLostError
 from tomoul.controller.run import OperatorOptions, run_operator
 from tomoul.plan.world import Settings
 
 DEFAULTS = Settings()
 logger = logging.getLogger(__name__)
-
-option = partial(click.option, show_envvar=True, show_default=True)
 
 
 def read_regions(_context: click.Context, _parameter: click.Parameter, value: str) -> frozenset[str] | None:
@@ -140,13 +138,8 @@ def _names(value: str) -> tuple[str, ...]:
     default=600.0,
     help="How often lists repair what watches may have missed.",
 )
-@option(
-    "--kubeconfig",
-    envvar="TOMOUL_KUBECONFIG",
-    type=click.Path(exists=True, dir_okay=False),
-    help="kubeconfig file; in a pod the pod's own ServiceAccount is used.",
-)
-@option("--log-format", envvar="TOMOUL_LOG_FORMAT", type=click.Choice(["json", "text"]), default="json")
+@kubeconfig_option
+@log_format_option
 def command(
     namespace: str,
     host_regions: frozenset[str] | None,
@@ -192,7 +185,9 @@ def command(
     )
     try:
         asyncio.run(run_operator(options, kubeconfig))
-    except (ConfigException, OSError) as error:
+    except ConfigException as error:
+        raise no_api_server(error) from error
+    except OSError as error:
         raise click.ClickException(str(error)) from error
     except ExceptionGroup as errors:
         lost, bugs = errors.split(LeaseLostError)
