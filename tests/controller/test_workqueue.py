@@ -79,12 +79,12 @@ async def test_adding_now_overtakes_a_delayed_add() -> None:
 async def test_failures_wait_twice_as_long_each_time_up_to_a_cap_and_forget_starts_over() -> None:
     keys = queue()
     assert [keys.retry("a") for _ in range(4)] == [0.5, 1, 2, 4]
-    assert keys.failing == 1
+    assert dict(keys.failures) == {"a": 4}
     for _ in range(50):
         delay = keys.retry("a")
     assert delay == LONGEST_DELAY
     keys.forget("a")
-    assert keys.failing == 0
+    assert not keys.failures
     assert keys.retry("a") == 0.5
     assert keys.retry("b", at_least=7) == 7
 
@@ -120,3 +120,21 @@ async def test_the_age_is_that_of_the_key_that_waits_longest() -> None:
     assert keys.oldest_age == pytest.approx(3)
     assert keys.is_active("a")
     assert not keys.is_active("c")
+
+
+async def test_the_queue_tells_how_long_keys_waited_and_since_when_no_worker_has_moved() -> None:
+    loop, waits = asyncio.get_running_loop(), []
+    keys: WorkQueue[str] = WorkQueue(now=loop.time, taken=lambda key, waited: waits.append((key, round(waited))))
+    await asyncio.sleep(50)
+    assert keys.idle_seconds == 0, "nothing waits"
+    keys.add("a")
+    keys.add("b")
+    await asyncio.sleep(7)
+    assert keys.idle_seconds == pytest.approx(7)
+    await keys.get()
+    await asyncio.sleep(2)
+    assert keys.idle_seconds == pytest.approx(2), "the worker of `a` has moved since"
+    keys.done("a")
+    await keys.get()
+    assert waits == [("a", 7), ("b", 9)]
+    assert keys.idle_seconds == 0

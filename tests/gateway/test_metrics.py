@@ -171,3 +171,26 @@ def test_a_kubelets_probes_are_not_counted(gateways: dict[str, Gateway]) -> None
     call(eu.port, "/v1/models")
     found = eventually(lambda: samples(eu))
     assert total(found, "calls_total") == 1
+
+
+def test_pinned_and_no_store_calls_are_counted_with_what_became_of_them(gateways: dict[str, Gateway]) -> None:
+    eu = gateways["eu-west"]
+    body = {"model": "acme/one", "messages": [{"role": "user", "content": "[1,1,1]"}]}
+
+    def ask(*headers: tuple[str, str]) -> int:
+        return call(eu.port, body=body, headers=headers).status
+
+    pin, no_store = "x-tomoul-region", ("x-tomoul-cache", "no-store")
+    assert [ask((pin, "eu-west")), ask((pin, "us-east")), ask((pin, "mars")), ask(no_store), ask()] == [
+        200, 404, 400, 400, 200,
+    ]  # fmt: skip
+    found = eventually(lambda: samples(eu) if total(samples(eu), "calls_total") == 5 else {})
+    assert total(found, "pinned_calls_total", "pin=eu-west", "status=200", "code=", "served=pool") == 1
+    # us-east refused it: here it is a call that was forwarded, there it is one that was refused.
+    assert total(found, "pinned_calls_total", "pin=us-east", "served=region") == 1
+    other = samples(gateways["us-east"])
+    assert total(other, "pinned_calls_total", "pin=us-east", "code=model_not_found", "served=") == 1
+    assert total(found, "pinned_calls_total") == 2
+    assert total(found, "calls_total", "code=unknown_region") == 1
+    assert total(found, "no_store_calls_total", "model=acme/one", "code=cache_policy_unsatisfiable", "served=") == 1
+    assert total(found, "no_store_calls_total") == 1

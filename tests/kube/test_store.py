@@ -68,3 +68,16 @@ def test_iteration_and_length_leave_out_what_was_deleted() -> None:
     store.remove(service("a", 3))
     assert list(store) == [Key("default", "b")]
     assert len(store) == 1
+
+
+def test_what_only_lists_have_told_counts_as_missed_by_the_watch_unless_it_tells_it_before_the_next_list() -> None:
+    store, _ = store_of_uids()
+    for name in ("same", "late", "missed", "gone"):
+        store.put(service(name, 1))
+    began = store.tick()
+    for name, version in (("same", 1), ("late", 2), ("missed", 2), ("new", 2)):
+        store.replace(service(name, version), began)
+    store.drop(Key("default", "gone"), began)
+    store.put(service("late", 2))
+    assert store.take_missed() == 3
+    assert store.take_missed() == 0

@@ -1,6 +1,9 @@
-"""Health: what the kubelet is told. Ready once all is known; alive while the loop is on time and lists are attempted.
+"""Health: what the kubelet is told.
 
-An API server that is away makes the operator neither dead nor unready: a restart would not bring it back.
+Ready once all kinds are listed, leader or standby. Alive while the event loop is on time, lists and the lease are
+attempted, and, in the leader, workers take or finish keys while keys wait. A watch that ends ends the process, so it
+needs no check. An API server that is away makes the operator neither dead nor unready: a restart would not bring it
+back.
 """
 
 import asyncio
@@ -8,17 +11,27 @@ import time
 
 from prometheus_client import Gauge
 
+from tomoul.controller.keys import WorkKey
+from tomoul.controller.lease import Lease
 from tomoul.controller.observed import Observed
+from tomoul.controller.workqueue import WorkQueue
 
 BEAT = 1.0
 LONGEST_LAG = 20.0
+LONGEST_ELECTION_PAUSE = 120.0
+LONGEST_QUEUE_PAUSE = 600.0
+"""A worker's longest honest wait is that of its requests, 30 s each, behind the writer's token bucket."""
 
 
 class Health:
     """Facts behind `/healthz` and `/readyz`."""
 
-    def __init__(self, observed: Observed, lag: Gauge, resync_seconds: float) -> None:
+    def __init__(
+        self, observed: Observed, queue: WorkQueue[WorkKey], lease: Lease, lag: Gauge, resync_seconds: float
+    ) -> None:
         self._observed = observed
+        self._queue = queue
+        self._lease = lease
         self._lag_metric = lag
         self._lag = 0.0
         self._resync_seconds = resync_seconds
@@ -45,4 +58,8 @@ class Health:
         age = time.monotonic() - self.resync_attempted
         if age > 2 * self._resync_seconds + 300:
             return f"no round of lists has ended for {age:.0f} s"
+        if (pause := time.monotonic() - self._lease.attempted) > LONGEST_ELECTION_PAUSE:
+            return f"the lease has been neither renewed nor asked for since {pause:.0f} s"
+        if self._lease.held and (pause := self._queue.idle_seconds) > LONGEST_QUEUE_PAUSE:
+            return f"{len(self._queue)} keys wait, and no worker has moved for {pause:.0f} s"
         return ""

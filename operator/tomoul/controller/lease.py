@@ -51,6 +51,8 @@ class Lease:
         self._seen: tuple[object, float] | None = None  # another holder's record, and when it was first seen so
         self._mine: Object | None = None
         self._renewed = 0.0
+        self.attempted = monotonic()
+        """Monotonic time at which the Lease was last asked for or renewed, well or not."""
         self.acquired = asyncio.Event()
         """Set once this process leads."""
 
@@ -90,6 +92,8 @@ class Lease:
         except KubeError as error:
             logger.warning("lease %s: %s", self._key.name, error)
             return False
+        finally:
+            self.attempted = self._monotonic()
 
     async def _acquire(self) -> bool:
         began = self._monotonic()

@@ -1,15 +1,27 @@
-"""Metrics of the operator, in Prometheus' format on `/metrics`."""
+"""Metrics of the operator, in Prometheus' format on `/metrics`: what is counted as it happens.
 
-import time
+What is read when somebody asks is in `gauges.py` and `figures.py`. Labels come from closed sets, from the Regions and
+from the ModelDeployments; docs/metrics.md lists them all.
+"""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from tomoul.controller.keys import WorkKey
-from tomoul.controller.lease import Lease
-from tomoul.controller.observed import Observed
-from tomoul.controller.workqueue import WorkQueue
+from tomoul.controller.keys import Kind
+
+OUTCOMES = (
+    "done",
+    "not_yet",
+    "refused",
+    "conflict",
+    "forbidden",
+    "gone",
+    "invalid",
+    "notfound",
+    "throttled",
+    "unavailable",
+    "bug",
+)
+"""How a reconcile can end: well, to be looked at in a second, by the API server's refusal or error, or by a bug."""
 
 
 class Metrics:
@@ -20,11 +32,22 @@ class Metrics:
         self.reconciles = Counter(
             "tomoul_reconciles", "Reconciles by kind and outcome", ["kind", "outcome"], registry=self.registry
         )
+        for kind in Kind:
+            for outcome in OUTCOMES:
+                # A counter that first appears with its first error is one whose rate misses that error.
+                self.reconciles.labels(kind, outcome)
         self.reconcile_seconds = Histogram(
             "tomoul_reconcile_seconds",
             "Duration of reconciles by kind",
             ["kind"],
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+            registry=self.registry,
+        )
+        self.queue_seconds = Histogram(
+            "tomoul_queue_seconds",
+            "Seconds that a key waited for a worker, by kind",
+            ["kind"],
+            buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
             registry=self.registry,
         )
         self.writes = Counter(
@@ -36,37 +59,19 @@ class Metrics:
             ["kind", "outcome"],
             registry=self.registry,
         )
-
-
-class Watched(Collector):
-    """Gauges that are read when somebody asks."""
-
-    def __init__(self, observed: Observed, queue: WorkQueue[WorkKey], lease: Lease) -> None:
-        self._observed = observed
-        self._queue = queue
-        self._lease = lease
-
-    def collect(self) -> list[Metric]:
-        """The gauges' present values."""
-        ages = GaugeMetricFamily(
-            "tomoul_feed_age_seconds", "Seconds since the API server was last heard, by kind", labels=["kind"]
+        self.missed = Counter(
+            "tomoul_watch_missed",
+            "Objects of which a list told something that the watch had not, by kind",
+            ["kind"],
+            registry=self.registry,
         )
-        objects = GaugeMetricFamily("tomoul_objects", "Objects known, by kind", labels=["kind"])
-        for resource, store in self._observed.stores.items():
-            ages.add_metric([resource.kind], time.monotonic() - store.last_event)
-            objects.add_metric([resource.kind], len(store))
-        return [
-            GaugeMetricFamily("tomoul_leader", "Whether this replica writes", value=float(self._lease.held)),
-            GaugeMetricFamily("tomoul_queue_depth", "Keys that wait for a worker", value=float(len(self._queue))),
-            GaugeMetricFamily(
-                "tomoul_queue_oldest_seconds",
-                "Seconds that the longest waiting key has waited",
-                value=self._queue.oldest_age,
-            ),
-            GaugeMetricFamily("tomoul_failing_keys", "Keys whose last attempt failed", value=self._queue.failing),
-            ages,
-            objects,
-        ]
+        self.acknowledgement_seconds = Histogram(
+            "tomoul_route_acknowledgement_seconds",
+            "Seconds from a change of a region's RoutingTable until every live gateway had accepted it",
+            ["region"],
+            buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
+            registry=self.registry,
+        )
 
 
 def loop_lag(registry: CollectorRegistry) -> Gauge:

@@ -54,6 +54,8 @@ async def _round(client: KubeClient, observed: Observed, metrics: Metrics, *, un
     for resource, store in observed.stores.items():
         if unsynced_only and store.synced:
             continue
+        metrics.missed.labels(resource.kind).inc(store.take_missed())
+        first = not store.synced
         try:
             await resync(client, store)
         except KubeError as error:
@@ -61,3 +63,5 @@ async def _round(client: KubeClient, observed: Observed, metrics: Metrics, *, un
             logger.warning("listing %s: %s", resource.plural, error)
         else:
             metrics.repairs.labels(resource.kind, "done").inc()
+            if first:
+                store.take_missed()  # it told everything, and no watch was late

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.context import Context
+from tomoul.controller.figures import Figures
+from tomoul.controller.gauges import OperatorGauges
 from tomoul.controller.health import Health
 from tomoul.controller.keys import WorkKey
 from tomoul.controller.lease import Lease
-from tomoul.controller.metrics import Metrics, Watched, loop_lag
-from tomoul.controller.observed import Observed
+from tomoul.controller.metrics import Metrics, loop_lag
+from tomoul.controller.observed import Listener, Observed
 from tomoul.controller.repair import keep_repairing, sync
 from tomoul.controller.salt import ensure_salt
 from tomoul.controller.triggers import Triggers
@@ -28,6 +31,7 @@ from tomoul.kube.feed import feed
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.probes import serve
 from tomoul.kube.resources import MODEL_DEPLOYMENTS, REGIONS, ROUTING_TABLES, TENANTS
+from tomoul.kube.store import Change
 from tomoul.plan.world import Key, Settings
 
 logger = logging.getLogger(__name__)
@@ -71,12 +75,20 @@ class Operator:
         self._client = client
         self._metrics = Metrics()
         self._observed = Observed(options.settings)
-        self._queue: WorkQueue[WorkKey] = WorkQueue()
+        self._queue: WorkQueue[WorkKey] = WorkQueue(
+            taken=lambda key, waited: self._metrics.queue_seconds.labels(key.kind).observe(waited)
+        )
         self._triggers = Triggers(self._observed, self._queue)
-        self._observed.listener = self._triggers
+        acknowledgements = Acknowledgements(
+            self._observed,
+            lambda region, seconds: self._metrics.acknowledgement_seconds.labels(region).observe(seconds),
+        )
+        self._observed.listener = _both(acknowledgements, self._triggers)
         self._lease = Lease(client, Key(options.settings.namespace, options.lease_name), options.identity)
-        self._health = Health(self._observed, loop_lag(self._metrics.registry), options.resync_seconds)
-        self._metrics.registry.register(Watched(self._observed, self._queue, self._lease))
+        lag = loop_lag(self._metrics.registry)
+        self._health = Health(self._observed, self._queue, self._lease, lag, options.resync_seconds)
+        self._metrics.registry.register(OperatorGauges(self._observed, self._queue, self._lease))
+        self._metrics.registry.register(Figures(self._observed, acknowledgements))
         writer = Writer(client, self._lease, self._observed, self._metrics)
         self._synced = asyncio.Event()
         self._context = Context(self._observed, writer, client, self._triggers, lambda: datetime.now(UTC))
@@ -165,6 +177,14 @@ class Operator:
             except KubeError as error:
                 logger.warning("the Secret with the cache salt: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+def _both(first: Listener, second: Listener) -> Listener:
+    def listener(change: Change[Any]) -> None:
+        first(change)
+        second(change)
+
+    return listener
 
 
 async def _first(wanted: Coroutine[Any, Any, object], other: Coroutine[Any, Any, object]) -> bool:

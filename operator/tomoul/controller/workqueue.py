@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -24,9 +24,13 @@ class WorkQueue(Generic[K]):
         *,
         now: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = lambda: random.uniform(1 - JITTER, 1 + JITTER),  # noqa: S311
+        taken: Callable[[K, float], None] = lambda key, waited: None,
     ) -> None:
+        """`taken` hears of each key that a worker gets, and how many seconds it waited."""
         self._now = now
         self._jitter = jitter
+        self._taken = taken
+        self._moved = now()
         self._ready: deque[K] = deque()
         self._since: dict[K, float] = {}  # keys that wait to be worked on ("dirty"), with the time of their first add
         self._processing: set[K] = set()
@@ -44,9 +48,14 @@ class WorkQueue(Generic[K]):
         return self._now() - min(self._since.values()) if self._since else 0.0
 
     @property
-    def failing(self) -> int:
-        """Keys whose last attempt failed."""
-        return len(self._failures)
+    def idle_seconds(self) -> float:
+        """Seconds for which keys have waited and no worker has taken or finished one; 0 while none waits."""
+        return min(self.oldest_age, self._now() - self._moved)
+
+    @property
+    def failures(self) -> Mapping[K, int]:
+        """Failures in a row of the keys whose last attempt failed."""
+        return self._failures
 
     def is_active(self, key: K) -> bool:
         """Whether the key waits for a worker or is being worked on."""
@@ -101,13 +110,15 @@ class WorkQueue(Generic[K]):
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
         key = self._ready.popleft()
-        del self._since[key]
+        self._moved = self._now()
+        self._taken(key, self._moved - self._since.pop(key))
         self._processing.add(key)
         return key
 
     def done(self, key: K) -> None:
         """The worker is done with the key."""
         self._processing.discard(key)
+        self._moved = self._now()
         if key in self._since:
             self._ready.append(key)
             self._wake_one()

@@ -70,6 +70,7 @@ class Store(Mapping[Key, T]):
         self._entries: dict[Key, _Entry[T]] = {}
         self._tick = 0
         self._live = 0
+        self._only_listed: set[Key] = set()
 
     def __getitem__(self, key: Key) -> T:
         entry = self._entries[key]
@@ -87,6 +88,7 @@ class Store(Mapping[Key, T]):
         """An object as a watch, a read or a write returned it; ignored if a newer version is known."""
         key, version = key_of(item), _version(item)
         self.heard()
+        self._only_listed.discard(key)
         if (entry := self._entries.get(key)) is None or entry.version < version:
             self._set(key, self._project(item), version)
 
@@ -94,6 +96,7 @@ class Store(Mapping[Key, T]):
         """An object in the version in which it was deleted; ignored if a newer one is known."""
         key, version = key_of(item), _version(item)
         self.heard()
+        self._only_listed.discard(key)
         if (entry := self._entries.get(key)) is None or entry.version <= version:
             self._set(key, None, version)
 
@@ -110,6 +113,8 @@ class Store(Mapping[Key, T]):
         """An object as a list that began at `since` has it; ignored if it has been observed after that."""
         key = key_of(item)
         if (entry := self._entries.get(key)) is None or entry.observed < since:
+            if entry is None or entry.version != _version(item):
+                self._only_listed.add(key)
             self._set(key, self._project(item), _version(item))
 
     def suspects(self, listed: set[Key], since: int) -> list[Key]:
@@ -124,7 +129,17 @@ class Store(Mapping[Key, T]):
         """The object is known to be gone; ignored if it has been observed after `since`."""
         entry = self._entries.get(key)
         if entry is not None and entry.observed < since:
+            self._only_listed.add(key)
             self._set(key, None, entry.version)
+
+    def take_missed(self) -> int:
+        """How many objects only a list has told the last change or deletion of, since this was last asked.
+
+        Asked just before each list, these are what the watch has missed: one that is merely late has told them by then.
+        """
+        missed = len(self._only_listed)
+        self._only_listed.clear()
+        return missed
 
     def forget_deleted(self, since: int) -> None:
         """Drop what is remembered of objects whose deletion was observed before `since`."""

@@ -131,6 +131,8 @@ class Agent:
         self._publisher.changed()
 
     def _not_ready(self) -> str:
+        if not self._ads.connected:
+            return "Envoy is not connected"
         return "" if self._ads.accepted_version else "Envoy has not accepted a configuration yet"
 
     def _known(self) -> GatewayState | None:

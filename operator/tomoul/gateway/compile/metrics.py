@@ -8,6 +8,9 @@ from tomoul.gateway.compile.names import LOG_METADATA, TYPES
 
 _METERED: Mapping[str, str] = {"model": told_by_lua("model"), "region": REGION, "tenant": TENANT}
 _CALLS = {**_METERED, "status": "%RESPONSE_CODE%", "code": CODE, "served": SERVED, "flags": "%RESPONSE_FLAGS%"}
+# Of their own, since as labels of the calls they would make four times as many series.
+_PINNED = {"pin": told_by_lua("pin"), "status": "%RESPONSE_CODE%", "code": CODE, "served": SERVED}
+_NO_STORE = {"model": told_by_lua("model"), "region": REGION, "code": CODE, "served": SERVED}
 
 
 def metrics() -> list[dict[str, Any]]:
@@ -18,17 +21,23 @@ def metrics() -> list[dict[str, Any]]:
     ]
     return [
         _logger(None, counters=[_stat("calls_total", _CALLS, value_fixed=1)]),
+        _logger("pin", counters=[_stat("pinned_calls_total", _PINNED, value_fixed=1)]),
+        _logger("cache", "no-store", counters=[_stat("no_store_calls_total", _NO_STORE, value_fixed=1)]),
         *tokens,
         _logger("ttft_ms", histograms=[_histogram("ttft_ms", told_by_lua("ttft_ms"))]),
         _logger("served", histograms=[_histogram("duration_ms", "%DURATION%")]),
     ]
 
 
-def _logger(noted: str | None, **stats: Any) -> dict[str, Any]:
-    """A logger of calls for which chat.lua noted `noted`: Envoy complains of a value that is missing."""
+def _logger(noted: str | None, exactly: str = "", **stats: Any) -> dict[str, Any]:
+    """A logger of calls for which chat.lua noted `noted`, or just that value of it.
+
+    Envoy complains of a value that is missing.
+    """
     health_check: dict[str, Any] = {"not_health_check_filter": {}}
     path = [{"key": key} for key in noted.split(":")] if noted else []
-    matcher = {"filter": LOG_METADATA, "path": path, "value": {"present_match": True}}
+    value = {"string_match": {"exact": exactly}} if exactly else {"present_match": True}
+    matcher = {"filter": LOG_METADATA, "path": path, "value": value}
     return {
         "name": "envoy.access_loggers.stats",
         "filter": {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}} if noted else health_check,
