@@ -335,7 +335,7 @@ async def test_an_agent_that_has_nothing_to_serve_is_alive_and_not_ready() -> No
         async with Gateway(folder, "eu-west").agent(None) as agent:
             assert (await eventually(lambda: get(agent.health_port, "/healthz"))).status == 200
             answer = await get(agent.health_port, "/readyz")
-            assert (answer.status, answer.text) == (503, "Envoy has not accepted a configuration yet\n")
+            assert (answer.status, answer.text) == (503, "Envoy is not connected\n")
 
 
 async def test_the_command_serves_a_snapshot_and_leaves_envoy_in_service_when_it_is_told_to_stop() -> None:
