@@ -15,7 +15,7 @@ def test_the_folder_operator_is_no_package_so_that_it_does_not_shadow_the_standa
 
 
 def test_the_locks_hold_hashes_and_name_no_host() -> None:
-    for lock in (ROOT / "requirements").glob("*.txt"):
+    for lock in (ROOT / "requirements").rglob("*.txt"):
         text = lock.read_text()
         assert "://" not in text
         assert "--hash=sha256:" in text

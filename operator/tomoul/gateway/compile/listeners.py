@@ -80,6 +80,8 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
             "max_concurrent_streams": 100,
             "initial_stream_window_size": 1024 * 1024,
             "initial_connection_window_size": 4 * 1024 * 1024,
+            # A load balancer sends many clients' calls over one connection, which one client's bad header must not end.
+            "override_stream_error_on_invalid_http_message": True,
         },
         "request_headers_timeout": "10s",
         "request_timeout": "300s",

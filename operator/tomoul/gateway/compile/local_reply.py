@@ -31,8 +31,11 @@ def local_reply_config(region: str) -> dict[str, Any]:
             ),
             _mapper(_flags(_BROKEN_OFF), region, "engine_failed", "The engine broke off the call", status=502),
             _mapper(_flags(_TOO_SLOW), region, "timeout", "The engine took too long", status=504),
+            _mapper(_status("EQ", 404), region, "not_found", "There is nothing at this path"),
             _mapper(_status("EQ", 413), region, "request_too_large", "The request body is too large"),
             _mapper(_status("EQ", 431), region, "request_too_large", "The request headers are too large"),
+            # Envoy's word for a Transfer-Encoding that is not `chunked`.
+            _mapper(_status("EQ", 501), region, "invalid_request", "The request has a transfer coding but `chunked`"),
             _mapper(_status("LE", 499), region, "invalid_request", "The request is not HTTP that this gateway takes"),
             _mapper(_status("GE", 500), region, "internal_error", "The gateway failed"),
         ]
@@ -49,6 +52,7 @@ def _mapper(
         HEADER_REGION: region,
         HEADER_CODE: code,
         **({"retry-after": str(RETRY_AFTER_SECONDS)} if retry_after else {}),
+        **({"x-should-retry": "false"} if code not in _WORTH_A_RETRY else {}),
     }
     mapper: dict[str, Any] = {
         "filter": matches,
@@ -66,6 +70,9 @@ def _mapper(
     return mapper
 
 
+# For all others OpenAI's clients are told not to try again: the same call would end the same way, and one that was too
+# slow would cost its engine as much once more.
+_WORTH_A_RETRY = frozenset({"region_capacity_unavailable", "engine_failed", "request_timeout"})
 _SERVER_CODES = frozenset({"region_capacity_unavailable", "engine_failed", "timeout", "internal_error"})
 
 

@@ -1,0 +1,37 @@
+"""Clients that do not finish what they begin, or stop listening."""
+
+import time
+from concurrent.futures import Future
+
+from tests.gateway.harness import eventually
+from tests.gateway.raw.cases import told_of
+from tests.gateway.raw.conftest import Ended
+from tests.gateway.raw.connection import Connection, chat_body, request
+from tests.gateway.two_regions import Platform
+from tests.gateway.wire import chunk, stream
+
+
+def test_a_client_that_closes_its_side_has_gone_away_and_its_call_ends_at_the_engine(platform: Platform) -> None:
+    event = f"data: {chunk('c-1', 'a')}\n\n".encode()
+    platform.engines["both"].behave = lambda _: stream(*[part for _ in range(200) for part in (event, 0.02)])
+    with Connection(platform.eu.port) as connection:
+        connection.send(request(body=chat_body("u").replace(b"[]", b'[],"stream":true')))
+        eventually(lambda: platform.engines["both"].received)
+        connection.finish_sending()
+        closed = time.monotonic()
+        eventually(lambda: platform.engines["both"].disconnects)
+    assert platform.engines["both"].disconnects[0] - closed < 1
+
+
+def test_a_body_that_never_comes_whole_reaches_no_engine(platform: Platform) -> None:
+    with Connection(platform.eu.port) as connection:
+        connection.send(request("Content-Length: 100", body=chat_body("u")))
+        connection.finish_sending()
+        assert connection.answers() == []
+    assert platform.served_by() == []
+
+
+def test_a_head_that_does_not_end_is_408_within_ten_seconds(unfinished_head: Future[Ended]) -> None:
+    ended = unfinished_head.result()
+    assert [told_of(answer) for answer in ended.answers] == ["408 request_timeout"]
+    assert 9 < ended.seconds < 20
