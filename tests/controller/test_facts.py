@@ -1,9 +1,12 @@
+from datetime import UTC, datetime
 from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.controller.facts import child, conditions_of, declared, deployment, node, pod, routing_table, spec_of
-from tomoul.plan.world import DeploymentFact, Key, NodeFact
+from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Termination
+
+TIME = "2026-01-01T00:00:00Z"
 
 
 def pod_object(**changes: Any) -> dict[str, Any]:
@@ -52,14 +55,55 @@ def test_a_gateways_pod_belongs_to_its_region() -> None:
     assert pod(item).parent.region == "eu"
 
 
-def test_the_scheduler_and_a_container_that_is_stuck_are_heard_and_one_that_just_starts_is_not() -> None:
+def test_the_scheduler_is_heard() -> None:
     refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
     assert pod(pod_object(conditions=[refused])).fact.unschedulable == "0/2 nodes"
-    starting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
-    stuck = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
-    fact = pod(pod_object(initContainerStatuses=[starting], containerStatuses=[stuck])).fact
-    assert (fact.waiting_reason, fact.waiting_message) == ("ImagePullBackOff", "no such image")
-    assert pod(pod_object(containerStatuses=[starting])).fact.waiting_reason == ""
+
+
+def test_a_container_tells_what_it_waits_for_and_how_it_ended_last() -> None:
+    starting = {"name": "agent", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    ended = {"exitCode": 1, "reason": "Error", "message": "loading\nRuntimeError: no kernel image\nbye\n"}
+    crashed = {
+        "name": "engine",
+        "ready": False,
+        "started": False,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s restarting failed container"}},
+        "lastState": {"terminated": ended},
+    }
+    fact = pod(pod_object(conditions=[], initContainerStatuses=[starting], containerStatuses=[crashed])).fact
+    assert fact.containers == (
+        ContainerFact("agent", init=True, waiting="ContainerCreating"),
+        ContainerFact(
+            "engine", waiting="CrashLoopBackOff", ended=Termination(1, "Error", "RuntimeError: no kernel image")
+        ),
+    )
+    assert not fact.answered
+
+
+def test_a_pull_that_fails_and_one_that_waits_to_be_tried_again_have_the_same_words() -> None:
+    words = "failed to resolve reference: not found"
+
+    def message(reason: str, text: str) -> str:
+        status = {"name": "engine", "state": {"waiting": {"reason": reason, "message": text}}}
+        return pod(pod_object(containerStatuses=[status])).fact.containers[0].waiting_message
+
+    assert message("ErrImagePull", words) == words
+    assert message("ImagePullBackOff", f'Back-off pulling image "a:1": ErrImagePull: {words}') == words
+
+
+def test_an_engine_has_answered_once_its_startup_probe_has_passed_though_it_may_not_be_ready_now() -> None:
+    running = {"name": "engine", "ready": False, "started": True, "state": {"running": {"startedAt": TIME}}}
+    fact = pod(pod_object(conditions=[], containerStatuses=[running])).fact
+    assert fact.answered
+    assert fact.containers[0].running_since == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_pod_that_its_node_gave_up_tells_when_and_why() -> None:
+    found = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": TIME}
+    evicted = pod_object(phase="Failed", reason="Evicted", message="The node was low on memory.", conditions=[found])
+    fact = pod(evicted).fact
+    assert (fact.failed_reason, fact.failed_message) == ("Evicted", "The node was low on memory.")
+    assert fact.failed_at == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_a_node_counts_its_devices_and_is_not_ready_while_it_is_cordoned() -> None:
@@ -74,6 +118,9 @@ def test_a_node_counts_its_devices_and_is_not_ready_while_it_is_cordoned() -> No
     assert node(item) == NodeFact("n1", {"zone": "a"}, True, {"nvidia.com/gpu": 8})
     item["spec"]["unschedulable"] = True
     assert not node(item).ready
+    assert node(item).reachable
+    item["status"]["conditions"][0]["status"] = "Unknown"
+    assert not node(item).reachable
 
 
 def test_a_heartbeat_of_a_node_changes_nothing_that_is_kept() -> None:

@@ -71,7 +71,7 @@ async def test_what_cannot_be_read_keeps_its_regions_and_figures_and_is_told_onc
 
 def test_what_the_api_server_refuses_is_told_in_its_region_with_a_reason_of_its_own() -> None:
     def row(name: str, ready: str) -> RegionModelStatus:
-        kinds = ("Accepted", "Scheduled", "WorkloadReady", "RoutesProgrammed", "CachePolicyEnforced")
+        kinds = ("Accepted", "Scheduled", "ModelReady", "WorkloadReady", "RoutesProgrammed", "CachePolicyEnforced")
         conditions = [Condition(type=kind, status="True", reason="Ready") for kind in kinds]
         return RegionModelStatus(
             name=name, conditions=(*conditions, Condition(type="Ready", status=ready, reason="Ready"))

@@ -17,6 +17,7 @@ import pytest
 from tests.local.waiting import until
 from tomoul.local.llama_server import parameters, running_calls
 from tomoul.local.tiny_gguf import write_tiny_gguf
+from tomoul.plan.firstcall import first_call
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,9 @@ def test_sigterm_ends_an_idle_server_at_once(model: Path, tmp_path: Path) -> Non
     with serving(model, tmp_path / "log") as (server, _):
         server.terminate()
         assert server.wait(3) == 0
+
+
+def test_the_startup_probe_of_a_pod_passes_once_the_engine_answers(model: Path, tmp_path: Path) -> None:
+    with serving(model, tmp_path / "log", "--alias", "acme/tiny") as (_, address):
+        command = first_call("acme/tiny", int(address.rpartition(":")[2]))
+        until(lambda: subprocess.run(command, timeout=20, check=False).returncode == 0, "the first call's answer")

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, PodFact, Settings, World
+from tomoul.plan.world import (
+    ContainerFact,
+    DeploymentFact,
+    Facts,
+    Key,
+    NodeFact,
+    PodFact,
+    Settings,
+    Termination,
+    World,
+)
 
 REGIONS = ("ap-south", "eu-west", "us-east")
 IDS = ("acme/chat", "acme/code", "chat", "chat-fast")
@@ -103,6 +113,18 @@ def model_names() -> st.SearchStrategy[str]:
     return st.sampled_from(["chat", "chat-eu", "chat-eu-west", "code", "m" * 63, "m" * 62 + "n"])
 
 
+def containers() -> st.SearchStrategy[ContainerFact]:
+    return st.builds(
+        ContainerFact,
+        name=st.just("engine"),
+        init=st.booleans(),
+        ready=st.booleans(),
+        started=st.booleans(),
+        waiting=st.sampled_from(["", "ContainerCreating", "ImagePullBackOff", "CrashLoopBackOff", "Strange"]),
+        ended=st.sampled_from([None, Termination(0), Termination(1, "Error", "bad"), Termination(137, "OOMKilled")]),
+    )
+
+
 def pods(name: str) -> st.SearchStrategy[PodFact]:
     return st.builds(
         PodFact,
@@ -112,7 +134,8 @@ def pods(name: str) -> st.SearchStrategy[PodFact]:
         terminating=st.booleans(),
         scheduled=st.booleans(),
         unschedulable=st.sampled_from(["", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."]),
-        waiting_reason=st.sampled_from(["", "ContainerCreating", "ImagePullBackOff", "CrashLoopBackOff"]),
+        containers=st.lists(containers(), max_size=2),
+        failed_reason=st.sampled_from(["", "Evicted"]),
         requests=st.just({"nvidia.com/gpu": 1}),
         prompt_cache=st.sampled_from(["", "none", "salted", "shared"]),
     )

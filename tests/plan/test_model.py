@@ -14,7 +14,7 @@ from tomoul.plan.claims import claims
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import gateway_name, pool_name
 from tomoul.plan.routing import model_route, plan_routing_table, route_hash, wanted_cache
-from tomoul.plan.world import DeploymentFact, Facts, Key, PodFact, World
+from tomoul.plan.world import ContainerFact, DeploymentFact, Facts, Key, PodFact, World
 
 POOL = Key("models", pool_name("chat", "eu-west", "default"))
 GATEWAY = Key("tomoul-system", gateway_name("eu-west"))
@@ -136,8 +136,9 @@ def running(name: str) -> PodFact:
     return PodFact(name, ready=True, scheduled=True, phase="Running")
 
 
-def waiting(reason: str, message: str = "", *, terminating: bool = False) -> PodFact:
-    return PodFact("p", scheduled=True, waiting_reason=reason, waiting_message=message, terminating=terminating)
+def waiting(reason: str = "ContainerCreating", *, terminating: bool = False) -> PodFact:
+    container = ContainerFact("engine", waiting=reason)
+    return PodFact("p", scheduled=True, containers=[container], terminating=terminating)
 
 
 @pytest.mark.parametrize(
@@ -170,24 +171,10 @@ def waiting(reason: str, message: str = "", *, terminating: bool = False) -> Pod
             Reason.ROLLOUT_IN_PROGRESS,
             "(0 of the newest revision)",
         ),
-        (
-            pool_facts(DeploymentFact(), waiting("ErrImagePull", "no such image")),
-            "WorkloadReady",
-            Reason.IMAGE_PULL_FAILED,
-            "no such image",
-        ),
-        (
-            pool_facts(DeploymentFact(), waiting("CrashLoopBackOff")),
-            "WorkloadReady",
-            Reason.CRASH_LOOP,
-            "CrashLoopBackOff",
-        ),
-        (
-            pool_facts(DeploymentFact(), waiting("CreateContainerConfigError", 'secret "hf" not found')),
-            "WorkloadReady",
-            Reason.NO_REPLICA_READY,
-            'secret "hf" not found',
-        ),
+        (pool_facts(DeploymentFact(), waiting()), "WorkloadReady", Reason.NO_REPLICA_READY, "0 of 1"),
+        (pool_facts(DeploymentFact(), waiting()), "ModelReady", Reason.MODEL_LOADING, "volumes and images"),
+        (pool_facts(DeploymentFact(), waiting("ErrImagePull")), "WorkloadReady", Reason.IMAGE_PULL_FAILED, "0 of 1"),
+        (pool_facts(DeploymentFact(), waiting("ErrImagePull")), "ModelReady", Reason.IMAGE_PULL_FAILED, "Pod `p`"),
         (
             pool_facts(DeploymentFact(), waiting("CrashLoopBackOff", terminating=True)),
             "WorkloadReady",
@@ -331,6 +318,7 @@ def test_what_runs_goes_on_while_an_edit_is_refused() -> None:
     assert told == {
         "Accepted": ("False", Reason.UNSUPPORTED_BY_ENGINE),
         "Scheduled": ("True", Reason.ALL_PODS_SCHEDULED),
+        "ModelReady": ("True", Reason.ENGINE_ANSWERED),
         "WorkloadReady": ("True", Reason.ALL_REPLICAS_READY),
         "RoutesProgrammed": ("True", Reason.ACKNOWLEDGED),
         "CachePolicyEnforced": ("True", Reason.ENFORCED),

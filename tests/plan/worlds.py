@@ -21,7 +21,17 @@ from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
 from tomoul.plan.naming import gateway_name, pool_name
 from tomoul.plan.routing import model_route, plan_routing_table, route_hash
-from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, PodFact, Settings, World
+from tomoul.plan.world import (
+    ContainerFact,
+    DeploymentFact,
+    Facts,
+    Key,
+    NodeFact,
+    PodFact,
+    Settings,
+    Termination,
+    World,
+)
 
 
 def load_world(path: Path) -> World:
@@ -71,10 +81,18 @@ def _facts(found: Mapping[str, Any], world: World) -> Facts:
     assert found.keys() <= {"deployments", "pods", "nodes", "tables", "programmed"}
     return Facts(
         deployments={_key(name, world): DeploymentFact(**fact) for name, fact in found.get("deployments", {}).items()},
-        pods={_key(name, world): [PodFact(**pod) for pod in pods] for name, pods in found.get("pods", {}).items()},
+        pods={_key(name, world): [_pod(**pod) for pod in pods] for name, pods in found.get("pods", {}).items()},
         nodes=[NodeFact(**node) for node in found.get("nodes", ())],
         tables={name: _table(world, name, **fact) for name, fact in found.get("tables", {}).items()},
     )
+
+
+def _pod(containers: Iterable[Mapping[str, Any]] = (), **fields: Any) -> PodFact:
+    return PodFact(**fields, containers=[_container(**each) for each in containers])
+
+
+def _container(ended: Mapping[str, Any] | None = None, **fields: Any) -> ContainerFact:
+    return ContainerFact(**fields, ended=Termination(**ended) if ended is not None else None)
 
 
 def _key(name: str, world: World) -> Key:

@@ -8,6 +8,7 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     SCHEDULED = "Scheduled"
+    MODEL_READY = "ModelReady"
     WORKLOAD_READY = "WorkloadReady"
     ROUTES_PROGRAMMED = "RoutesProgrammed"
     CACHE_POLICY_ENFORCED = "CachePolicyEnforced"
@@ -33,6 +34,9 @@ class Reason(StrEnum):
     ALL_PODS_SCHEDULED = "AllPodsScheduled"
     UNSCHEDULABLE = "Unschedulable"
     WAITING_FOR_PODS = "WaitingForPods"
+    # ModelReady
+    ENGINE_ANSWERED = "EngineAnswered"
+    MODEL_LOADING = "ModelLoading"
     # WorkloadReady
     ALL_REPLICAS_READY = "AllReplicasReady"
     SOME_REPLICAS_READY = "SomeReplicasReady"
@@ -41,6 +45,14 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CRASH_LOOP = "CrashLoop"
+    OUT_OF_MEMORY = "OutOfMemory"
+    START_FAILED = "StartFailed"
+    PROBE_FAILED = "ProbeFailed"
+    EVICTED = "Evicted"
+    NODE_DISK_PRESSURE = "NodeDiskPressure"
+    NODE_MEMORY_PRESSURE = "NodeMemoryPressure"
+    POD_REJECTED = "PodRejected"
+    NODE_NOT_READY = "NodeNotReady"
     APPLY_REFUSED = "ApplyRefused"
     # RoutesProgrammed
     ACKNOWLEDGED = "Acknowledged"

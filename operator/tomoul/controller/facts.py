@@ -20,6 +20,7 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
+from tomoul.controller.containers import containers, time_of
 from tomoul.controller.fields import applied_fields
 from tomoul.kube.client import Object
 from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
@@ -135,10 +136,12 @@ def routing_table(item: Object) -> Child[RoutingTable | None]:
 def node(item: Object) -> NodeFact:
     """A node; one that is cordoned counts as not ready, because nothing new fits there."""
     conditions = {entry["type"]: entry["status"] for entry in item.get("status", {}).get("conditions", ())}
+    reachable = conditions.get("Ready") == "True"
     return NodeFact(
         name=item["metadata"]["name"],
         labels=dict(item["metadata"].get("labels") or {}),
-        ready=conditions.get("Ready") == "True" and not item.get("spec", {}).get("unschedulable", False),
+        ready=reachable and not item.get("spec", {}).get("unschedulable", False),
+        reachable=reachable,
         allocatable=_devices(item.get("status", {}).get("allocatable", {})),
     )
 
@@ -148,8 +151,6 @@ def pod(item: Object) -> Pod:
     metadata, spec, status = item["metadata"], item["spec"], item.get("status", {})
     conditions = {entry["type"]: entry for entry in status.get("conditions", ())}
     placed = conditions.get("PodScheduled", {})
-    containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-    waiting: Mapping[str, str] = next((c["state"]["waiting"] for c in containers if _is_stuck(c)), {})
     requests: dict[str, int] = {}
     for container in spec.get("containers", ()):
         for name, count in _devices(container.get("resources", {}).get("requests", {})).items():
@@ -162,18 +163,16 @@ def pod(item: Object) -> Pod:
         terminating="deletionTimestamp" in metadata,
         scheduled=bool(spec.get("nodeName")),
         unschedulable=placed.get("message", "") if placed.get("reason") == "Unschedulable" else "",
-        waiting_reason=waiting.get("reason", ""),
-        waiting_message=waiting.get("message", ""),
+        containers=containers(status),
+        created=time_of(metadata.get("creationTimestamp")),
+        readiness_changed=time_of(conditions.get("Ready", {}).get("lastTransitionTime")),
+        failed_at=time_of(conditions.get("DisruptionTarget", {}).get("lastTransitionTime") or status.get("startTime")),
+        failed_reason=status.get("reason", "") if status.get("phase") == "Failed" else "",
+        failed_message=status.get("message", "") if status.get("phase") == "Failed" else "",
         requests=requests,
         prompt_cache=(metadata.get("labels") or {}).get(LABEL_PROMPT_CACHE, ""),
     )
     return Pod(Key(metadata["namespace"], _deployment_of(metadata)), _parent(metadata), fact)
-
-
-def _is_stuck(status: Mapping[str, Any]) -> bool:
-    """Whether a container waits for something that starting pods in their first seconds do not wait for."""
-    reason = status.get("state", {}).get("waiting", {}).get("reason", "")
-    return reason not in ("", "ContainerCreating", "PodInitializing")
 
 
 def _deployment_of(metadata: Mapping[str, Any]) -> str:

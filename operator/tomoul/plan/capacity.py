@@ -14,6 +14,11 @@ def capacity(world: World, region: Region) -> tuple[AcceleratorCapacity, ...]:
     return tuple(_of_accelerator(world, region, accelerator) for accelerator in region.spec.placement.accelerators)
 
 
+def lost_nodes(world: World) -> frozenset[str]:
+    """Names of the nodes whose kubelets are silent or not ready."""
+    return frozenset(node.name for node in world.facts.nodes if not node.reachable)
+
+
 def demand(world: World) -> Mapping[tuple[str, str], int]:
     """GPUs that the accepted models ask for, by region and accelerator; an autoscaled pool counts as one replica."""
     totals: dict[tuple[str, str], int] = {}

@@ -7,7 +7,7 @@ from tomoul.api.region import Region
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 from tomoul.plan.labels import gateway_labels, gateway_selector, object_meta
 from tomoul.plan.naming import gateway_name
-from tomoul.plan.pods import container_security, literal, pod_security, tolerations
+from tomoul.plan.pods import TERMINATION_MESSAGE_POLICY, container_security, literal, pod_security, tolerations
 from tomoul.plan.world import Manifest, Settings
 
 HTTP_PORT = 8080
@@ -135,6 +135,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "name": "agent",
         "image": settings.operator_image,
         "imagePullPolicy": settings.image_pull_policy,
+        "terminationMessagePolicy": TERMINATION_MESSAGE_POLICY,
         "args": ["agent", *(word for flag in flags.items() for word in flag)],
         "env": [_downward("POD_NAME", "metadata.name")],
         "ports": [
@@ -179,6 +180,7 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
         "name": "envoy",
         "image": settings.envoy_image,
         "imagePullPolicy": settings.image_pull_policy,
+        "terminationMessagePolicy": TERMINATION_MESSAGE_POLICY,
         "command": ["envoy"],
         # Hot restart needs shared memory and a second Envoy in the same container; the pod is replaced instead.
         "args": [*(word for flag in flags.items() for word in flag), "--disable-hot-restart"],

@@ -1,17 +1,15 @@
 """Judgements: conditions without their times, and how those of one pool of pods are found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
+from tomoul.plan.failures import failure_of
 from tomoul.plan.world import DeploymentFact, PodFact
 
 MAX_MESSAGE = 1024
 """Longest message that a plan writes, in characters: a status of 16 regions stays small."""
-_PULL_FAILURES = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
-_CRASHES = frozenset({"CrashLoopBackOff"})
-_NO_FAILURES = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 class Verdict(NamedTuple):
@@ -20,6 +18,9 @@ class Verdict(NamedTuple):
     status: Literal["True", "False", "Unknown"]
     reason: Reason
     message: str = ""
+
+
+SCALED_TO_ZERO = Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered")
 
 
 class Rollout(NamedTuple):
@@ -80,19 +81,17 @@ def scheduled(rollouts: Sequence[Rollout], needs: str) -> Verdict:
     return Verdict("True", Reason.ALL_PODS_SCHEDULED)
 
 
-def running(rollouts: Sequence[Rollout]) -> Verdict:
+def running(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Verdict:
     """Whether all wanted pods are ready and of the newest revision.
 
     Failures of a new revision show, even while the old one serves.
     """
     counts = _counts(rollouts)
-    failing = [pod for rollout in rollouts for pod in rollout.living if pod.waiting_reason not in _NO_FAILURES]
-    if failing:
-        words = ": ".join(filter(None, (failing[0].waiting_reason, failing[0].waiting_message)))
-        reason = _failure(failing[0].waiting_reason, rollouts)
-        return Verdict("False", reason, f"Pod `{failing[0].name}`: {words}; {counts}")
+    failed = failing(rollouts, lost_nodes)
+    if failed is not None:
+        return failed._replace(message=f"{failed.message}; {counts}")
     if all(rollout.wanted == 0 for rollout in rollouts):
-        return Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered")
+        return SCALED_TO_ZERO
     if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
         return Verdict("False", _shortage(rollouts), counts)
     if any(rollout.updated < rollout.wanted for rollout in rollouts):
@@ -100,15 +99,16 @@ def running(rollouts: Sequence[Rollout]) -> Verdict:
     return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
 
 
+def failing(rollouts: Sequence[Rollout], lost_nodes: Collection[str]) -> Verdict | None:
+    """What keeps the first pod that fails from serving, or None."""
+    found = (failure_of(rollout.pods, lost_nodes) for rollout in rollouts)
+    failure = next((each for each in found if each is not None), None)
+    return Verdict("False", failure.reason, failure.message) if failure is not None else None
+
+
 def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
     """The first verdict that is not True, or None."""
     return next((verdict for verdict in verdicts if verdict.status != "True"), None)
-
-
-def _failure(waiting_reason: str, rollouts: Sequence[Rollout]) -> Reason:
-    if waiting_reason in _PULL_FAILURES:
-        return Reason.IMAGE_PULL_FAILED
-    return Reason.CRASH_LOOP if waiting_reason in _CRASHES else _shortage(rollouts)
 
 
 def _shortage(rollouts: Sequence[Rollout]) -> Reason:

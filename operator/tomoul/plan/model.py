@@ -15,7 +15,8 @@ from tomoul.api.modeldeployment import (
 from tomoul.api.region import Region
 from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.plan.acceptance import accelerator_of, refusals, unrouted_aliases
-from tomoul.plan.capacity import capacity
+from tomoul.plan.answering import answering
+from tomoul.plan.capacity import capacity, lost_nodes
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import Refusal
@@ -108,10 +109,12 @@ def _judged(
     before = next((row.programmed_route for row in model.status.regions if row.name == name), "")
     wanted = route_hash(route) if route is not None else ""
     found = list(rollouts.values())
+    lost = lost_nodes(world)
     verdicts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: scheduled(found, _needs(model, region)),
-        ConditionType.WORKLOAD_READY: running(found),
+        ConditionType.MODEL_READY: answering(found, lost),
+        ConditionType.WORKLOAD_READY: running(found, lost),
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
@@ -142,6 +145,7 @@ def _refused_row(model: ModelDeployment, region: str, refusal: Refusal) -> Regio
     verdicts = {
         ConditionType.ACCEPTED: refused,
         ConditionType.SCHEDULED: _PENDING,
+        ConditionType.MODEL_READY: _PENDING,
         ConditionType.WORKLOAD_READY: _PENDING,
         ConditionType.ROUTES_PROGRAMMED: _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: _PENDING,

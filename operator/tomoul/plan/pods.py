@@ -10,6 +10,7 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.acceptance import accelerator_of
 from tomoul.plan.engines.base import CACHE_DIR, HEALTH_PATH, MODELS_DIR, PORT, EngineContainer
 from tomoul.plan.engines.registry import engine_image, engine_of
+from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
 from tomoul.plan.naming import workload_name
 from tomoul.plan.world import Settings
@@ -18,6 +19,8 @@ NON_ROOT_UID = 65532
 GRACE_AFTER_DRAIN_SECONDS = 10
 LOAD_SECONDS = 3600
 """How long an engine may take to download and load its model before it is restarted."""
+TERMINATION_MESSAGE_POLICY = "FallbackToLogsOnError"
+"""Puts the end of a failed container's log into its pod's status, which saves asking the node for it."""
 _PROBE_SECONDS = 5
 
 
@@ -36,10 +39,17 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(spec, region),
         "volumeMounts": mounts,
-        "startupProbe": _probe(timeout=5, failures=LOAD_SECONDS // _PROBE_SECONDS),
-        "readinessProbe": _probe(timeout=5, failures=3),
+        "startupProbe": {
+            "exec": {"command": first_call(spec.model.id)},
+            "periodSeconds": _PROBE_SECONDS,
+            # While the model loads, the call is refused at once; the first one of a big model may then take a while.
+            "timeoutSeconds": 30,
+            "failureThreshold": LOAD_SECONDS // _PROBE_SECONDS,
+        },
+        "readinessProbe": _health(timeout=5, failures=3),
         # Busy engines answer late: only one that stays silent for a minute is restarted.
-        "livenessProbe": _probe(timeout=10, failures=12),
+        "livenessProbe": _health(timeout=10, failures=12),
+        "terminationMessagePolicy": TERMINATION_MESSAGE_POLICY,
         # While the pod sleeps its endpoint is withdrawn and its streams finish; only then is it told to end.
         "lifecycle": {"preStop": {"sleep": {"seconds": spec.rollout.drain_seconds}}},
         "securityContext": container_security(read_only_root=engine.read_only_root),
@@ -145,7 +155,7 @@ def _volumes(spec: ModelDeploymentSpec, engine: EngineContainer) -> tuple[list[d
     return volumes, mounts
 
 
-def _probe(*, timeout: int, failures: int) -> dict[str, Any]:
+def _health(*, timeout: int, failures: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": HEALTH_PATH, "port": "http"},
         "periodSeconds": _PROBE_SECONDS,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.modeldeployment import ModelDeploymentStatus
 from tomoul.api.region import GatewayStatus, Region, RegionState, RegionStatus
-from tomoul.plan.capacity import capacity
+from tomoul.plan.capacity import capacity, lost_nodes
 from tomoul.plan.gateway import gateway
 from tomoul.plan.gateways import acknowledgements, gateway_pods, rejection
 from tomoul.plan.judge import Rollout, Verdict, condition, first_unmet, running, scheduled
@@ -100,7 +100,7 @@ def _gateways_ready(world: World, region: str) -> Verdict:
         world.facts.pods.get(key, ()),
     )
     placed = scheduled([rollout], "")
-    return placed if placed.reason is Reason.UNSCHEDULABLE else running([rollout])
+    return placed if placed.reason is Reason.UNSCHEDULABLE else running([rollout], lost_nodes(world))
 
 
 def _models(world: World, region: str, statuses: Mapping[Key, ModelDeploymentStatus] | None) -> tuple[int, int]:

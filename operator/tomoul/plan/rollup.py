@@ -10,6 +10,7 @@ from tomoul.plan.judge import Verdict, condition
 _ORDER = (
     ConditionType.ACCEPTED,
     ConditionType.SCHEDULED,
+    ConditionType.MODEL_READY,
     ConditionType.WORKLOAD_READY,
     ConditionType.ROUTES_PROGRAMMED,
     ConditionType.CACHE_POLICY_ENFORCED,

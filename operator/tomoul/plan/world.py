@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from tomoul.api.modeldeployment import ModelDeployment
@@ -50,6 +51,33 @@ class Settings:
         return self.hosted_regions is None or region in self.hosted_regions
 
 
+class Termination(NamedTuple):
+    """How a container ended."""
+
+    exit_code: int
+    reason: str = ""
+    """Kubernetes' word, such as OOMKilled or Error."""
+    message: str = ""
+    """The line of its last words that tells most: see `plan.failures.telling_line`."""
+
+
+@dataclass(frozen=True)
+class ContainerFact:
+    """What a plan needs to know of a container."""
+
+    name: str
+    init: bool = False
+    ready: bool = False
+    started: bool = False
+    """Whether its startup probe has passed, which for an engine is the answer to a first call."""
+    running_since: datetime | None = None
+    waiting: str = ""
+    """`state.waiting.reason`, such as ImagePullBackOff."""
+    waiting_message: str = ""
+    ended: Termination | None = None
+    """How it ended, or how it ended last before it was started again."""
+
+
 @dataclass(frozen=True)
 class PodFact:
     """What a plan needs to know of a pod."""
@@ -62,9 +90,16 @@ class PodFact:
     scheduled: bool = False
     unschedulable: str = ""
     """The scheduler's message when it found no node."""
-    waiting_reason: str = ""
-    """A container's `state.waiting.reason`, such as ImagePullBackOff."""
-    waiting_message: str = ""
+    containers: Sequence[ContainerFact] = ()
+    """Init containers first."""
+    created: datetime | None = None
+    readiness_changed: datetime | None = None
+    """When it was last found to be ready, or no longer ready."""
+    failed_at: datetime | None = None
+    """When its node gave it up, where that is known."""
+    failed_reason: str = ""
+    """The node's word for why it gave the pod up, such as Evicted."""
+    failed_message: str = ""
     requests: Mapping[str, int] = field(default_factory=dict)
     """Extended resources that it requests, in devices."""
     prompt_cache: str = ""
@@ -74,6 +109,12 @@ class PodFact:
     def ended(self) -> bool:
         """Whether its containers have stopped for good."""
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def answered(self) -> bool:
+        """Whether all its containers have passed their startup probes since they were started last."""
+        mains = [container for container in self.containers if not container.init]
+        return self.ready or (bool(mains) and all(container.started for container in mains))
 
 
 @dataclass(frozen=True)
@@ -96,8 +137,11 @@ class NodeFact:
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     ready: bool = True
+    """Whether new pods may go there."""
     allocatable: Mapping[str, int] = field(default_factory=dict)
     """Extended resources, in devices."""
+    reachable: bool = True
+    """Whether its kubelet says that it is ready; a node that is only cordoned is reachable."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""What is said of a pod that does not serve: its reason, the pod's name, and the way out."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tomoul.api.conditions import Reason
+from tomoul.plan.failures import failure_of, telling_line
+from tomoul.plan.world import ContainerFact, PodFact, Termination
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def engine(waiting: str = "", message: str = "", ended: Termination | None = None, **fields: object) -> PodFact:
+    container = ContainerFact("engine", waiting=waiting, waiting_message=message, ended=ended)
+    return PodFact("p", node="n1", scheduled=True, containers=[container], **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        (engine("ErrImagePull", "manifest unknown"), Reason.IMAGE_PULL_FAILED, "cannot be pulled: manifest unknown;"),
+        (engine("InvalidImageName"), Reason.IMAGE_PULL_FAILED, "correct the image or the pull secret"),
+        (engine("CreateContainerConfigError", 'secret "hf" not found'), Reason.START_FAILED, 'secret "hf" not found'),
+        (engine("SomethingNew", "words"), Reason.START_FAILED, "(SomethingNew): words"),
+        (
+            engine("CrashLoopBackOff", ended=Termination(128, "StartError", 'exec: "vllm": not found')),
+            Reason.START_FAILED,
+            'exec: "vllm": not found',
+        ),
+        (
+            engine("CrashLoopBackOff", ended=Termination(1, "Error", "RuntimeError: no kernel image")),
+            Reason.CRASH_LOOP,
+            "container `engine` ended with exit code 1: RuntimeError: no kernel image; its log",
+        ),
+        (engine("CrashLoopBackOff"), Reason.CRASH_LOOP, "ends again and again"),
+        (engine(ended=Termination(0, "Completed")), Reason.CRASH_LOOP, "exit code 0"),
+        (engine("CrashLoopBackOff", ended=Termination(137, "OOMKilled")), Reason.OUT_OF_MEMORY, "more memory"),
+        (engine(ended=Termination(143, "Error")), Reason.PROBE_FAILED, "as after failed probes"),
+    ],
+)
+def test_a_container_that_does_not_run_is_classified(pod: PodFact, reason: Reason, words: str) -> None:
+    found = failure_of([pod], ())
+    assert found is not None
+    assert found.reason == reason
+    assert found.message.startswith("Pod `p`: ")
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        engine(),
+        engine("ContainerCreating"),
+        engine("PodInitializing"),
+        engine("CrashLoopBackOff", terminating=True),
+        engine("CrashLoopBackOff", phase="Failed"),
+        engine(ended=Termination(137, "OOMKilled"), ready=True),
+    ],
+)
+def test_a_pod_that_starts_serves_or_goes_is_no_failure(pod: PodFact) -> None:
+    assert failure_of([pod], ()) is None
+
+
+def test_the_words_are_the_same_while_a_container_is_started_again_and_again() -> None:
+    ended = Termination(1, "Error", "bad flag")
+    found = {failure_of([engine(waiting, ended=ended)], ()) for waiting in ("", "CrashLoopBackOff")}
+    assert len(found) == 1
+
+
+def test_a_container_that_failed_and_then_answered_has_recovered() -> None:
+    recovered = ContainerFact("engine", started=True, ready=True, ended=Termination(137, "OOMKilled"))
+    assert failure_of([PodFact("p", containers=[recovered])], ()) is None
+
+
+def test_an_init_container_is_named_if_it_fails_and_passed_over_if_it_has_succeeded() -> None:
+    failed = ContainerFact("loader", init=True, ended=Termination(2, "Error", "no space left on device"))
+    done = ContainerFact("loader", init=True, ended=Termination(0, "Completed"))
+    waits = ContainerFact("engine", waiting="PodInitializing")
+    found = failure_of([PodFact("p", containers=[failed, waits])], ())
+    assert found is not None
+    assert "container `loader` ended with exit code 2: no space left on device" in found.message
+    assert failure_of([PodFact("p", containers=[done, waits])], ()) is None
+
+
+def test_a_container_that_was_ready_and_is_not_any_more_fails_its_probe_and_one_that_just_started_does_not() -> None:
+    container = ContainerFact("engine", started=True, running_since=NOW)
+    found = failure_of([PodFact("p", containers=[container], readiness_changed=NOW + timedelta(hours=1))], ())
+    assert found is not None
+    assert found.reason == Reason.PROBE_FAILED
+    assert failure_of([PodFact("p", containers=[container], readiness_changed=NOW - timedelta(minutes=1))], ()) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "expected"),
+    [
+        ("Evicted", "The node was low on resource: ephemeral-storage.", Reason.NODE_DISK_PRESSURE),
+        ("Evicted", "Pod was rejected: The node had condition: [DiskPressure].", Reason.NODE_DISK_PRESSURE),
+        ("Evicted", "The node was low on resource: memory.", Reason.NODE_MEMORY_PRESSURE),
+        ("Evicted", "Pod ephemeral local storage usage exceeds the total limit", Reason.NODE_DISK_PRESSURE),
+        ("Evicted", "The node was low on resource: pids.", Reason.EVICTED),
+        ("UnexpectedAdmissionError", "Allocate failed: no healthy devices present", Reason.POD_REJECTED),
+    ],
+)
+def test_a_pod_that_its_node_gave_up_is_why_the_one_in_its_place_does_not_serve_yet(
+    reason: str, message: str, expected: Reason
+) -> None:
+    lost = PodFact("lost", node="n1", phase="Failed", failed_at=NOW, failed_reason=reason, failed_message=message)
+    found = failure_of([lost, PodFact("p", created=NOW + timedelta(seconds=2))], ())
+    assert found is not None
+    assert found.reason == expected
+    assert found.message.startswith(f"Pod `lost`: node `n1` gave it up, {reason}: {message}")
+    assert failure_of([lost, PodFact("p", created=NOW + timedelta(days=2))], ()) is None, "an old loss is history"
+    assert failure_of([lost, PodFact("p", created=NOW, ready=True)], ()) is None, "its place is taken"
+
+
+def test_a_pod_on_a_node_that_is_silent_does_not_serve_because_of_that() -> None:
+    found = failure_of([engine("ContainerCreating")], {"n1"})
+    assert found is not None
+    assert found.reason == Reason.NODE_NOT_READY
+    assert "`n1`" in found.message
+    assert failure_of([engine(ready=True)], {"n1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("one\ntwo\n\n", "two"),
+        ("RuntimeError: cuda\n/usr/lib/python: UserWarning: leaked\n  warnings.warn(", "RuntimeError: cuda"),
+        ("x" * 400, "x" * 299 + "…"),
+    ],
+)
+def test_of_a_log_the_last_line_that_names_an_error_is_told(text: str, line: str) -> None:
+    assert telling_line(text) == line
