@@ -293,3 +293,16 @@ async def test_pods_are_found_by_their_deployment(watching: Watching) -> None:
     assert [(key.name, [fact.name for fact in facts]) for key, facts in found.items()] == [("chat-eu", ["p"])]
     watching.see(item, gone=True)
     assert not watching.observed.world().facts.pods
+
+
+async def test_only_models_that_wait_for_gpus_are_looked_at_when_a_regions_capacity_changes(watching: Watching) -> None:
+    waiting = model("waiting", "eu", "us")
+    waiting["status"]["regions"][0]["gpusNeeded"] = 8
+    watching.see(waiting)
+    watching.see(model("served", "eu"))
+    await watching.work()
+    triggers = Triggers(watching.observed, watching.queue)
+    triggers.capacity("us")
+    assert await watching.work() == set()
+    triggers.capacity("eu")
+    assert await watching.work() == {"model models/waiting"}

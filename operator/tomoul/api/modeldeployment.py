@@ -343,6 +343,12 @@ class RegionModelStatus(StatusModel):
     conditions: Conditions = Field(default=(), description="Conditions by type")
     pools: Annotated[tuple[PoolStatus, ...], ListBy("name")] = Field(default=(), description="The region's pools")
     waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
+    gpus_needed: int | None = Field(
+        default=None, description="GPUs that pods without a node need together; absent while all have one"
+    )
+    gpus_free: int | None = Field(
+        default=None, description="GPUs of that kind on the region's ready nodes that no pod of Tomoul requests"
+    )
     programmed_route: str = Field(
         default="", max_length=64, description="Hash of the route that every live gateway has acknowledged"
     )

@@ -22,6 +22,9 @@ async def reconcile_region(context: Context, key: Key) -> None:
         await converge(context.observed, context.writer, found.uid, plan.objects)
     except Refused as error:
         status, refused = refused_region(status, str(error)), error
-    await write_status(context, REGIONS, key, found.uid, found.resource.status, status)
+    before = found.resource.status
+    now = await write_status(context, REGIONS, key, found.uid, before, status)
+    if now.accelerators != before.accelerators:
+        context.triggers.capacity(key.name)
     if refused is not None:
         raise refused

@@ -62,6 +62,12 @@ class Triggers:
         """Enqueue a region whose counts have changed."""
         self._queue.add_after(WorkKey(Kind.REGION, "", region), REGION_DELAY)
 
+    def capacity(self, region: str) -> None:
+        """Enqueue the models that wait for GPUs in a region whose free ones have changed."""
+        for key, model in self._observed.world().models.items():
+            if any(row.name == region and row.gpus_needed is not None for row in model.status.regions):
+                self._queue.add(WorkKey(Kind.MODEL, *key))
+
     def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._queue.add(WorkKey(Kind.MODEL, *change.key))
         versions = [declared.resource for declared in (change.old, change.new) if declared is not None]

@@ -65,12 +65,12 @@ def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def scheduled(rollouts: Sequence[Rollout], needs: str) -> Verdict:
-    """Whether all wanted pods have a node; `needs` says what each asks for."""
+def scheduled(rollouts: Sequence[Rollout]) -> Verdict:
+    """Whether all wanted pods have a node."""
     for pod in (pod for rollout in rollouts for pod in rollout.living):
         if not pod.scheduled and pod.unschedulable:
             words = pod.unschedulable.rstrip(". ")
-            return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {words}{needs}")
+            return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {words}")
     waiting = [
         f"{rollout.wanted - placed} of {rollout.wanted} pods of `{rollout.name}`"
         for rollout in rollouts

@@ -14,9 +14,9 @@ from tomoul.api.modeldeployment import (
 )
 from tomoul.api.region import Region
 from tomoul.api.routingtable import ModelRoute, PoolName
-from tomoul.plan.acceptance import accelerator_of, refusals, unrouted_aliases
+from tomoul.plan.acceptance import refusals, unrouted_aliases
 from tomoul.plan.answering import answering
-from tomoul.plan.capacity import capacity, lost_nodes
+from tomoul.plan.capacity import lost_nodes
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import Refusal
@@ -27,6 +27,7 @@ from tomoul.plan.naming import pool_name
 from tomoul.plan.promptcache import unkept
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
+from tomoul.plan.shortage import shortage
 from tomoul.plan.workload import POOLS, pools, wanted_replicas, workload
 from tomoul.plan.world import Key, Manifest, World
 
@@ -110,17 +111,20 @@ def _judged(
     wanted = route_hash(route) if route is not None else ""
     found = list(rollouts.values())
     lost = lost_nodes(world)
+    placed = scheduled(found)
+    # Capacity is only looked at where it is missing: it changes with every other model's pods.
+    lacking = shortage(world, model, region, found) if placed.reason is Reason.UNSCHEDULABLE else None
+    if lacking is not None:
+        placed = placed._replace(message=f"{placed.message}; {lacking}")
     verdicts = {
         ConditionType.ACCEPTED: accepted,
-        ConditionType.SCHEDULED: scheduled(found, _needs(model, region)),
+        ConditionType.SCHEDULED: placed,
         ConditionType.MODEL_READY: answering(found, lost),
         ConditionType.WORKLOAD_READY: running(found, lost),
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
     routed = verdicts[ConditionType.ROUTES_PROGRAMMED]
-    if verdicts[ConditionType.SCHEDULED].reason is Reason.UNSCHEDULABLE:
-        verdicts[ConditionType.SCHEDULED] = _with_free(verdicts[ConditionType.SCHEDULED], world, model, region)
     unmet = first_unmet(verdicts.values())
     verdicts[ConditionType.READY] = (
         Verdict("True", Reason.READY) if unmet is None else Verdict("False", unmet.reason, unmet.message)
@@ -133,6 +137,8 @@ def _judged(
             for pool, rollout in rollouts.items()
         ),
         waiting_for=shortened(unmet.message, MAX_MESSAGE) if unmet is not None else "",
+        gpus_needed=lacking.needed if lacking is not None else None,
+        gpus_free=lacking.free if lacking is not None else None,
         # Gateways that come and go do not take back what was acknowledged of the same route.
         programmed_route=wanted
         if routed.status == "True" or (before == wanted and routed.reason is not Reason.WAITING_FOR_TABLE)
@@ -199,19 +205,3 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
     return Verdict("True", promise.reason, promise.message)
-
-
-def _needs(model: ModelDeployment, region: Region) -> str:
-    accelerator = accelerator_of(model.spec, region)
-    if accelerator is None:
-        return ""
-    return f"; each replica needs {model.spec.resources.count} × `{accelerator.name}` ({accelerator.resource})"
-
-
-def _with_free(verdict: Verdict, world: World, model: ModelDeployment, region: Region) -> Verdict:
-    counts = next((entry for entry in capacity(world, region) if entry.name == model.spec.resources.accelerator), None)
-    if counts is None:
-        return verdict
-    free = max(counts.allocatable - counts.requested, 0)
-    words = f"{free} of {counts.allocatable} are not requested by Tomoul's models"
-    return verdict._replace(message=f"{verdict.message}, {words}")

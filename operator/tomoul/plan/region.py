@@ -99,7 +99,7 @@ def _gateways_ready(world: World, region: str) -> Verdict:
         world.facts.deployments.get(key),
         world.facts.pods.get(key, ()),
     )
-    placed = scheduled([rollout], "")
+    placed = scheduled([rollout])
     return placed if placed.reason is Reason.UNSCHEDULABLE else running([rollout], lost_nodes(world))
 
 

@@ -1,0 +1,62 @@
+"""GPUs that pods wait for: what they need and what is free, as fields."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.plan.specs import KEY, model, region, world
+from tomoul.api.modeldeployment import RegionModelStatus
+from tomoul.plan.judge import Rollout
+from tomoul.plan.model import plan_model
+from tomoul.plan.naming import pool_name
+from tomoul.plan.shortage import shortage
+from tomoul.plan.world import Facts, Key, NodeFact, PodFact
+
+POOL = Key("models", pool_name("chat", "eu-west", "default"))
+NODES = [NodeFact("n1", allocatable={"nvidia.com/gpu": 8}), NodeFact("n2", allocatable={"nvidia.com/gpu": 8})]
+PLACED = PodFact("placed", node="n1", scheduled=True, ready=True, requests={"nvidia.com/gpu": 4})
+PENDING = PodFact("pending", unschedulable="0/2 nodes are available: 2 Insufficient nvidia.com/gpu.")
+GPUS = {"accelerator": "nvidia-l4", "count": 4}
+
+
+def row(*pods: PodFact) -> RegionModelStatus:
+    deployment = model(resources=GPUS, regions=[{"name": "eu-west", "replicas": 3}])
+    facts = Facts(pods={POOL: pods}, nodes=NODES)
+    return plan_model(world(deployment, facts=facts), KEY).status.regions[0]
+
+
+def test_the_gpus_of_all_pods_without_a_node_are_needed_and_those_that_no_pod_requests_are_free() -> None:
+    judged = row(PLACED, PENDING)
+    assert (judged.gpus_needed, judged.gpus_free) == (8, 12), "one pod waits and one is not created yet"
+    told = next(entry for entry in judged.conditions if entry.type == "Scheduled")
+    assert told.message == (
+        "Pod `pending`: 0/2 nodes are available: 2 Insufficient nvidia.com/gpu; 8 GPUs are needed, 4 × `nvidia-l4` "
+        "(nvidia.com/gpu) for each replica; 12 of 16 are not requested by Tomoul's models"
+    )
+
+
+def test_capacity_is_not_told_where_none_is_missing() -> None:
+    judged = row(PLACED)
+    assert (judged.gpus_needed, judged.gpus_free) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pods", "needed"),
+    [
+        (1, [PLACED], None),
+        (1, [PLACED, PENDING], 4),
+        (2, [PLACED], 4),
+        (0, [], None),
+    ],
+)
+def test_a_pod_that_a_rollout_has_more_counts_too(wanted: int, pods: Sequence[PodFact], needed: int | None) -> None:
+    deployment = model(resources=GPUS)
+    found = shortage(
+        world(deployment, facts=Facts(nodes=NODES)), deployment, region(), [Rollout("r", wanted, None, pods)]
+    )
+    assert (found.needed if found is not None else None) == needed
+
+
+def test_a_model_without_gpus_lacks_none() -> None:
+    deployment = model()
+    assert shortage(world(deployment), deployment, region(), [Rollout("r", 1, None, [])]) is None
