@@ -1,10 +1,11 @@
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.controller.facts import child, conditions_of, declared, deployment, node, pod, routing_table, spec_of
-from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Termination
+from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Taint, Termination
 
 TIME = "2026-01-01T00:00:00Z"
 
@@ -38,7 +39,7 @@ def test_a_pod_belongs_to_the_deployment_of_its_replicaset_and_to_its_model() ->
     assert (found.parent.model, found.parent.region) == (Key("models", "chat"), "eu")
     assert found.fact.ready
     assert found.fact.scheduled
-    assert found.fact.requests == {"nvidia.com/gpu": 2}
+    assert found.fact.requests == {"nvidia.com/gpu": 2, "cpu": 1000}
 
 
 def test_a_pod_says_by_its_label_what_its_engine_does_with_prompts_and_an_older_one_says_nothing() -> None:
@@ -115,12 +116,25 @@ def test_a_node_counts_its_devices_and_is_not_ready_while_it_is_cordoned() -> No
             "conditions": [{"type": "Ready", "status": "True"}],
         },
     }
-    assert node(item) == NodeFact("n1", {"zone": "a"}, True, {"nvidia.com/gpu": 8})
+    assert node(item) == NodeFact("n1", {"zone": "a"}, True, {"cpu": 4000, "memory": 2**30, "nvidia.com/gpu": 8})
     item["spec"]["unschedulable"] = True
     assert not node(item).ready
     assert node(item).reachable
     item["status"]["conditions"][0]["status"] = "Unknown"
     assert not node(item).reachable
+
+
+def test_what_a_pod_requests_is_what_its_containers_and_its_sidecars_request_together() -> None:
+    item = pod_object()
+    sidecar = {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "250m", "memory": "64Mi"}}}
+    item["spec"]["initContainers"] = [sidecar, {"name": "once", "resources": {"requests": {"cpu": "8"}}}]
+    assert pod(item).fact.requests == {"nvidia.com/gpu": 2, "cpu": 1250, "memory": 64 * 2**20}
+
+
+def test_a_nodes_taints_are_kept() -> None:
+    taints = [{"key": "gpu", "value": "present", "effect": "NoSchedule"}, {"key": "old", "effect": "NoExecute"}]
+    item: dict[str, Any] = {"metadata": {"name": "n1"}, "spec": {"taints": taints}}
+    assert node(item).taints == (Taint("gpu", "present", "NoSchedule"), Taint("old", "", "NoExecute"))
 
 
 def test_a_heartbeat_of_a_node_changes_nothing_that_is_kept() -> None:
@@ -131,8 +145,63 @@ def test_a_heartbeat_of_a_node_changes_nothing_that_is_kept() -> None:
 
 
 def test_a_deployments_figures_are_zero_where_the_api_server_leaves_them_out() -> None:
-    item = {"metadata": {"uid": "u", "generation": 2}, "spec": {"replicas": 3}, "status": {"readyReplicas": 1}}
+    spec: dict[str, Any] = {"replicas": 3, "template": {}}
+    item = {"metadata": {"uid": "u", "generation": 2}, "spec": spec, "status": {"readyReplicas": 1}}
     assert deployment(item).fact == DeploymentFact(generation=2, replicas=3, ready=1)
+
+
+def test_a_deployment_tells_of_its_rollout_and_what_of_its_template_is_ours() -> None:
+    container = {"name": "engine", "image": "i:1", "args": ["--a", "1"], "resources": {"limits": {"cpu": "1"}}}
+    sidecar = {"name": "mesh", "image": "proxy"}
+    item = {
+        "metadata": {
+            "uid": "u",
+            "generation": 2,
+            "managedFields": [
+                {
+                    "manager": "tomoul-operator",
+                    "operation": "Apply",
+                    "fieldsV1": {
+                        "f:spec": {
+                            "f:template": {
+                                "f:metadata": {"f:labels": {"f:tomoul.ai/revision": {}}},
+                                "f:spec": {
+                                    "f:containers": {
+                                        'k:{"name":"engine"}': {".": {}, "f:name": {}, "f:image": {}, "f:args": {}}
+                                    },
+                                    "f:volumes": {'k:{"name":"tmp"}': {".": {}, "f:name": {}, "f:emptyDir": {}}},
+                                },
+                            }
+                        }
+                    },
+                }
+            ],
+        },
+        "spec": {
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": {"tomoul.ai/revision": "abc", "mesh": "on"}},
+                "spec": {
+                    "containers": [container, sidecar],
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                    "restartPolicy": "Always",
+                },
+            },
+        },
+        "status": {
+            "replicas": 3,
+            "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
+        },
+    }
+    fact = deployment(item).fact
+    assert (fact.revision, fact.surge, fact.overdue, fact.total) == ("abc", True, True, 3)
+    assert json.loads(fact.template) == {
+        "metadata": {"labels": {"tomoul.ai/revision": "abc"}},
+        "spec": {
+            "containers": [{"name": "engine", "image": "i:1", "args": ["--a", "1"]}],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+        },
+    }
 
 
 def test_a_childs_owner_is_the_one_that_controls_it() -> None:

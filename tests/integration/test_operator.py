@@ -278,8 +278,8 @@ def test_replicas_are_an_autoscalers_once_the_spec_leaves_them_out(examples: Clu
 
         def rolled_out() -> Object:
             live = examples.api.get(deployment)
-            hook = live["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]
-            assert hook == {"sleep": {"seconds": seconds}}
+            grace = live["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            assert grace == 5 + seconds + 10, "until no gateway sends calls, for those that run, and to end"
             return live
 
         return eventually(rolled_out)

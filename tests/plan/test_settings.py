@@ -1,10 +1,12 @@
 """What the installation decides, in the objects that the plan makes."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.plan.specs import model, region
+from tests.plan.specs import KEY, model, region, world
 from tomoul.plan.gateway import gateway
-from tomoul.plan.workload import workload
+from tomoul.plan.model import plan_model
 from tomoul.plan.world import Manifest, Settings
 
 
@@ -14,7 +16,7 @@ def planned(settings: Settings, engine: str = "LlamaCpp", image: str | None = No
     if image is not None:
         engine_spec = found.spec.engine.model_copy(update={"image": image})
         found = found.model_copy(update={"spec": found.spec.model_copy(update={"engine": engine_spec})})
-    return {obj["kind"]: obj for obj in workload(found, region(), settings)}
+    return {obj["kind"]: obj for obj in plan_model(replace(world(found), settings=settings), KEY).objects}
 
 
 def engine_image(objects: dict[str, Manifest]) -> str:

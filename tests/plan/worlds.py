@@ -3,7 +3,8 @@
 Resources are written as in a cluster. Two more documents may follow. `settings:` sets fields of Settings. `facts:` says
 what the cluster looks like: `pods` by the Deployment they belong to, written `models/tiny-chat/eu-west/default` or
 `gateway/eu-west`; `deployments` by the same; `nodes`; and `tables` by region, whose spec is the planned one unless
-`stale: true`, with a `generation` and the gateways' acknowledgements. `programmed` lists routes, such as
+`stale: true`, with a `generation` and the gateways' acknowledgements. A `revision: wanted` of a Deployment or a pod is
+that of the spec. `programmed` lists routes, such as
 `models/tiny-chat/eu-west`, that the status says the gateways have acknowledged.
 """
 
@@ -20,6 +21,8 @@ from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
 from tomoul.plan.naming import gateway_name, pool_name
+from tomoul.plan.pods import engine_pod
+from tomoul.plan.revision import revision_of, stamped
 from tomoul.plan.routing import model_route, plan_routing_table, route_hash
 from tomoul.plan.world import (
     ContainerFact,
@@ -29,6 +32,7 @@ from tomoul.plan.world import (
     NodeFact,
     PodFact,
     Settings,
+    Taint,
     Termination,
     World,
 )
@@ -80,9 +84,18 @@ def _settings(found: Mapping[str, Any]) -> Settings:
 def _facts(found: Mapping[str, Any], world: World) -> Facts:
     assert found.keys() <= {"deployments", "pods", "nodes", "tables", "programmed"}
     return Facts(
-        deployments={_key(name, world): DeploymentFact(**fact) for name, fact in found.get("deployments", {}).items()},
-        pods={_key(name, world): [_pod(**pod) for pod in pods] for name, pods in found.get("pods", {}).items()},
-        nodes=[NodeFact(**node) for node in found.get("nodes", ())],
+        deployments={
+            _key(name, world): DeploymentFact(**_revised(fact, name, world))
+            for name, fact in found.get("deployments", {}).items()
+        },
+        pods={
+            _key(name, world): [_pod(**_revised(pod, name, world)) for pod in pods]
+            for name, pods in found.get("pods", {}).items()
+        },
+        nodes=[
+            NodeFact(**{**node, "taints": [Taint(**taint) for taint in node.get("taints", ())]})
+            for node in found.get("nodes", ())
+        ],
         tables={name: _table(world, name, **fact) for name, fact in found.get("tables", {}).items()},
     )
 
@@ -101,6 +114,15 @@ def _key(name: str, world: World) -> Key:
         return Key(world.settings.namespace, gateway_name(parts[1]))
     namespace, model, region, pool = parts
     return Key(namespace, pool_name(model, region, pool))
+
+
+def _revised(fact: Mapping[str, Any], name: str, world: World) -> Mapping[str, Any]:
+    if fact.get("revision") != "wanted":
+        return fact
+    namespace, model, region, pool = name.split("/")
+    found = world.models[Key(namespace, model)]
+    template = engine_pod(found, world.regions[region], pool, world.settings)
+    return {**fact, "revision": revision_of(stamped(template))}
 
 
 def _table(

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     SOME_REPLICAS_READY = "SomeReplicasReady"
     NO_REPLICA_READY = "NoReplicaReady"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    ROLLOUT_DEADLINE_EXCEEDED = "RolloutDeadlineExceeded"
     SCALED_TO_ZERO = "ScaledToZero"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CRASH_LOOP = "CrashLoop"

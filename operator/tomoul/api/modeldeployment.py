@@ -23,6 +23,7 @@ from tomoul.api.names import (
     SecretKey,
     is_deployment_name,
 )
+from tomoul.api.rollout import Rollout, RolloutStatus
 from tomoul.api.rules import INT64, ListBy, ListSet, immutable, rule
 
 
@@ -59,13 +60,6 @@ class NoStore(StrEnum):
     ISOLATED = "Isolated"
     NOT_STORED = "NotStored"
     REFUSE = "Refuse"
-
-
-class RolloutStrategy(StrEnum):
-    """Surge starts the new pod before it stops the old one; Replace stops first, which needs no spare GPUs."""
-
-    SURGE = "Surge"
-    REPLACE = "Replace"
 
 
 class Model(ApiModel):
@@ -241,15 +235,6 @@ class Cache(ApiModel):
     no_store: NoStore = Field(default=NoStore.REFUSE, description="Answer to `X-Tomoul-Cache: no-store`")
 
 
-class Rollout(ApiModel):
-    """How a new revision takes over."""
-
-    strategy: RolloutStrategy = Field(default=RolloutStrategy.SURGE, description="Which pod goes first")
-    drain_seconds: int = Field(
-        default=60, ge=1, le=3600, description="Time for streams to finish before a pod is stopped"
-    )
-
-
 class ModelDeploymentSpec(ApiModel):
     """What to run, where, and for whom."""
 
@@ -342,6 +327,7 @@ class RegionModelStatus(StatusModel):
     name: str = Field(max_length=32, description="Region name")
     conditions: Conditions = Field(default=(), description="Conditions by type")
     pools: Annotated[tuple[PoolStatus, ...], ListBy("name")] = Field(default=(), description="The region's pools")
+    rollout: RolloutStatus | None = Field(default=None, description="The newest revision, and how it takes over")
     waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
     gpus_needed: int | None = Field(
         default=None, description="GPUs that pods without a node need together; absent while all have one"

@@ -14,6 +14,7 @@ from tomoul.api.meta import (
     LABEL_MODEL_DEPLOYMENT,
     LABEL_PROMPT_CACHE,
     LABEL_REGION,
+    LABEL_REVISION,
     Condition,
 )
 from tomoul.api.modeldeployment import ModelDeployment
@@ -21,9 +22,10 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.controller.containers import containers, time_of
-from tomoul.controller.fields import applied_fields
+from tomoul.controller.fields import applied_fields, owned
 from tomoul.kube.client import Object
-from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
+from tomoul.plan.quantity import amounts
+from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact, Taint
 
 MANAGER = "tomoul-operator"
 STATUS_MANAGER = "tomoul-operator-status"
@@ -120,6 +122,14 @@ def deployment(item: Object) -> Child[DeploymentFact]:
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
         available=status.get("availableReplicas", 0),
+        total=status.get("replicas", 0),
+        revision=_revision(item["spec"].get("template", {}).get("metadata", {})),
+        surge=_surges(item["spec"].get("strategy", {})),
+        overdue=any(
+            entry["type"] == "Progressing" and entry.get("reason") == "ProgressDeadlineExceeded"
+            for entry in status.get("conditions", ())
+        ),
+        template=applied_template(item),
     )
     return _child(item, fact)
 
@@ -142,7 +152,11 @@ def node(item: Object) -> NodeFact:
         labels=dict(item["metadata"].get("labels") or {}),
         ready=reachable and not item.get("spec", {}).get("unschedulable", False),
         reachable=reachable,
-        allocatable=_devices(item.get("status", {}).get("allocatable", {})),
+        allocatable=amounts(item.get("status", {}).get("allocatable", {})),
+        taints=tuple(
+            Taint(entry["key"], entry.get("value", ""), entry["effect"])
+            for entry in item.get("spec", {}).get("taints", ())
+        ),
     )
 
 
@@ -152,8 +166,9 @@ def pod(item: Object) -> Pod:
     conditions = {entry["type"]: entry for entry in status.get("conditions", ())}
     placed = conditions.get("PodScheduled", {})
     requests: dict[str, int] = {}
-    for container in spec.get("containers", ()):
-        for name, count in _devices(container.get("resources", {}).get("requests", {})).items():
+    sidecars = [entry for entry in spec.get("initContainers", ()) if entry.get("restartPolicy") == "Always"]
+    for container in (*spec.get("containers", ()), *sidecars):
+        for name, count in amounts(container.get("resources", {}).get("requests", {})).items():
             requests[name] = requests.get(name, 0) + count
     fact = PodFact(
         name=metadata["name"],
@@ -171,6 +186,8 @@ def pod(item: Object) -> Pod:
         failed_message=status.get("message", "") if status.get("phase") == "Failed" else "",
         requests=requests,
         prompt_cache=(metadata.get("labels") or {}).get(LABEL_PROMPT_CACHE, ""),
+        revision=_revision(metadata),
+        address=status.get("podIP", ""),
     )
     return Pod(Key(metadata["namespace"], _deployment_of(metadata)), _parent(metadata), fact)
 
@@ -206,9 +223,19 @@ def _parent(metadata: Mapping[str, Any]) -> Parent:
     return Parent(region, Key(metadata.get("namespace", ""), model))
 
 
-def _devices(quantities: Mapping[str, Any]) -> dict[str, int]:
-    """Extended resources, which are whole numbers: those with a domain of their own in their name."""
-    return {name: int(value) for name, value in quantities.items() if "/" in name and str(value).isdigit()}
+def applied_template(item: Object) -> str:
+    """The pod template of a Deployment, as JSON, without what others have added to it; empty if we applied none."""
+    fields = applied_fields(item, MANAGER)
+    template = (json.loads(fields) if fields else {}).get("f:spec", {}).get("f:template")
+    return json.dumps(owned(template, item["spec"]["template"]), separators=(",", ":")) if template else ""
+
+
+def _revision(metadata: Mapping[str, Any]) -> str:
+    return str((metadata.get("labels") or {}).get(LABEL_REVISION, ""))
+
+
+def _surges(strategy: Mapping[str, Any]) -> bool:
+    return strategy.get("rollingUpdate", {}).get("maxSurge", 0) not in (0, "0%")
 
 
 def conditions_of(status: Mapping[str, Any]) -> tuple[Condition, ...]:

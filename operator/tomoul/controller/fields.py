@@ -44,6 +44,26 @@ def owns(fields: Fields, manifest: Manifest) -> bool:
     return _covers(fields, content | {"metadata": metadata})
 
 
+def owned(fields: Fields, value: Any) -> Any:
+    """What of `value` the fields name: the manifest that was applied, as the live object has it."""
+    below = {name: child for name, child in fields.items() if name != "."}
+    if not below:
+        return value
+    if isinstance(value, Mapping):
+        return {name: owned(below[f"f:{name}"], child) for name, child in value.items() if f"f:{name}" in below}
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return value
+    scalars = {name[2:] for name in below if name.startswith("v:")}
+    by_key = [(json.loads(name[2:]), child) for name, child in below.items() if name.startswith("k:")]
+    found = []
+    for item in value:
+        if not isinstance(item, Mapping):
+            found += [item] if json.dumps(item) in scalars else []
+            continue
+        found += [owned(child, item) for key, child in by_key if key.items() <= item.items()]
+    return found
+
+
 def _covers(fields: Fields, value: object) -> bool:
     # A field without fields below it is owned as a whole: a scalar, or an atomic list or map.
     if not [name for name in fields if name != "."]:

@@ -28,7 +28,8 @@ async def reconcile_model(context: Context, key: Key) -> None:
     # The answers to what was applied are known by now: a new revision must not be judged by its predecessor's pods.
     latest = context.observed.models.get(key)
     if latest is not None and spec_of(latest) == spec_of(found):
-        status = plan_model(context.observed.world(), key, context.observed.claims()).status
+        # Why a rollout goes as it does was known only before it began.
+        status = plan_model(context.observed.world(), key, context.observed.claims(), status).status
     if refused is not None:
         status = refused_model(found.resource, status, refused.by_region)
     before = found.resource.status

@@ -42,7 +42,8 @@ async def feed(
     for store in stores:
         resource = store.resource
         if store.selector:
-            settings.watching.label_selectors[f"{resource.api_version}/{resource.plural}"] = store.selector
+            # As a tuple: of a string with slashes kopf makes a selector that nothing matches.
+            settings.watching.label_selectors[resource.group, resource.version, resource.plural] = store.selector
         handler = _handler(store, on_bug)
         kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(handler)
     await kopf.operator(

@@ -106,6 +106,15 @@ def failing(rollouts: Sequence[Rollout], lost_nodes: Collection[str]) -> Verdict
     return Verdict("False", failure.reason, failure.message) if failure is not None else None
 
 
+def stalled(rollouts: Sequence[Rollout], verdict: Verdict) -> Verdict:
+    """`verdict` on the running pods, or that a rollout's deadline has passed, with the verdict's words."""
+    late = [rollout for rollout in rollouts if rollout.fact is not None and rollout.fact.overdue]
+    if verdict.status == "True" or not late:
+        return verdict
+    words = f"The rollout of `{late[0].name}` made no progress within its deadline: {verdict.message}"
+    return Verdict("False", Reason.ROLLOUT_DEADLINE_EXCEEDED, words)
+
+
 def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
     """The first verdict that is not True, or None."""
     return next((verdict for verdict in verdicts if verdict.status != "True"), None)

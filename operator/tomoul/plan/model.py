@@ -13,6 +13,7 @@ from tomoul.api.modeldeployment import (
     RegionModelStatus,
 )
 from tomoul.api.region import Region
+from tomoul.api.rollout import RolloutStatus
 from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.plan.acceptance import refusals, unrouted_aliases
 from tomoul.plan.answering import answering
@@ -22,9 +23,20 @@ from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.gateways import programmed
-from tomoul.plan.judge import MAX_MESSAGE, Rollout, Verdict, condition, first_unmet, running, scheduled, shortened
+from tomoul.plan.judge import (
+    MAX_MESSAGE,
+    Rollout,
+    Verdict,
+    condition,
+    first_unmet,
+    running,
+    scheduled,
+    shortened,
+    stalled,
+)
 from tomoul.plan.naming import pool_name
 from tomoul.plan.promptcache import unkept
+from tomoul.plan.rollout import region_rollout
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
 from tomoul.plan.shortage import shortage
@@ -44,13 +56,16 @@ class ModelPlan:
     """Regions in which the model is refused: what runs there is neither changed nor removed."""
 
 
-def plan_model(world: World, key: Key, claims: Claims | None = None) -> ModelPlan:
+def plan_model(
+    world: World, key: Key, claims: Claims | None = None, said: ModelDeploymentStatus | None = None
+) -> ModelPlan:
     """Plan one ModelDeployment of `world.models`; KeyError if it is not there.
 
     With `claims` given, the cost does not grow with the number of models. A model that is being deleted has no
-    objects: Kubernetes removes them with it.
+    objects: Kubernetes removes them with it. `said` is what was told of it last, if its status does not say so yet.
     """
     model = world.models[key]
+    said = model.status if said is None else said
     claims = all_claims(world.models) if claims is None else claims
     objects: list[Manifest] = []
     rows: list[RegionModelStatus] = []
@@ -58,8 +73,9 @@ def plan_model(world: World, key: Key, claims: Claims | None = None) -> ModelPla
     for name, refusal in sorted(refusals(world, key, claims).items()):
         region = active_here(world, name)
         if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
-            objects += workload(model, region, world.settings)
-            rows.append(_row(world, model, region, claims))
+            rollout = region_rollout(world, model, region, pools(model.spec), said)
+            objects += workload(model, region, world.settings, rollout)
+            rows.append(_row(world, model, region, claims, rollout.status))
         elif refusal is not None and region is not None:
             keep.add(name)
             rows.append(_kept_row(world, model, region, claims, refusal))
@@ -71,13 +87,16 @@ def plan_model(world: World, key: Key, claims: Claims | None = None) -> ModelPla
     return ModelPlan(tuple(objects), roll_up(model, rows), frozenset(keep))
 
 
-def _row(world: World, model: ModelDeployment, region: Region, claims: Claims) -> RegionModelStatus:
+def _row(
+    world: World, model: ModelDeployment, region: Region, claims: Claims, rollout: RolloutStatus
+) -> RegionModelStatus:
     name = region.metadata.name
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
     rollouts = _rollouts(world, model, name)
     accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
-    return _judged(world, model, region, accepted, route, rollouts, _cache_policy(world, model, name, rollouts))
+    row = _judged(world, model, region, accepted, route, rollouts, _cache_policy(world, model, name, rollouts))
+    return row.model_copy(update={"rollout": rollout})
 
 
 def _kept_row(
@@ -120,7 +139,7 @@ def _judged(
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: placed,
         ConditionType.MODEL_READY: answering(found, lost),
-        ConditionType.WORKLOAD_READY: running(found, lost),
+        ConditionType.WORKLOAD_READY: stalled(found, running(found, lost)),
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }

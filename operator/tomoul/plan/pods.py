@@ -16,6 +16,8 @@ from tomoul.plan.naming import workload_name
 from tomoul.plan.world import Settings
 
 NON_ROOT_UID = 65532
+WITHDRAWAL_SECONDS = 5
+"""How long a pod that ends may still get calls: until its endpoint is gone from every gateway, with a margin."""
 GRACE_AFTER_DRAIN_SECONDS = 10
 LOAD_SECONDS = 3600
 """How long an engine may take to download and load its model before it is restarted."""
@@ -50,8 +52,9 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         # Busy engines answer late: only one that stays silent for a minute is restarted.
         "livenessProbe": _health(timeout=10, failures=12),
         "terminationMessagePolicy": TERMINATION_MESSAGE_POLICY,
-        # While the pod sleeps its endpoint is withdrawn and its streams finish; only then is it told to end.
-        "lifecycle": {"preStop": {"sleep": {"seconds": spec.rollout.drain_seconds}}},
+        # While the pod sleeps its endpoint is withdrawn and its streams finish; only then is it told to end. Nothing
+        # that an image may lack, such as a shell, is asked whether they have: a hook that fails would cut them.
+        "lifecycle": {"preStop": {"sleep": {"seconds": WITHDRAWAL_SECONDS + spec.rollout.drain_seconds}}},
         "securityContext": container_security(read_only_root=engine.read_only_root),
     }
     if engine.command:
@@ -60,7 +63,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "serviceAccountName": workload_name(name, region.metadata.name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": spec.rollout.drain_seconds + GRACE_AFTER_DRAIN_SECONDS,
+        "terminationGracePeriodSeconds": WITHDRAWAL_SECONDS + spec.rollout.drain_seconds + GRACE_AFTER_DRAIN_SECONDS,
         "securityContext": pod_security(),
         "containers": [container],
         "volumes": volumes,

@@ -12,15 +12,15 @@ from tomoul.api.modeldeployment import (
     ModelDeployment,
     ModelDeploymentSpec,
     NoStore,
-    RolloutStrategy,
     region_target,
 )
 from tomoul.api.region import Region
+from tomoul.api.rollout import RolloutStrategy
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import PORT
 from tomoul.plan.labels import engine_labels, engine_selector, object_meta
 from tomoul.plan.naming import pool_name, workload_name
-from tomoul.plan.pods import LOAD_SECONDS, engine_pod
+from tomoul.plan.rollout import PoolRollout, RegionRollout
 from tomoul.plan.world import Manifest, Settings
 
 POOLS: tuple[PoolName, ...] = ("default", "no-store")
@@ -42,20 +42,22 @@ def wanted_replicas(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> i
     return 1 if target.no_store_replicas is None else target.no_store_replicas
 
 
-def workload(model: ModelDeployment, region: Region, settings: Settings) -> tuple[Manifest, ...]:
+def workload(
+    model: ModelDeployment, region: Region, settings: Settings, rollout: RegionRollout
+) -> tuple[Manifest, ...]:
     """The objects of a ModelDeployment in a region: those of each pool, and those that the pools share."""
     objects = [_service_account(model, region, settings), _network_policy(model, region, settings)]
     for pool in pools(model.spec):
         objects += [
-            _deployment(model, region, pool, settings),
+            _deployment(model, region, pool, rollout.pools[pool]),
             _service(model, region, pool),
             _disruption_budget(model, region, pool),
         ]
     return tuple(objects)
 
 
-def _deployment(model: ModelDeployment, region: Region, pool: PoolName, settings: Settings) -> Manifest:
-    surge = model.spec.rollout.strategy is RolloutStrategy.SURGE
+def _deployment(model: ModelDeployment, region: Region, pool: PoolName, rollout: PoolRollout) -> Manifest:
+    surge = rollout.choice.strategy is RolloutStrategy.SURGE
     spec: dict[str, Any] = {
         "selector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name, pool)},
         "strategy": {
@@ -63,8 +65,8 @@ def _deployment(model: ModelDeployment, region: Region, pool: PoolName, settings
             "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1},
         },
         "revisionHistoryLimit": 3,
-        "progressDeadlineSeconds": LOAD_SECONDS + 600,
-        "template": engine_pod(model, region, pool, settings),
+        "progressDeadlineSeconds": model.spec.rollout.deadline_seconds,
+        "template": rollout.template,
     }
     replicas = wanted_replicas(model.spec, region.metadata.name, pool)
     if replicas is not None:

@@ -101,7 +101,11 @@ class PodFact:
     """The node's word for why it gave the pod up, such as Evicted."""
     failed_message: str = ""
     requests: Mapping[str, int] = field(default_factory=dict)
-    """Extended resources that it requests, in devices."""
+    """What it requests: extended resources in devices, `cpu` in millicores, `memory` in bytes."""
+    revision: str = ""
+    """Revision of the template that it was made from, by its label; empty if it has none."""
+    address: str = ""
+    """Its IP address, once it has one."""
     prompt_cache: str = ""
     """What its engine does with prompts, by its label: `none`, `salted` or `shared`; empty if it has none."""
 
@@ -128,6 +132,24 @@ class DeploymentFact:
     updated: int = 0
     ready: int = 0
     available: int = 0
+    total: int = 0
+    """Pods of all revisions."""
+    revision: str = ""
+    """Revision of its template, by the label of its pods; empty if they have none."""
+    surge: bool = False
+    """Whether it starts new pods before it stops old ones."""
+    overdue: bool = False
+    """Whether its deadline has passed without progress, as its condition Progressing says."""
+    template: str = ""
+    """What the operator has applied as its pod template, as JSON."""
+
+
+class Taint(NamedTuple):
+    """What keeps pods from a node that do not tolerate it."""
+
+    key: str
+    value: str
+    effect: str
 
 
 @dataclass(frozen=True)
@@ -139,7 +161,8 @@ class NodeFact:
     ready: bool = True
     """Whether new pods may go there."""
     allocatable: Mapping[str, int] = field(default_factory=dict)
-    """Extended resources, in devices."""
+    """Extended resources in devices, `cpu` in millicores, `memory` in bytes."""
+    taints: Sequence[Taint] = ()
     reachable: bool = True
     """Whether its kubelet says that it is ready; a node that is only cordoned is reachable."""
 

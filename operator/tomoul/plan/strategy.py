@@ -1,0 +1,75 @@
+"""Strategy: whether a pool's new revision surges or replaces, and why.
+
+A Deployment is the record of its rollout: while it has the wanted revision, it keeps the strategy that it got together
+with it, whatever becomes free or full meanwhile. Auto has one way back: pods that are not Tomoul's are not known, so
+where the scheduler finds no node after all, a surge becomes a replacement, once.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
+from tomoul.plan.revision import revision_of
+from tomoul.plan.room import room_for
+from tomoul.plan.world import DeploymentFact, Facts, Manifest, PodFact
+
+
+class Choice(NamedTuple):
+    """How a pool's pods are replaced."""
+
+    strategy: RolloutStrategy
+    """Surge or Replace."""
+    reason: RolloutReason
+    message: str = ""
+
+
+NOTHING_TO_REPLACE = Choice(RolloutStrategy.REPLACE, RolloutReason.NOTHING_TO_REPLACE)
+
+
+def choose(
+    requested: RolloutStrategy,
+    template: Manifest,
+    fact: DeploymentFact | None,
+    pods: Sequence[PodFact],
+    facts: Facts,
+    *,
+    at_once: int = 1,
+    before: RolloutStatus | None = None,
+) -> Choice:
+    """The choice for a pool whose pods should be made from `template`.
+
+    `fact` and `pods` are what there is of it, `at_once` is how many pods would surge at the same time, and `before` is
+    what was said last of the rollout.
+    """
+    if requested is not RolloutStrategy.AUTO:
+        return Choice(requested, RolloutReason.REQUESTED)
+    if fact is None or (fact.revision != revision_of(template) and not fact.total and not fact.replicas):
+        return NOTHING_TO_REPLACE
+    if fact.revision == revision_of(template):
+        return _kept(template, fact, pods, before)
+    room = room_for(facts, template, at_once)
+    if room.fits:
+        return Choice(RolloutStrategy.SURGE, RolloutReason.REPLICA_FITS, f"One more replica fits: {room.words}")
+    return Choice(RolloutStrategy.REPLACE, RolloutReason.NO_ROOM, f"One more replica does not fit: {room.words}")
+
+
+def rolling(fact: DeploymentFact) -> bool:
+    """Whether there are pods of a former template beside those of the newest, or may be."""
+    return fact.observed_generation < fact.generation or fact.total > fact.updated
+
+
+def _kept(template: Manifest, fact: DeploymentFact, pods: Sequence[PodFact], before: RolloutStatus | None) -> Choice:
+    if fact.surge and fact.total > fact.updated and (words := _unschedulable(revision_of(template), pods)):
+        return Choice(RolloutStrategy.REPLACE, RolloutReason.SURGE_UNSCHEDULABLE, words)
+    strategy = RolloutStrategy.SURGE if fact.surge else RolloutStrategy.REPLACE
+    if before is None or (before.revision, before.strategy) != (fact.revision, strategy):
+        return Choice(strategy, RolloutReason.UNRECORDED)
+    known = {reason.value: reason for reason in RolloutReason if reason is not RolloutReason.REQUESTED}
+    return Choice(strategy, known.get(before.reason, RolloutReason.UNRECORDED), before.message)
+
+
+def _unschedulable(revision: str, pods: Sequence[PodFact]) -> str:
+    for pod in pods:
+        if pod.revision == revision and not (pod.scheduled or pod.terminating or pod.ended) and pod.unschedulable:
+            return f"Pod `{pod.name}` would have surged: {pod.unschedulable.rstrip('. ')}"
+    return ""

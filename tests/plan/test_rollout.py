@@ -1,0 +1,199 @@
+"""Which strategy a rollout has, whatever becomes of the cluster meanwhile."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.plan.specs import KEY, model, region, world
+from tests.plan.test_model import POOL
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
+from tomoul.plan.model import ModelPlan, plan_model
+from tomoul.plan.world import ContainerFact, DeploymentFact, Facts, NodeFact, PodFact, World
+
+GPUS = {"nvidia.com/gpu": 2}
+OLD = "0123456789"
+
+
+def chat(strategy: str = "Auto") -> ModelDeployment:
+    return model(
+        resources={"accelerator": "nvidia-l4", "count": 2},
+        regions=[{"name": "eu-west", "replicas": 2}],
+        rollout={"strategy": strategy},
+    )
+
+
+def planned(facts: Facts, strategy: str = "Auto", before: RolloutStatus | None = None) -> ModelPlan:
+    deployment = chat(strategy)
+    status = ModelDeploymentStatus(regions=(RegionModelStatus(name="eu-west", rollout=before),))
+    return plan_model(world(deployment.model_copy(update={"status": status}), facts=facts), KEY)
+
+
+def rollout(found: ModelPlan) -> RolloutStatus:
+    told = found.status.regions[0].rollout
+    assert told is not None
+    (deployment,) = [obj for obj in found.objects if obj["kind"] == "Deployment"]
+    surge = {"maxSurge": 1, "maxUnavailable": 0}
+    applied = deployment["spec"]["strategy"]["rollingUpdate"]
+    assert (applied == surge) is (told.strategy == RolloutStrategy.SURGE), "what is told is what is applied"
+    assert deployment["spec"]["template"]["metadata"]["labels"]["tomoul.ai/revision"] == told.revision
+    return told
+
+
+def fact(revision: str, **fields: object) -> DeploymentFact:
+    return replace(DeploymentFact(1, 1, replicas=2, updated=2, ready=2, total=2), revision=revision, **fields)  # type: ignore[arg-type]
+
+
+def old_pods(count: int = 2) -> list[PodFact]:
+    return [
+        PodFact(f"old-{n}", "n", "Running", ready=True, scheduled=True, revision=OLD, requests=GPUS)
+        for n in range(count)
+    ]
+
+
+def nodes(gpus: int) -> list[NodeFact]:
+    return [NodeFact("n", allocatable={"nvidia.com/gpu": gpus})]
+
+
+def test_a_first_revision_has_nothing_to_replace() -> None:
+    found = rollout(planned(Facts(nodes=nodes(8))))
+    assert (found.strategy, found.reason, found.phase) == ("Replace", RolloutReason.NOTHING_TO_REPLACE, "Progressing")
+
+
+def test_a_strategy_that_is_asked_for_is_kept_whatever_fits() -> None:
+    facts = Facts(deployments={POOL: fact(OLD)}, pods={POOL: old_pods()}, nodes=nodes(4))
+    assert rollout(planned(facts, "Surge")).strategy == "Surge"
+    assert rollout(planned(replace(facts, nodes=nodes(8)), "Replace")).strategy == "Replace"
+    assert rollout(planned(facts, "Surge")).reason == RolloutReason.REQUESTED
+
+
+def test_a_pool_that_is_scaled_to_zero_has_nothing_to_replace() -> None:
+    facts = Facts(deployments={POOL: DeploymentFact(1, 1, revision=OLD)}, nodes=nodes(8))
+    assert rollout(planned(facts)).reason == RolloutReason.NOTHING_TO_REPLACE
+
+
+node_lists = st.lists(
+    st.builds(
+        NodeFact,
+        name=st.sampled_from(["n", "m", "o"]),
+        ready=st.booleans(),
+        allocatable=st.builds(lambda gpus: {"nvidia.com/gpu": gpus}, st.integers(0, 8)),
+    ),
+    unique_by=lambda node: node.name,
+)
+pod_lists = st.lists(
+    st.builds(
+        PodFact,
+        name=st.just("p"),
+        node=st.sampled_from(["n", "m", "o"]),
+        scheduled=st.just(True),
+        phase=st.sampled_from(["Running", "Failed"]),
+        terminating=st.booleans(),
+        revision=st.just(OLD),
+        requests=st.builds(lambda gpus: {"nvidia.com/gpu": gpus}, st.integers(0, 4)),
+    ),
+    max_size=6,
+)
+
+
+@given(node_lists, pod_lists)
+def test_auto_surges_just_where_a_whole_replica_is_free_on_one_node(known: list[NodeFact], pods: list[PodFact]) -> None:
+    found = rollout(planned(Facts(deployments={POOL: fact(OLD)}, pods={POOL: pods}, nodes=known)))
+    free = [
+        node.allocatable["nvidia.com/gpu"]
+        - sum(pod.requests["nvidia.com/gpu"] for pod in pods if pod.node == node.name and pod.phase == "Running")
+        for node in known
+        if node.ready
+    ]
+    assert (found.strategy == "Surge") is (max(free, default=0) >= 2)
+
+
+@given(node_lists, pod_lists, node_lists, pod_lists, st.booleans())
+def test_a_choice_holds_until_its_revision_has_taken_over_whatever_becomes_free_or_full(
+    first: list[NodeFact], pods: list[PodFact], later: list[NodeFact], others: list[PodFact], told: bool
+) -> None:
+    chosen = rollout(planned(Facts(deployments={POOL: fact(OLD)}, pods={POOL: pods}, nodes=first)))
+    applied = fact(chosen.revision, surge=chosen.strategy == "Surge", updated=1, total=3)
+    after = Facts(deployments={POOL: applied}, pods={POOL: others}, nodes=later)
+    again = rollout(planned(after, before=chosen if told else None))
+    assert again.strategy == chosen.strategy
+    assert (again.reason, again.message) == ((chosen.reason, chosen.message) if told else ("Unrecorded", ""))
+
+
+def refused(revision: str) -> PodFact:
+    return PodFact("new", revision=revision, unschedulable="0/1 nodes are available.", requests=GPUS)
+
+
+def test_a_surge_that_finds_no_node_becomes_a_replacement_and_never_a_surge_again() -> None:
+    wanted = rollout(planned(Facts())).revision
+    stuck = Facts(
+        deployments={POOL: fact(wanted, surge=True, updated=1, total=3)},
+        pods={POOL: [*old_pods(), refused(wanted)]},
+        nodes=nodes(8),
+    )
+    switched = rollout(planned(stuck))
+    assert (switched.strategy, switched.reason) == ("Replace", RolloutReason.SURGE_UNSCHEDULABLE)
+    assert "0/1 nodes are available" in switched.message
+    free = replace(stuck, deployments={POOL: fact(wanted, updated=1, total=3)}, nodes=nodes(64))
+    again = rollout(planned(free, before=switched))
+    assert (again.strategy, again.reason, again.message) == (switched.strategy, switched.reason, switched.message)
+
+
+def test_a_surge_that_was_asked_for_waits_for_its_node() -> None:
+    wanted = rollout(planned(Facts(), "Surge")).revision
+    pods = [*old_pods(), refused(wanted)]
+    stuck = Facts(deployments={POOL: fact(wanted, surge=True, updated=1, total=3)}, pods={POOL: pods})
+    assert rollout(planned(stuck, "Surge")).strategy == "Surge"
+
+
+def test_pods_that_are_added_and_find_no_node_change_no_strategy() -> None:
+    wanted = rollout(planned(Facts())).revision
+    scaled = Facts(deployments={POOL: fact(wanted, surge=True, updated=3, total=3)}, pods={POOL: [refused(wanted)]})
+    assert rollout(planned(scaled)).strategy == "Surge"
+
+
+def test_going_back_is_a_rollout_of_its_own_that_takes_what_room_there_is() -> None:
+    wanted = rollout(planned(Facts())).revision
+    half = Facts(
+        deployments={POOL: fact(OLD, updated=1, ready=1)},
+        pods={POOL: [PodFact("ours", "n", "Running", True, revision=wanted, requests=GPUS), *old_pods(1)]},
+        nodes=nodes(4),
+    )
+    assert rollout(planned(half)).strategy == "Replace", "a surge could wait for ever for GPUs that the other one holds"
+    assert rollout(planned(replace(half, nodes=nodes(6)))).strategy == "Surge"
+
+
+def test_phases_go_from_progressing_to_complete_or_stalled() -> None:
+    wanted = rollout(planned(Facts())).revision
+
+    def phase(deployment: DeploymentFact) -> str:
+        return rollout(planned(Facts(deployments={POOL: deployment}))).phase
+
+    assert phase(fact(OLD)) == "Progressing"
+    assert phase(fact(wanted, updated=1, total=3)) == "Progressing"
+    assert phase(fact(wanted, ready=1)) == "Progressing"
+    assert phase(fact(wanted, generation=2)) == "Progressing"
+    assert phase(fact(wanted)) == "Complete"
+    assert phase(fact(wanted, updated=1, overdue=True)) == "Stalled"
+
+
+def test_what_a_person_must_do_about_a_late_rollout_is_not_hidden_by_it() -> None:
+    wanted = rollout(planned(Facts())).revision
+    container = ContainerFact("engine", waiting="ImagePullBackOff", waiting_message="no such image")
+    failing = PodFact("new", "n", scheduled=True, revision=wanted, containers=[container])
+    facts = Facts(deployments={POOL: fact(wanted, updated=1, overdue=True)}, pods={POOL: [*old_pods(1), failing]})
+    (told,) = [c for c in planned(facts).status.regions[0].conditions if c.type == "WorkloadReady"]
+    assert told.reason == "RolloutDeadlineExceeded"
+    assert "no such image" in told.message
+
+
+def test_the_deadline_and_the_drain_of_the_spec_are_the_pods() -> None:
+    deployment = model(rollout={"deadlineSeconds": 77, "drainSeconds": 30})
+    found = plan_model(World(regions={"eu-west": region()}, models={KEY: deployment}), KEY)
+    (applied,) = [obj for obj in found.objects if obj["kind"] == "Deployment"]
+    assert applied["spec"]["progressDeadlineSeconds"] == 77
+    pod = applied["spec"]["template"]["spec"]
+    sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert sleep == 35, "five seconds until no gateway sends it calls any more, then the drain"
+    assert pod["terminationGracePeriodSeconds"] == 45
