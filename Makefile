@@ -56,6 +56,10 @@ generate: install ## Write crds/ and the chart's copies from the models
 golden: install ## Rewrite the golden files; review the diff as you would an API change
 	@$(BIN)/pytest -q -n $(WORKERS) tests/plan tests/compile --update-golden
 
+.PHONY: dashboards
+dashboards: install ## Run the dashboards' queries and write docs/dashboards.md
+	@$(BIN)/pytest -q -p no:xdist tests/observability/test_dashboards.py --update-golden
+
 .PHONY: lock
 lock: install ## Resolve the dependencies anew and write requirements/*.txt
 	@lock="$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate"; \

@@ -52,6 +52,8 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("engines.llamaCpp.image=", "at '/engines/llamaCpp/image'"),
         ("engines.vllm.image=a", "at '/engines': additional properties 'vllm' not allowed"),
         ("metrics.scrapeNamespaces={a b}", "at '/metrics/scrapeNamespaces/0'"),
+        ("metrics.alerts.runbookUrl=", "at '/metrics/alerts/runbookUrl'"),
+        ("metrics.dashboards.labels.a=1", "at '/metrics/dashboards/labels/a'"),
         ("auth=None", "additional properties 'auth' not allowed"),
     ],
 )
@@ -107,9 +109,9 @@ def test_every_value_is_on_the_page_about_installing() -> None:
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Names of values as `--set` takes them; `operator.resources` is one value of Kubernetes' own."""
+    """Names of values as `--set` takes them; maps of Kubernetes' own are one value each."""
     for name, value in values.items():
-        if isinstance(value, dict) and name != "resources":
+        if isinstance(value, dict) and name not in ("resources", "labels", "annotations"):
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"

@@ -173,9 +173,10 @@ class FakeEngine:
     """When a client went away while it was still being answered."""
     port: int = 0
     tls: ssl.SSLContext | None = None
+    address: str = "127.0.0.1"
 
     def start(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self._listener = socket.create_server((self.address, self.port), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()

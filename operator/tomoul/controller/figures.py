@@ -8,8 +8,9 @@ from collections import Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tomoul.api.conditions import ConditionType
+from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
+from tomoul.api.region import RegionState
 from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.observed import Observed
 
@@ -35,7 +36,8 @@ class Figures(Collector):
         for name, region in self._observed.world().regions.items():
             if not self._observed.settings.hosts(name):
                 continue
-            ready.add_metric([name], _is_ready(region.status.conditions))
+            if region.spec.state is not RegionState.DISABLED:  # one that is out of use by intent is nobody's alarm
+                ready.add_metric([name], _is_ready(region.status.conditions))
             for found in region.status.accelerators:
                 gpus.add_metric([name, found.name, "allocatable"], found.allocatable)
                 gpus.add_metric([name, found.name, "requested"], found.requested)
@@ -64,7 +66,7 @@ class Figures(Collector):
         ready = GaugeMetricFamily(
             "tomoul_model_ready",
             "Whether a ModelDeployment is Ready in a region",
-            labels=["namespace", "name", "model", "region"],
+            labels=["object_namespace", "object", "model", "region"],
         )
         reasons = GaugeMetricFamily(
             "tomoul_region_models",
@@ -77,7 +79,10 @@ class Figures(Collector):
                 if not self._observed.settings.hosts(row.name):
                     continue
                 found = next((entry for entry in row.conditions if entry.type == ConditionType.READY), None)
-                counts[row.name, found.reason if found is not None else ""] += 1
+                reason = found.reason if found is not None else ""
+                counts[row.name, reason] += 1
+                if reason == Reason.REGION_DISABLED:
+                    continue
                 ready.add_metric([key.namespace, key.name, model.spec.model.id, row.name], _is_ready(row.conditions))
         for (region, reason), count in counts.items():
             reasons.add_metric([region, reason], count)

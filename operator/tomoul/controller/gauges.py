@@ -38,7 +38,7 @@ class OperatorGauges(Collector):
         named = GaugeMetricFamily(
             "tomoul_key_failures",
             f"Failures in a row of the {NAMED_KEYS} keys that have failed most often",
-            labels=["kind", "namespace", "name"],
+            labels=["kind", "object_namespace", "object"],
         )
         for key, count in nlargest(NAMED_KEYS, failures.items(), key=lambda item: item[1]):
             named.add_metric([key.kind, key.namespace, key.name], count)

@@ -1,7 +1,8 @@
 """Metrics of the operator, in Prometheus' format on `/metrics`: what is counted as it happens.
 
 What is read when somebody asks is in `gauges.py` and `figures.py`. Labels come from closed sets, from the Regions and
-from the ModelDeployments; docs/metrics.md lists them all.
+from the ModelDeployments; docs/metrics.md lists them all. None is called `namespace` or `pod`: scrapers give these to
+what they scrape, and would rename ours.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

@@ -55,6 +55,7 @@ async def _round(client: KubeClient, observed: Observed, metrics: Metrics, *, un
         if unsynced_only and store.synced:
             continue
         metrics.missed.labels(resource.kind).inc(store.take_missed())
+        metrics.repairs.labels(resource.kind, "failed")  # there before the first one fails
         first = not store.synced
         try:
             await resync(client, store)
