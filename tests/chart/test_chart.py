@@ -52,6 +52,7 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("engines.llamaCpp.image=", "at '/engines/llamaCpp/image'"),
         ("engines.vllm.image=a", "at '/engines': additional properties 'vllm' not allowed"),
         ("metrics.scrapeNamespaces={a b}", "at '/metrics/scrapeNamespaces/0'"),
+        ("propagate.labels={a b}", "at '/propagate/labels/0'"),
         ("metrics.alerts.runbookUrl=", "at '/metrics/alerts/runbookUrl'"),
         ("metrics.dashboards.labels.a=1", "at '/metrics/dashboards/labels/a'"),
         ("auth=None", "additional properties 'auth' not allowed"),
@@ -69,7 +70,11 @@ def test_every_flag_that_the_chart_passes_is_one_of_the_operators() -> None:
     assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}
     subcommand, *flags = operator_args(
-        "hostRegions={eu-west}", "imagePullSecrets={registry}", "metrics.scrapeNamespaces={monitoring}"
+        "hostRegions={eu-west}",
+        "imagePullSecrets={registry}",
+        "metrics.scrapeNamespaces={monitoring}",
+        "propagate.labels={team}",
+        "propagate.annotations={example.com/owner}",
     )
     assert subcommand == "operator"
     assert {flag.partition("=")[0] for flag in flags} <= known

@@ -26,7 +26,8 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
     _, *args = operator_args(
         "image.repository=registry.local/operator", "image.tag=v7", "hostRegions={eu-west,us-east}",
         "engines.llamaCpp.image=registry.local/cpu-engine:v7", "imagePullSecrets={registry,mirror}",
-        "metrics.scrapeNamespaces={monitoring,audit}",
+        "metrics.scrapeNamespaces={monitoring,audit}", "propagate.labels={team,example.com/cost-center}",
+        "propagate.annotations={example.com/owner}",
     )  # fmt: skip
     assert settings_of(monkeypatch, *args, "--namespace=tomoul-system") == Settings(
         operator_image="registry.local/operator:v7",
@@ -34,6 +35,8 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         llama_cpp_image="registry.local/cpu-engine:v7",
         image_pull_secrets=("registry", "mirror"),
         scrape_namespaces=("monitoring", "audit"),
+        propagated_labels=("team", "example.com/cost-center"),
+        propagated_annotations=("example.com/owner",),
     )
 
 
@@ -45,3 +48,18 @@ def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) 
 def test_the_engines_image_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     found = settings_of(monkeypatch, TOMOUL_LLAMA_CPP_IMAGE="registry.local/cpu-engine:v7")
     assert found == Settings(llama_cpp_image="registry.local/cpu-engine:v7")
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--propagate-labels=team,app.kubernetes.io/name", "`app.kubernetes.io/name` means something"),
+        ("--propagate-labels=tomoul.ai/region", "`tomoul.ai/region` means something"),
+        ("--propagate-annotations=kubectl.kubernetes.io/last-applied-configuration", "leave it out"),
+        ("--propagate-annotations=a/b/c", "`a/b/c` is no name of a label or annotation"),
+    ],
+)
+def test_metadata_that_has_a_meaning_on_what_runs_cannot_be_propagated(flag: str, words: str) -> None:
+    result = CliRunner().invoke(operator.command, [flag])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())

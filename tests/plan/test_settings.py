@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.plan.specs import KEY, model, region, world
+from tomoul.api.meta import LABEL_REVISION
 from tomoul.plan.gateway import gateway
 from tomoul.plan.model import plan_model
 from tomoul.plan.world import Manifest, Settings
@@ -62,3 +63,31 @@ def test_the_named_namespaces_may_reach_the_engines_beside_the_gateways() -> Non
 
     assert admitted(Settings()) == ["tomoul-system"]
     assert admitted(Settings(scrape_namespaces=("monitoring",))) == ["tomoul-system", "monitoring"]
+
+
+def test_only_what_the_installation_lists_of_a_models_metadata_reaches_its_objects_and_pods() -> None:
+    found = model()
+    metadata = found.metadata.model_copy(
+        update={
+            "labels": {"example.com/team": "search", "argocd.argoproj.io/instance": "models", "tier": "gold"},
+            "annotations": {"example.com/owner": "ann", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+        }
+    )
+    labelled = world(found.model_copy(update={"metadata": metadata}))
+    listed = Settings(propagated_labels=("example.com/team", "absent"), propagated_annotations=("example.com/owner",))
+    plain = plan_model(replace(world(found), settings=listed), KEY).objects
+    assert plan_model(labelled, KEY).objects == plan_model(world(found), KEY).objects, "nothing is listed"
+    objects = plan_model(replace(labelled, settings=listed), KEY).objects
+    assert len(objects) == len(plain)
+    for before, after in zip(plain, objects, strict=True):
+        told = [(before["metadata"], after["metadata"])]
+        if after["kind"] == "Deployment":
+            told.append((before["spec"]["template"]["metadata"], after["spec"]["template"]["metadata"]))
+            assert after["spec"]["selector"] == before["spec"]["selector"]
+        for old, new in told:
+            added = new["labels"].items() - old["labels"].items()
+            # A pod template's revision is another, since its labels are.
+            assert {(name, value) for name, value in added if name != LABEL_REVISION} == {
+                ("example.com/team", "search")
+            }
+            assert new["annotations"] == {"example.com/owner": "ann"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 
 import click
@@ -11,9 +12,11 @@ from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.controller.lease import LeaseLostError
 from tomoul.controller.run import OperatorOptions, run_operator
+from tomoul.plan.propagate import reserved
 from tomoul.plan.world import Settings
 
 DEFAULTS = Settings()
+QUALIFIED_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 logger = logging.getLogger(__name__)
 
 
@@ -25,6 +28,17 @@ def read_regions(_context: click.Context, _parameter: click.Parameter, value: st
 def read_names(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
     """Names between commas, in their order."""
     return _names(value)
+
+
+def read_metadata_names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Names of labels or annotations between commas. BadParameter for one that means something on what runs."""
+    names = read_names(context, parameter, value)
+    for name in names:
+        if not QUALIFIED_NAME.fullmatch(name):
+            raise click.BadParameter(f"`{name}` is no name of a label or annotation, such as `example.com/team`")
+        if reserved(name):
+            raise click.BadParameter(f"`{name}` means something to Kubernetes or Tomoul on each object: leave it out")
+    return names
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -105,6 +119,23 @@ def _names(value: str) -> tuple[str, ...]:
     help="ServiceAccount of the gateway pods.",
 )
 @option(
+    "--propagate-labels",
+    "propagated_labels",
+    envvar="TOMOUL_PROPAGATE_LABELS",
+    default="",
+    callback=read_metadata_names,
+    help="Labels that a ModelDeployment's objects and pods take from it, by name and between commas. A changed value "
+    "is a new revision of the pods.",
+)
+@option(
+    "--propagate-annotations",
+    "propagated_annotations",
+    envvar="TOMOUL_PROPAGATE_ANNOTATIONS",
+    default="",
+    callback=read_metadata_names,
+    help="Annotations, likewise.",
+)
+@option(
     "--workers",
     envvar="TOMOUL_WORKERS",
     type=click.IntRange(1, 64),
@@ -152,6 +183,8 @@ def command(
     gateway_replicas: int,
     gateway_service_type: str,
     gateway_service_account: str,
+    propagated_labels: tuple[str, ...],
+    propagated_annotations: tuple[str, ...],
     workers: int,
     health_port: int,
     metrics_port: int,
@@ -174,6 +207,8 @@ def command(
         gateway_replicas=gateway_replicas,
         gateway_service_type=gateway_service_type,
         gateway_service_account=gateway_service_account,
+        propagated_labels=propagated_labels,
+        propagated_annotations=propagated_annotations,
     )
     options = OperatorOptions(
         settings=settings,

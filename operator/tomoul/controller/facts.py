@@ -103,8 +103,9 @@ def declared(item: Object, kind: type[R]) -> Declared[R]:
 
 def spec_of(value: Declared[R]) -> object:
     """What of a declared resource causes work: all but its status."""
-    labels = value.resource.metadata.labels if value.resource is not None else None
-    return value.uid, value.generation, value.deleting, value.errors, labels
+    metadata = value.resource.metadata if value.resource is not None else None
+    told = (metadata.labels, metadata.annotations) if metadata is not None else None
+    return value.uid, value.generation, value.deleting, value.errors, told
 
 
 def child(item: Object) -> Child[None]:

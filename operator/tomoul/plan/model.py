@@ -36,6 +36,7 @@ from tomoul.plan.judge import (
 )
 from tomoul.plan.naming import pool_name
 from tomoul.plan.promptcache import unkept
+from tomoul.plan.propagate import propagated
 from tomoul.plan.rollout import region_rollout
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
@@ -74,7 +75,8 @@ def plan_model(
         region = active_here(world, name)
         if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
             rollout = region_rollout(world, model, region, pools(model.spec), said)
-            objects += workload(model, region, world.settings, rollout)
+            made = workload(model, region, world.settings, rollout)
+            objects += [propagated(manifest, model, world.settings) for manifest in made]
             rows.append(_row(world, model, region, claims, rollout.status))
         elif refusal is not None and region is not None:
             keep.add(name)

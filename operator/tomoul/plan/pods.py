@@ -13,6 +13,7 @@ from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
 from tomoul.plan.naming import workload_name
+from tomoul.plan.propagate import propagated
 from tomoul.plan.world import Settings
 
 NON_ROOT_UID = 65532
@@ -71,7 +72,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
     pod |= _placement(spec, region)
     labels = engine_labels(name, region.metadata.name, pool)
     labels[LABEL_PROMPT_CACHE] = engine_of(spec).prompt_cache(spec, pool)
-    return {"metadata": {"labels": labels}, "spec": pod}
+    return propagated({"metadata": {"labels": labels}, "spec": pod}, model, settings)
 
 
 def pod_security() -> dict[str, Any]:

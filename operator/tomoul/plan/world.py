@@ -45,6 +45,9 @@ class Settings:
     gateway_service_type: str = "ClusterIP"
     gateway_service_account: str = "tomoul-gateway"
     """ServiceAccount of the gateway pods, which the chart creates with the rights that an agent needs."""
+    propagated_labels: Sequence[str] = ()
+    """Names of a ModelDeployment's labels that its objects and engine pods carry too."""
+    propagated_annotations: Sequence[str] = ()
 
     def hosts(self, region: str) -> bool:
         """Whether this operator realises `region`."""
