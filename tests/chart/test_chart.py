@@ -55,6 +55,9 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("propagate.labels={a b}", "at '/propagate/labels/0'"),
         ("metrics.alerts.runbookUrl=", "at '/metrics/alerts/runbookUrl'"),
         ("metrics.dashboards.labels.a=1", "at '/metrics/dashboards/labels/a'"),
+        ("engines.egress=Closed", "at '/engines/egress'"),
+        ("workloadNamespaces={a b}", "at '/workloadNamespaces/0'"),
+        ("admission.images={a}", "at '/admission': additional properties 'images' not allowed"),
         ("auth=None", "additional properties 'auth' not allowed"),
     ],
 )

@@ -28,6 +28,7 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         "engines.llamaCpp.image=registry.local/cpu-engine:v7", "imagePullSecrets={registry,mirror}",
         "metrics.scrapeNamespaces={monitoring,audit}", "propagate.labels={team,example.com/cost-center}",
         "propagate.annotations={example.com/owner}",
+        "engines.egress=Open",
     )  # fmt: skip
     assert settings_of(monkeypatch, *args, "--namespace=tomoul-system") == Settings(
         operator_image="registry.local/operator:v7",
@@ -37,6 +38,7 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         scrape_namespaces=("monitoring", "audit"),
         propagated_labels=("team", "example.com/cost-center"),
         propagated_annotations=("example.com/owner",),
+        engine_egress="Open",
     )
 
 

@@ -306,3 +306,17 @@ async def test_only_models_that_wait_for_gpus_are_looked_at_when_a_regions_capac
     assert await watching.work() == set()
     triggers.capacity("eu")
     assert await watching.work() == {"model models/waiting"}
+
+
+async def test_a_namespace_whose_jurisdictions_change_has_its_models_and_all_tables_reconciled(
+    watching: Watching,
+) -> None:
+    watching.see(model("chat", "eu"))
+    watching.see({"kind": "Namespace", "metadata": meta("models")})
+    await watching.work()
+    watching.see({"kind": "Namespace", "metadata": meta("models", labels={"team": "a"})})
+    assert await watching.work() == set()
+    watching.see({"kind": "Namespace", "metadata": meta("models", labels={"tomoul.ai/jurisdictions": "EU"})})
+    assert await watching.work() == {"model models/chat", "table eu", "table us"}
+    watching.see({"kind": "Namespace", "metadata": meta("models")}, gone=True)
+    assert await watching.work() == {"model models/chat", "table eu", "table us"}

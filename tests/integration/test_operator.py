@@ -304,6 +304,33 @@ def test_a_namespace_that_is_deleted_with_its_models_goes(examples: Cluster) -> 
     eventually(lambda: not {"doomed/one", "doomed/two"} & (examples.routed("eu-west") | examples.routed("us-east")))
 
 
+def test_a_region_that_the_namespaces_label_forbids_is_not_begun_and_one_that_runs_goes_on_and_is_told_so(
+    examples: Cluster, namespace: str
+) -> None:
+    def reason(name: str, region: str) -> str:
+        return str(condition(examples.model(name, namespace), "Accepted", region)["reason"])
+
+    examples.apply(model("before", namespace))
+    eventually(lambda: len(examples.of("before", namespace)) == 10)
+    label = {"metadata": {"labels": {"tomoul.ai/jurisdictions": "EU"}}}
+    examples.api.patch(f"/api/v1/namespaces/{namespace}", label)
+    eventually(lambda: reason("before", "us-east") == "JurisdictionForbidden")
+    examples.apply(model("after", namespace))
+    eventually(
+        lambda: (reason("after", "eu-west"), reason("after", "us-east")) == ("Accepted", "JurisdictionForbidden")
+    )
+    eventually(lambda: len(examples.of("after", namespace)) == 5)
+    assert len(examples.of("before", namespace)) == 10
+
+    def routed_in() -> list[list[str]]:
+        routes = examples.get("RoutingTable", "us-east")["spec"]["models"]
+        return [route["regions"] for route in routes if route["id"] == f"{namespace}/after"]
+
+    eventually(lambda: routed_in() == [["eu-west"]])
+    examples.api.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"tomoul.ai/jurisdictions": None}}})
+    eventually(lambda: len(examples.of("after", namespace)) == 10)
+
+
 def test_children_and_tables_that_somebody_deletes_come_back(examples: Cluster, namespace: str) -> None:
     examples.apply(model("deleted", namespace))
     eventually(lambda: len(examples.of("deleted", namespace)) == 10)

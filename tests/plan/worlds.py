@@ -9,6 +9,7 @@ that of the spec. `programmed` lists routes, such as
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
+from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.naming import gateway_name, pool_name
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
@@ -48,6 +50,7 @@ def world_of(documents: Iterable[Mapping[str, Any]]) -> World:
     regions: dict[str, Region] = {}
     models: dict[Key, ModelDeployment] = {}
     tenants: dict[Key, Tenant] = {}
+    jurisdictions: dict[str, AbstractSet[str]] = {}
     settings: Mapping[str, Any] = {}
     facts: Mapping[str, Any] = {}
     for document in documents:
@@ -65,11 +68,14 @@ def world_of(documents: Iterable[Mapping[str, Any]]) -> World:
                 settings = found
             case {"facts": found}:
                 facts = found
-            case {"kind": "Namespace"}:
-                pass
+            case {"kind": "Namespace", "metadata": metadata}:
+                if (allowed := allowed_jurisdictions(metadata.get("labels") or {})) is not None:
+                    jurisdictions[metadata["name"]] = allowed
             case _:
                 raise AssertionError(f"what is this document? {document}")
-    world = World(settings=_settings(settings), regions=regions, models=models, tenants=tenants)
+    world = World(
+        settings=_settings(settings), regions=regions, models=models, tenants=tenants, jurisdictions=jurisdictions
+    )
     world = replace(world, facts=_facts(facts, world))
     for name in facts.get("programmed", ()):
         world = _with_programmed(world, *name.split("/"))

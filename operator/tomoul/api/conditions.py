@@ -28,6 +28,7 @@ class Reason(StrEnum):
     UNKNOWN_ACCELERATOR = "UnknownAccelerator"
     UNSUPPORTED_BY_ENGINE = "UnsupportedByEngine"
     MODEL_ID_CONFLICT = "ModelIdConflict"
+    JURISDICTION_FORBIDDEN = "JurisdictionForbidden"
     REGION_DISABLED = "RegionDisabled"
     HOSTED_ELSEWHERE = "HostedElsewhere"
     # Scheduled

@@ -117,6 +117,16 @@ AbsolutePath = Annotated[
     ),
 ]
 
+Jurisdiction = Annotated[
+    str,
+    Field(max_length=63),
+    form(
+        "([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?",
+        "must be letters, digits and inner hyphens, such as `EU`: the label `tomoul.ai/jurisdictions` of namespaces "
+        "lists several with `_` between them",
+    ),
+]
+
 Cpu = Annotated[
     str,
     Field(max_length=32),

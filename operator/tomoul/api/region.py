@@ -15,6 +15,7 @@ from tomoul.api.names import (
     CaBundle,
     ExtendedResource,
     GatewayUrl,
+    Jurisdiction,
     LabelValue,
     is_region_name,
 )
@@ -121,7 +122,9 @@ class RegionSpec(ApiModel):
     """What a region is."""
 
     display_name: str = Field(default="", max_length=128, description="Name for people")
-    jurisdiction: str = Field(default="", max_length=63, description="Legal area, such as `EU`")
+    jurisdiction: Jurisdiction = Field(
+        default="", description="Legal area, such as `EU`; a namespace's label `tomoul.ai/jurisdictions` may ask for it"
+    )
     state: RegionState = Field(default=RegionState.ACTIVE, description="Whether the region takes calls")
     placement: Placement = Field(default_factory=Placement, description="Where its pods run")
     endpoint: RegionEndpoint | None = Field(default=None, description="Address of its gateways for other clusters")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import sys
+from typing import Literal
 
 import click
 from kubernetes.aio.config import ConfigException
@@ -96,7 +97,14 @@ def _names(value: str) -> tuple[str, ...]:
     envvar="TOMOUL_SCRAPE_NAMESPACES",
     default="",
     callback=read_names,
-    help="Namespaces whose pods may read the engines' metrics, between commas.",
+    help="Namespaces whose pods may read the metrics of engines and gateways, between commas.",
+)
+@option(
+    "--engine-egress",
+    envvar="TOMOUL_ENGINE_EGRESS",
+    type=click.Choice(["Restricted", "Open"]),
+    default=DEFAULTS.engine_egress,
+    help="Restricted: engines begin no connection but to download their weights (DNS, and port 443).",
 )
 @option(
     "--gateway-replicas",
@@ -180,6 +188,7 @@ def command(
     image_pull_policy: str,
     image_pull_secrets: tuple[str, ...],
     scrape_namespaces: tuple[str, ...],
+    engine_egress: Literal["Restricted", "Open"],
     gateway_replicas: int,
     gateway_service_type: str,
     gateway_service_account: str,
@@ -204,6 +213,7 @@ def command(
         image_pull_policy=image_pull_policy,
         image_pull_secrets=image_pull_secrets,
         scrape_namespaces=scrape_namespaces,
+        engine_egress=engine_egress,
         gateway_replicas=gateway_replicas,
         gateway_service_type=gateway_service_type,
         gateway_service_account=gateway_service_account,

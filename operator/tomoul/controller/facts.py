@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,7 @@ from tomoul.api.tenant import Tenant
 from tomoul.controller.containers import containers, time_of
 from tomoul.controller.fields import applied_fields, owned
 from tomoul.kube.client import Object
+from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.quantity import amounts
 from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact, Taint
 
@@ -85,6 +87,14 @@ class Pod:
     deployment: Key
     parent: Parent
     fact: PodFact
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace, in which models may run or not."""
+
+    jurisdictions: AbstractSet[str] | None
+    """Those that its label allows; None without the label."""
 
 
 def declared(item: Object, kind: type[R]) -> Declared[R]:
@@ -159,6 +169,11 @@ def node(item: Object) -> NodeFact:
             for entry in item.get("spec", {}).get("taints", ())
         ),
     )
+
+
+def namespace(item: Object) -> Namespace:
+    """A namespace."""
+    return Namespace(allowed_jurisdictions(item["metadata"].get("labels") or {}))
 
 
 def pod(item: Object) -> Pod:

@@ -1,6 +1,7 @@
 """Observed: all Stores of the operator, and the World made of them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tomoul.api.meta import LABEL_MANAGED_BY, MANAGED_BY
@@ -9,7 +10,7 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.controller import facts
-from tomoul.controller.facts import Child, Declared, Pod
+from tomoul.controller.facts import Child, Declared, Namespace, Pod
 from tomoul.kube import resources
 from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
@@ -55,6 +56,7 @@ class Observed:
         )
         self.pods: Store[Pod] = Store(resources.PODS, facts.pod, selector=OURS, listener=self._on_pod)
         self.nodes: Store[NodeFact] = Store(resources.NODES, facts.node, listener=self._on_node)
+        self.namespaces: Store[Namespace] = Store(resources.NAMESPACES, facts.namespace, listener=self._on_namespace)
         self.others: Mapping[Resource, Store[Child[None]]] = {
             resource: Store(resource, facts.child, selector=OURS, listener=self._on_child)
             for resource in (
@@ -67,6 +69,7 @@ class Observed:
         stores: tuple[Store[Any], ...] = (
             self.regions,
             self.nodes,
+            self.namespaces,
             self.models,
             self.tenants,
             self.tables,
@@ -86,6 +89,7 @@ class Observed:
         self._pods: dict[Key, dict[Key, PodFact]] = {}
         self._pods_of: dict[Key, tuple[PodFact, ...]] = {}
         self._nodes: tuple[NodeFact, ...] | None = None
+        self._jurisdictions: dict[str, AbstractSet[str]] = {}
         self._children: dict[str, set[tuple[Resource, Key]]] = {}
         self._claims: Claims | None = None
 
@@ -104,6 +108,7 @@ class Observed:
             models=self._models,
             tenants=self._tenants,
             facts=Facts(deployments=self._deployments, pods=self._pods_of, nodes=self._nodes, tables=self._tables),
+            jurisdictions=self._jurisdictions,
             unreadable_regions=self._unreadable_regions,
             unreadable_models=self._unreadable_models,
         )
@@ -193,6 +198,13 @@ class Observed:
 
     def _on_node(self, change: Change[NodeFact]) -> None:
         self._nodes = None
+        self.listener(change)
+
+    def _on_namespace(self, change: Change[Namespace]) -> None:
+        if change.new is None or change.new.jurisdictions is None:
+            self._jurisdictions.pop(change.key.name, None)
+        else:
+            self._jurisdictions[change.key.name] = change.new.jurisdictions
         self.listener(change)
 
     def _on_child(self, change: Change[Any]) -> None:

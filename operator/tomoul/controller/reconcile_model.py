@@ -3,7 +3,7 @@
 from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeploymentStatus
 from tomoul.controller.context import Context
-from tomoul.controller.converge import Refused, converge
+from tomoul.controller.converge import NotYetError, Refused, converge
 from tomoul.controller.facts import spec_of
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
@@ -19,6 +19,9 @@ async def reconcile_model(context: Context, key: Key) -> None:
     if found.resource is None:
         await write_invalid(context, MODEL_DEPLOYMENTS, key, found)
         return
+    if Key("", key.namespace) not in context.observed.namespaces:
+        # Its label may forbid a region, and what was started there for a moment was there.
+        raise NotYetError(f"namespace {key.namespace} is not known yet")
     plan = plan_model(context.observed.world(), key, context.observed.claims())
     status, refused = plan.status, None
     try:

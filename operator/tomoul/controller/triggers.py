@@ -6,7 +6,7 @@ from typing import Any
 from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import RoutingTable
-from tomoul.controller.facts import Child, Declared, Pod
+from tomoul.controller.facts import Child, Declared, Namespace, Pod
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed, model_ids
 from tomoul.controller.workqueue import WorkQueue
@@ -40,6 +40,8 @@ class Triggers:
                 self._queue.add(WorkKey(Kind.TENANT, *change.key))
             case resources.NODES:
                 self._node(change)
+            case resources.NAMESPACES:
+                self._namespace(change)
             case resources.PODS:
                 self._pod(change)
             case resources.ROUTING_TABLES:
@@ -93,6 +95,16 @@ class Triggers:
             selector = region.spec.placement.node_selector.items()
             if any(node is not None and selector <= node.labels.items() for node in (change.old, change.new)):
                 self.figures(name)
+
+    def _namespace(self, change: Change[Namespace]) -> None:
+        # One that comes without the label, and one that goes with its models, change nothing.
+        sides = [side for side in (change.old, change.new) if side is not None]
+        if all(side.jurisdictions is None for side in sides):
+            return
+        for key in self._observed.models:
+            if key.namespace == change.key.name:
+                self._queue.add(WorkKey(Kind.MODEL, *key))
+        self._tables()
 
     def _pod(self, change: Change[Pod]) -> None:
         for parent in {pod.parent for pod in (change.old, change.new) if pod is not None}:

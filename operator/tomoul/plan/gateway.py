@@ -7,6 +7,7 @@ from tomoul.api.region import Region
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 from tomoul.plan.labels import gateway_labels, gateway_selector, object_meta
 from tomoul.plan.naming import gateway_name
+from tomoul.plan.network import gateway_policy
 from tomoul.plan.pods import TERMINATION_MESSAGE_POLICY, container_security, literal, pod_security, tolerations
 from tomoul.plan.world import Manifest, Settings
 
@@ -16,7 +17,6 @@ AGENT_PORT = 9091
 SERVICE_PORT = 80
 SALT_SECRET = "tomoul-cache-salt"  # noqa: S105 - its name
 SALT_KEY = "key"
-_OPEN_PORTS = (HTTP_PORT, METRICS_PORT, AGENT_PORT)
 DRAIN_PORT = 9092
 """Not open to the network: the kubelet of the pod's own node is let through by network policies."""
 DRAIN_SECONDS = 600
@@ -61,11 +61,7 @@ def gateway(region: Region, settings: Settings) -> tuple[Manifest, ...]:
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": meta,
-            "spec": {
-                "podSelector": {"matchLabels": selector},
-                "policyTypes": ["Ingress"],
-                "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in _OPEN_PORTS]}],
-            },
+            "spec": gateway_policy(selector, settings, open_port=HTTP_PORT, metrics_ports=(METRICS_PORT, AGENT_PORT)),
         },
     )
 

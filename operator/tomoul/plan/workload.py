@@ -2,11 +2,6 @@
 
 from typing import Any
 
-from tomoul.api.meta import (
-    COMPONENT_GATEWAY,
-    LABEL_COMPONENT,
-    LABEL_REGION,
-)
 from tomoul.api.modeldeployment import (
     CacheMode,
     ModelDeployment,
@@ -20,6 +15,7 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import PORT
 from tomoul.plan.labels import engine_labels, engine_selector, object_meta
 from tomoul.plan.naming import pool_name, workload_name
+from tomoul.plan.network import engine_policy
 from tomoul.plan.rollout import PoolRollout, RegionRollout
 from tomoul.plan.world import Manifest, Settings
 
@@ -115,25 +111,12 @@ def _service_account(model: ModelDeployment, region: Region, settings: Settings)
 
 
 def _network_policy(model: ModelDeployment, region: Region, settings: Settings) -> Manifest:
-    gateways = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}},
-        "podSelector": {
-            "matchLabels": {LABEL_COMPONENT: COMPONENT_GATEWAY, LABEL_REGION: region.metadata.name},
-        },
-    }
-    scrapers = [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-        for name in settings.scrape_namespaces
-    ]
+    selector = engine_selector(model.metadata.name, region.metadata.name)
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": _region_meta(model, region),
-        "spec": {
-            "podSelector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name)},
-            "policyTypes": ["Ingress"],
-            "ingress": [{"from": [gateways, *scrapers], "ports": [{"port": PORT, "protocol": "TCP"}]}],
-        },
+        "spec": engine_policy(selector, region.metadata.name, model.spec.source, settings),
     }
 
 

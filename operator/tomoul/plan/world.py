@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
@@ -40,7 +40,9 @@ class Settings:
     image_pull_secrets: Sequence[str] = ()
     """Names of Secrets with registry credentials: for gateways in `namespace`, for engines in their own."""
     scrape_namespaces: Sequence[str] = ()
-    """Namespaces whose pods may read the engines' metrics."""
+    """Namespaces whose pods may read the metrics of engines and gateways."""
+    engine_egress: Literal["Restricted", "Open"] = "Restricted"
+    """Restricted: engines begin no connection but to download their weights (DNS, and port 443)."""
     gateway_replicas: int = 2
     gateway_service_type: str = "ClusterIP"
     gateway_service_account: str = "tomoul-gateway"
@@ -192,6 +194,8 @@ class World:
     models: Mapping[Key, ModelDeployment] = field(default_factory=dict)
     tenants: Mapping[Key, Tenant] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
+    jurisdictions: Mapping[str, AbstractSet[str]] = field(default_factory=dict)
+    """Where the models of a namespace may run, by its name; a namespace that is not here may have them anywhere."""
     unreadable_regions: AbstractSet[str] = frozenset()
     """Regions that exist and that this version cannot read: nothing of theirs is changed."""
     unreadable_models: Mapping[Key, str | None] = field(default_factory=dict)

@@ -1,0 +1,52 @@
+"""NetworkPolicies: gateways alone reach engines, clients reach gateways at one port, and scrapers read metrics."""
+
+from typing import Any
+
+from tomoul.api.meta import COMPONENT_GATEWAY, LABEL_COMPONENT, LABEL_REGION
+from tomoul.api.modeldeployment import Source
+from tomoul.plan.engines.base import PORT
+from tomoul.plan.world import Settings
+
+_DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+_HUB = {"ports": [{"port": 443, "protocol": "TCP"}]}
+
+
+def engine_policy(selector: dict[str, str], region: str, source: Source, settings: Settings) -> dict[str, Any]:
+    """`spec` of the policy of a model's engines in `region`."""
+    gateways = {
+        "namespaceSelector": _namespace(settings.namespace),
+        "podSelector": {"matchLabels": {LABEL_COMPONENT: COMPONENT_GATEWAY, LABEL_REGION: region}},
+    }
+    spec: dict[str, Any] = {
+        "podSelector": {"matchLabels": selector},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [gateways, *_scrapers(settings)], "ports": [{"port": PORT, "protocol": "TCP"}]}],
+    }
+    if settings.engine_egress == "Restricted":
+        # Prompts go into an engine and answers come out of it: nothing in it has to begin a connection but a download.
+        spec["policyTypes"].append("Egress")
+        spec["egress"] = [_DNS, _HUB] if source.hf is not None else []
+    return spec
+
+
+def gateway_policy(
+    selector: dict[str, str], settings: Settings, *, open_port: int, metrics_ports: tuple[int, ...]
+) -> dict[str, Any]:
+    """`spec` of the policy of a region's gateways: calls come from anywhere, scrapers from where they are said to be.
+
+    What gateways reach is left open: the API server's address and port are the cluster's own, other regions' gateways
+    are wherever their Regions say.
+    """
+    ingress: list[dict[str, Any]] = [{"ports": [{"port": open_port, "protocol": "TCP"}]}]
+    # Without a peer a rule admits everybody.
+    if scrapers := _scrapers(settings):
+        ingress.append({"from": scrapers, "ports": [{"port": port, "protocol": "TCP"} for port in metrics_ports]})
+    return {"podSelector": {"matchLabels": selector}, "policyTypes": ["Ingress"], "ingress": ingress}
+
+
+def _scrapers(settings: Settings) -> list[dict[str, Any]]:
+    return [{"namespaceSelector": _namespace(name)} for name in settings.scrape_namespaces]
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"matchLabels": {"kubernetes.io/metadata.name": name}}
