@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -18,13 +18,15 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     yield from run_control_plane(tmp_path_factory)
 
 
-def run_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def run_control_plane(
+    tmp_path_factory: pytest.TempPathFactory, apiserver_flags: Sequence[str] = ()
+) -> Iterator[ControlPlane]:
     """For a fixture `control_plane` of a folder whose tests stop the API server, which the others must not notice."""
     try:
         program("kube-scheduler")
     except MissingProgramError as error:
         pytest.fail(str(error), pytrace=False)
-    with ControlPlane(tmp_path_factory.mktemp("controlplane")) as started:
+    with ControlPlane(tmp_path_factory.mktemp("controlplane"), apiserver_flags) as started:
         yield started
 
 

@@ -43,8 +43,10 @@ class KubectlError(Exception):
 class ControlPlane:
     """A real control plane in `folder`; logs stay there as `<program>.log`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, apiserver_flags: Sequence[str] = ()) -> None:
+        """`apiserver_flags` take the place of those of the same name."""
         self.folder = folder
+        self._apiserver_flags = apiserver_flags
         self.port = free_port()
         self.kubeconfig = folder / "admin.kubeconfig"
         self._etcd_port = free_port()
@@ -102,8 +104,8 @@ class ControlPlane:
         """Start the API server, at the same address as before, and wait until it is ready."""
         certificates = self._ca_file.parent
         key = certificates / "apiserver.key"  # the API server writes it before it reads it as the signing key
-        self._run(
-            "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+        flags = (
+            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
             "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}",
             f"--cert-dir={certificates}", f"--token-auth-file={self.folder / 'tokens.csv'}",
             "--authorization-mode=RBAC", "--allow-privileged=true", "--endpoint-reconciler-type=none",
@@ -113,6 +115,9 @@ class ControlPlane:
             "--disable-admission-plugins=TaintNodesByCondition", "--enable-admission-plugins=PodSecurity",
             "--profiling=false", "--shutdown-delay-duration=0s",
         )  # fmt: skip
+        given = {flag.partition("=")[0] for flag in self._apiserver_flags}
+        kept = (flag for flag in flags if flag.partition("=")[0] not in given)
+        self._run("kube-apiserver", *kept, *self._apiserver_flags)
         process = self._processes["kube-apiserver"]
         deadline = time.monotonic() + 60
         while not self._is_ready():

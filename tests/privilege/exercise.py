@@ -1,0 +1,172 @@
+"""Exercise: the real operator and a real gateway's agent, under the chart's ServiceAccounts, do all that they ever do.
+
+Who teaches them something new adds a step here: a right that no step needs fails the tests.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.agent.envoy import Envoy, short_folder
+from tests.controlplane.api import Object, eventually
+from tests.controlplane.harness import REPOSITORY, ControlPlane
+from tests.controlplane.process import Process
+from tests.faults.call import Call
+from tests.faults.proxy import Fault, Proxy
+from tests.integration.operators import OperatorProcess, condition, path
+from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+
+SYSTEM = "tomoul-system"
+MODELS = "models"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+class Deaf(Fault):
+    """No watch hears of anything, bookmarks apart: only lists tell what has gone."""
+
+    def event(self, call: Call, event: dict[str, Any]) -> bool:
+        return bool(event["type"] == "BOOKMARK")
+
+
+class Exercise:
+    """A cluster with the chart's accounts and roles, an operator and a gateway."""
+
+    def __init__(self, control_plane: ControlPlane, folder: Path, args: list[str]) -> None:
+        """`args` are those of the chart's operator container."""
+        self.control_plane, self.api, self.folder = control_plane, control_plane.api, folder
+        self._args = args
+
+    @contextlib.contextmanager
+    def operator(self, account: str = "tomoul-operator") -> Iterator[Proxy]:
+        """An operator that leads, behind a proxy."""
+        kubeconfig = self.control_plane.service_account_kubeconfig(SYSTEM, account)
+        with Proxy(kubeconfig, self.folder) as proxy:
+            flags = [arg for arg in self._args if not arg.startswith(("operator", "--namespace", "--resync"))]
+            log = self.folder / "operator.log"
+            started = OperatorProcess(proxy.kubeconfig, log, *flags, f"--namespace={SYSTEM}", "--resync-seconds=2")
+            try:
+                eventually(started.leads, 60)
+                yield proxy
+            finally:
+                status = started.stop()
+        assert status == 0, log.read_text()
+        assert "this is a bug" not in log.read_text(), log.read_text()
+
+    @contextlib.contextmanager
+    def gateway(self, region: str) -> Iterator[Proxy]:
+        """The Envoy and the agent of a gateway pod that there is, the agent behind a proxy."""
+        kubeconfig = self.control_plane.service_account_kubeconfig(SYSTEM, "tomoul-gateway")
+        pod = eventually(lambda: self.gateway_pods(region))[0]
+        with Proxy(kubeconfig, self.folder) as proxy, short_folder() as folder:
+            (folder / "salt").write_bytes(b"a salt key for tests")
+            bootstrap = envoy_bootstrap(
+                ads_socket=str(folder / "ads.sock"), admin_socket=str(folder / "admin.sock"), metrics_port=0
+            )
+            command = [
+                sys.executable, "-m", "tomoul", "agent", f"--kubeconfig={proxy.kubeconfig}", f"--region={region}",
+                f"--socket={folder / 'ads.sock'}", f"--snapshot-dir={folder / 'snapshot'}", f"--pod-name={pod}",
+                f"--salt-key-file={folder / 'salt'}", "--listen-port=0", "--health-port=0", "--relist-seconds=2",
+            ]  # fmt: skip
+            agent = Process(command, self.folder / f"agent-{region}.log")
+            envoy = Envoy(folder, bootstrap)
+            with asyncio.Runner() as runner:
+                runner.run(envoy.start())
+                try:
+                    yield proxy
+                finally:
+                    runner.run(envoy.stop())
+                    agent.stop()
+
+    def gateway_pods(self, region: str) -> list[str]:
+        selector = f"app.kubernetes.io/component=gateway,tomoul.ai/region={region}"
+        pods = self.api.get(f"/api/v1/namespaces/{SYSTEM}/pods", labelSelector=selector)["items"]
+        return sorted(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
+
+    def apply(self, item: Object) -> Object:
+        metadata = item["metadata"]
+        return self.api.apply(path(item["kind"], metadata["name"], metadata.get("namespace", "")), item)
+
+    def model(self, name: str) -> Object:
+        return self.api.get(path("ModelDeployment", name, MODELS))
+
+    def programmed(self, name: str, region: str) -> bool:
+        return bool(condition(self.model(name), "RoutesProgrammed", region)["status"] == "True")
+
+    def children(self, kind: str, model: str) -> list[str]:
+        head, _, plural = path(kind, "", MODELS)[:-1].rpartition("/")
+        items = self.api.get(f"{head}/{plural}", labelSelector=f"tomoul.ai/model-deployment={model}")["items"]
+        return sorted(item["metadata"]["name"] for item in items)
+
+    def run(self, is_done: Callable[[], bool]) -> None:
+        """All steps, until `is_done` or a minute after the last one. Namespaces, regions and the chart are there."""
+        chat, solo = example("tiny-chat"), example("tiny-solo")
+        tenant = {
+            "apiVersion": "tomoul.ai/v1alpha1",
+            "kind": "Tenant",
+            "metadata": {"name": "acme", "namespace": MODELS},
+            "spec": {"apiKeys": {"secretName": "acme"}},
+        }
+        for item in (chat, solo, tenant):
+            self.apply(item)
+        with self.operator() as operator:
+            eventually(lambda: condition(self.api.get(path("Tenant", "acme", MODELS)), "Enforced"), 60)
+            with self.gateway("eu-west") as agent:
+                eventually(lambda: self.programmed("tiny-chat", "eu-west"), 60)
+                self._change(chat)
+                self._repair()
+                self._lose_a_gateway()
+                self._miss_deletions(operator, agent)
+                with contextlib.suppress(AssertionError):
+                    eventually(is_done, 60)
+
+    def _change(self, chat: Object) -> None:
+        """A model changes, leaves a region, and a region is taken out of service."""
+        changed = yaml.safe_load(yaml.safe_dump(chat))
+        changed["spec"]["rollout"] = {"drainSeconds": 7}
+        del changed["spec"]["regions"][1:]
+        changed["spec"]["routing"] = {}
+        self.apply(changed)
+        eventually(lambda: len(self.children("ServiceAccount", "tiny-chat")) == 1)
+        eventually(lambda: len(self.children("NetworkPolicy", "tiny-chat")) == 1)
+        self.api.patch(path("Region", "us-east"), {"spec": {"state": "Disabled"}})
+        eventually(lambda: self.api.gone(path("RoutingTable", "us-east")))
+        eventually(lambda: not self.gateway_pods("us-east"))
+
+    def _repair(self) -> None:
+        """What somebody deletes comes back."""
+        kinds = ("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy")
+        for kind in kinds:
+            name = self.children(kind, "tiny-solo")[0]
+            self.api.delete(path(kind, name, MODELS))
+        eventually(lambda: all(self.children(kind, "tiny-solo") for kind in kinds))
+
+    def _lose_a_gateway(self) -> None:
+        """The entry of a gateway that never was leaves the table."""
+        entry = {"name": "tomoul-gateway-gone", "acceptedGeneration": 1}
+        status = {"kind": "RoutingTable", "apiVersion": "tomoul.ai/v1alpha1", "metadata": {"name": "eu-west"}}
+        table = path("RoutingTable", "eu-west")
+        self.api.apply(f"{table}/status", {**status, "status": {"gateways": [entry]}}, "tomoul-agent-gone")
+        eventually(lambda: "tomoul-gateway-gone" not in str(self.api.get(table)["status"]))
+
+    def _miss_deletions(self, operator: Proxy, agent: Proxy) -> None:
+        """Of every kind something goes without a word: the next list does not have it, and a read makes sure."""
+        self.control_plane.add_namespace("passing")
+        self.control_plane.add_node("passing")
+        operator.fault = agent.fault = Deaf()
+        for kind, name, namespace in (
+            ("ModelDeployment", "tiny-chat", MODELS), ("ModelDeployment", "tiny-solo", MODELS),
+            ("Tenant", "acme", MODELS), ("Region", "eu-west", ""),
+        ):  # fmt: skip
+            self.api.delete(path(kind, name, namespace))
+        self.api.delete("/api/v1/nodes/passing")
+        self.api.delete("/api/v1/namespaces/passing")
+
+
+def example(name: str) -> Object:
+    documents = yaml.safe_load_all((REPOSITORY / "examples" / f"{name}.yaml").read_text())
+    return next(document for document in documents if document["kind"] == "ModelDeployment")

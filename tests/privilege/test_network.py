@@ -1,0 +1,129 @@
+"""Who reaches whom, by the NetworkPolicies of chart and plan."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.helm import one, operator_args, render
+from tests.controlplane.harness import REPOSITORY
+from tests.plan.worlds import world_of
+from tests.privilege.network import Peer, Policy, connects
+from tomoul.plan.planner import plan
+
+SYSTEM = "tomoul-system"
+DOWNLOADED = {"hf": {"repo": "acme/chat", "revision": "0" * 40}}
+Pods = dict[str, Peer]
+
+
+def cluster(*scrapers: str, egress: str = "Restricted") -> tuple[list[Policy], Pods]:
+    """All policies of an installation with the examples and a model that downloads its weights, and pods by names."""
+    values = [f"metrics.scrapeNamespaces={{{','.join(scrapers)}}}"] if scrapers else []
+    found = [item for name in ("regions", "tiny-chat", "tiny-solo") for item in documents(name)]
+    downloads = documents("tiny-solo")[-1]
+    downloads["metadata"]["name"] = "downloads"
+    downloads["spec"] |= {"model": {"id": "acme/chat"}, "source": DOWNLOADED, "engine": {"type": "VLLM"}}
+    downloads["spec"]["capabilities"] = {}
+    world = world_of([*found, downloads])
+    settings = replace(world.settings, scrape_namespaces=scrapers, engine_egress=egress)
+    objects = [*plan(replace(world, settings=settings)).objects, *render(*values)]
+    policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
+    pods: Pods = {"outside": Peer(""), "stranger": Peer("strangers"), "neighbour": Peer("models")}
+    for scraper in scrapers:
+        pods[scraper] = Peer(scraper)
+    for item in objects:
+        if item["kind"] == "Deployment":
+            template = item["spec"]["template"]
+            labels, namespace = template["metadata"]["labels"], item["metadata"]["namespace"]
+            names = ("tomoul.ai/model-deployment", "app.kubernetes.io/component", "tomoul.ai/region", "tomoul.ai/pool")
+            name = " ".join(dict.fromkeys(labels[key] for key in names if key in labels))
+            pods[name] = Peer(namespace, labels, ports_of(template["spec"]))
+    assert {"tiny-chat engine eu-west default", "gateway us-east", "operator"} <= pods.keys(), sorted(pods)
+    return policies, pods
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((REPOSITORY / "examples" / f"{name}.yaml").read_text()))
+
+
+def ports_of(spec: dict[str, Any]) -> dict[str, int]:
+    containers = [*spec.get("initContainers", ()), *spec["containers"]]
+    return {port["name"]: port["containerPort"] for each in containers for port in each.get("ports", ())}
+
+
+def reaching(policies: list[Policy], pods: Pods, target: str, port: int) -> set[str]:
+    """Who reaches a port of a pod."""
+    return {name for name, pod in pods.items() if name != target and connects(policies, pod, pods[target], port)}
+
+
+def engines(pods: Pods) -> list[str]:
+    return [name for name in pods if " engine " in name]
+
+
+def test_an_engine_is_reached_by_the_gateways_of_its_own_region_alone() -> None:
+    policies, pods = cluster()
+    assert len(engines(pods)) > 3
+    for engine in engines(pods):
+        region = pods[engine].labels["tomoul.ai/region"]
+        assert reaching(policies, pods, engine, 8000) == {f"gateway {region}"}, engine
+        assert reaching(policies, pods, engine, 22) == set(), engine
+
+
+def test_the_labels_of_a_gateway_open_nothing_outside_the_gateways_namespace() -> None:
+    policies, pods = cluster()
+    for namespace in ("strangers", "models"):
+        impostor = replace(pods["gateway eu-west"], namespace=namespace)
+        assert not connects(policies, impostor, pods["tiny-chat engine eu-west default"], 8000)
+        assert not connects(policies, impostor, pods["operator"], 9090)
+
+
+def test_everybody_reaches_a_gateway_at_the_port_for_calls_and_nobody_at_another_but_the_scrapers() -> None:
+    policies, pods = cluster("monitoring")
+    free = {name for name in pods if " engine " not in name}
+    for gateway in ("gateway eu-west", "gateway us-east"):
+        assert reaching(policies, pods, gateway, 8080) == free - {gateway}
+        assert {port: reaching(policies, pods, gateway, port) for port in pods[gateway].ports.values()} == {
+            8080: free - {gateway},
+            9090: {"monitoring"},
+            9091: {"monitoring"},
+            9092: set(),
+        }
+
+
+def test_only_the_named_namespaces_read_metrics_and_without_one_nobody_does() -> None:
+    policies, pods = cluster("monitoring")
+    assert reaching(policies, pods, "operator", 9090) == {"monitoring"}
+    assert reaching(policies, pods, "operator", 8081) == set()
+    assert "monitoring" in reaching(policies, pods, "tiny-solo engine eu-west default", 8000)
+    policies, pods = cluster()
+    assert reaching(policies, pods, "operator", 9090) == set()
+    assert reaching(policies, pods, "gateway eu-west", 9090) == set()
+
+
+def test_an_engine_begins_no_connection_but_to_download_its_weights() -> None:
+    policies, pods = cluster()
+    for engine in engines(pods):
+        downloads = engine.startswith("downloads")
+        assert connects(policies, pods[engine], pods["outside"], 443) is downloads, engine
+        assert connects(policies, pods[engine], pods["stranger"], 53, "UDP") is downloads, engine
+        for port in (80, 5432, 6443, 8080):
+            assert not connects(policies, pods[engine], pods["outside"], port), engine
+        assert not connects(policies, pods[engine], pods["gateway eu-west"], 8080), engine
+        for other in engines(pods):
+            assert not connects(policies, pods[engine], pods[other], 8000), (engine, other)
+
+
+def test_engines_reach_what_they_like_where_the_installation_says_so() -> None:
+    policies, pods = cluster(egress="Open")
+    assert all(connects(policies, pods[engine], pods["outside"], 8443) for engine in engines(pods))
+    assert "--engine-egress=Open" in operator_args("engines.egress=Open")
+
+
+@pytest.mark.parametrize("scrapers", [(), ("monitoring", "audit")])
+def test_every_pod_that_there_is_has_a_policy(scrapers: tuple[str, ...]) -> None:
+    policies, pods = cluster(*scrapers)
+    for name, pod in pods.items():
+        if pod.labels:
+            assert not connects(policies, pods["outside"], pod, 12345), name
+    assert one([dict(policy) for policy in policies], "NetworkPolicy", "tomoul-operator")
