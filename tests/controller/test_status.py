@@ -1,20 +1,25 @@
 """What is written into a status, with a writer that only remembers."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from tomoul.api.manifest import parse_resource
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, RegionModelStatus
 from tomoul.controller.context import Context
 from tomoul.controller.facts import declared
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
-from tomoul.controller.status import refused_model, write_invalid
+from tomoul.controller.recorder import About
+from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.controller.writer import Writer
-from tomoul.kube.errors import NotFound
+from tomoul.kube.errors import NotFound, Unavailable
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
+from tomoul.plan.events import Event
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.world import Key, Manifest, Settings
 
@@ -32,8 +37,26 @@ class Recorder:
         self.written.append(manifest)
 
 
-def context(writer: Recorder) -> Context:
-    return Context(writer=writer, observed=None, client=None, triggers=None, now=lambda: NOW)  # type: ignore[arg-type]
+class Told:
+    """A recorder of Events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def offer(self, about: About, events: Iterable[Event]) -> None:
+        assert (about.resource, about.key, about.uid) == (MODEL_DEPLOYMENTS, KEY, "u")
+        self.events += events
+
+
+def context(writer: Recorder, recorder: Told) -> Context:
+    return Context(
+        writer=writer,  # type: ignore[arg-type]
+        recorder=recorder,  # type: ignore[arg-type]
+        observed=None,  # type: ignore[arg-type]
+        client=None,  # type: ignore[arg-type]
+        triggers=None,  # type: ignore[arg-type]
+        now=lambda: NOW,
+    )
 
 
 def unreadable(status: dict[str, Any]) -> dict[str, Any]:
@@ -50,8 +73,8 @@ async def test_what_cannot_be_read_keeps_its_regions_and_figures_and_is_told_onc
     scheduled = {"type": "Scheduled", "status": "True", "reason": "AllPodsScheduled", "observedGeneration": 3}
     rows = [{"name": "eu", "conditions": [scheduled], "newer": 1}]
     before = {"conditions": [scheduled], "regions": rows, "readyRegions": "1/1", "reason": "", "observedGeneration": 3}
-    writer = Recorder()
-    await write_invalid(context(writer), MODEL_DEPLOYMENTS, KEY, declared(unreadable(before), ModelDeployment))
+    writer, told = Recorder(), Told()
+    await write_invalid(context(writer, told), MODEL_DEPLOYMENTS, KEY, declared(unreadable(before), ModelDeployment))
     (written,) = writer.written
     status = written["status"]
     assert {name: status[name] for name in ("regions", "readyRegions", "reason")} == {
@@ -65,8 +88,29 @@ async def test_what_cannot_be_read_keeps_its_regions_and_figures_and_is_told_onc
         "Ready": ("False", "InvalidSpec"),
         "Scheduled": ("True", "AllPodsScheduled"),
     }
-    await write_invalid(context(writer), MODEL_DEPLOYMENTS, KEY, declared(unreadable(status), ModelDeployment))
+    await write_invalid(context(writer, told), MODEL_DEPLOYMENTS, KEY, declared(unreadable(status), ModelDeployment))
     assert len(writer.written) == 1
+    assert [(event.type, event.reason) for event in told.events] == [("Warning", "InvalidSpec")]
+
+
+async def test_an_event_follows_the_status_that_it_speaks_of_and_an_unchanged_status_has_none() -> None:
+    def status(ready: str, reason: str) -> ModelDeploymentStatus:
+        row = RegionModelStatus(name="eu", conditions=(Condition(type="Ready", status=ready, reason=reason),))  # type: ignore[arg-type]
+        return ModelDeploymentStatus(regions=(row,))
+
+    class Refusing(Recorder):
+        async def apply_status(self, manifest: Manifest) -> None:
+            raise Unavailable("503")
+
+    told = Told()
+    found = context(Refusing(), told)
+    with pytest.raises(Unavailable):
+        await write_status(found, MODEL_DEPLOYMENTS, KEY, "u", status("True", "Ready"), status("False", "CrashLoop"))
+    assert told.events == []
+    found = context(Recorder(), told)
+    now = await write_status(found, MODEL_DEPLOYMENTS, KEY, "u", status("True", "Ready"), status("False", "CrashLoop"))
+    await write_status(found, MODEL_DEPLOYMENTS, KEY, "u", now, status("False", "CrashLoop"))
+    assert [(event.type, event.reason, event.region) for event in told.events] == [("Warning", "CrashLoop", "eu")]
 
 
 def test_what_the_api_server_refuses_is_told_in_its_region_with_a_reason_of_its_own() -> None:

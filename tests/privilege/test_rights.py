@@ -106,7 +106,7 @@ def test_no_account_reads_secrets_but_by_their_names(account: str, values: tuple
 def bind(control_plane: ControlPlane, account: str, rights: set[Right]) -> None:
     """Give an account of the system namespace exactly these rights."""
     subject = {"kind": "ServiceAccount", "name": account, "namespace": SYSTEM}
-    for namespace in ("", SYSTEM, MODELS):
+    for namespace in ("", SYSTEM, MODELS, "default"):
         prefix = "Cluster" if not namespace else ""
         where = f"/namespaces/{namespace}" if namespace else ""
         base = f"/apis/rbac.authorization.k8s.io/v1{where}/{prefix.lower()}"

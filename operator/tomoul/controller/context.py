@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tomoul.controller.observed import Observed
+from tomoul.controller.recorder import Recorder
 from tomoul.controller.triggers import Triggers
 from tomoul.controller.writer import Writer
 from tomoul.kube.client import KubeClient
@@ -18,5 +19,6 @@ class Context:
     writer: Writer
     client: KubeClient
     triggers: Triggers
+    recorder: Recorder
     now: Callable[[], datetime]
     """Wall-clock time with a time zone, for the conditions' transition times."""

@@ -54,6 +54,14 @@ class Metrics:
         self.writes = Counter(
             "tomoul_api_writes", "Writes to the API server by verb and kind", ["verb", "kind"], registry=self.registry
         )
+        self.events = Counter(
+            "tomoul_events",
+            "Events of Kubernetes by outcome: written, counted in one that there was, failed, or dropped as too many",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("written", "counted", "failed", "dropped"):
+            self.events.labels(outcome)
         self.repairs = Counter(
             "tomoul_resyncs",
             "Lists that repair what watches miss, by kind and outcome",

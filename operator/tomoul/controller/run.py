@@ -20,6 +20,7 @@ from tomoul.controller.keys import WorkKey
 from tomoul.controller.lease import Lease
 from tomoul.controller.metrics import Metrics, loop_lag
 from tomoul.controller.observed import Listener, Observed
+from tomoul.controller.recorder import Recorder
 from tomoul.controller.repair import keep_repairing, sync
 from tomoul.controller.salt import ensure_salt
 from tomoul.controller.triggers import Triggers
@@ -42,6 +43,10 @@ RETRY_SECONDS = 2.0
 def _identity() -> str:
     """Another one for each start: a pod that is restarted is not the leader that it was."""
     return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ class Operator:
         self._metrics.registry.register(Figures(self._observed, acknowledgements))
         writer = Writer(client, self._lease, self._observed, self._metrics)
         self._synced = asyncio.Event()
-        self._context = Context(self._observed, writer, client, self._triggers, lambda: datetime.now(UTC))
+        self._recorder = Recorder(client, self._lease, self._metrics, options.identity, _now)
+        self._context = Context(self._observed, writer, client, self._triggers, self._recorder, _now)
 
     async def run(self) -> None:
         """Work until a signal comes. What ends a part ends them all."""
@@ -166,6 +172,7 @@ class Operator:
         await self._synced.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_salt())
+            group.create_task(self._recorder.run())
             for _ in range(self._options.workers):
                 group.create_task(work(self._context, self._queue, self._metrics))
 

@@ -10,7 +10,9 @@ from tomoul.api.region import Region, RegionStatus
 from tomoul.api.tenant import Tenant, TenantStatus
 from tomoul.controller.context import Context
 from tomoul.controller.facts import Declared, conditions_of
+from tomoul.controller.recorder import About
 from tomoul.kube.resources import MODEL_DEPLOYMENTS, Resource
+from tomoul.plan.events import changes, events
 from tomoul.plan.judge import shortened
 from tomoul.plan.merge import merge_conditions, merge_status
 from tomoul.plan.rollup import roll_up
@@ -26,6 +28,7 @@ async def write_status(context: Context, resource: Resource, key: Key, uid: str,
     merged = merge_status(old, new, context.now())
     if merged != old:
         await _apply(context, resource, key, uid, merged.model_dump(mode="json", by_alias=True, exclude_none=True))
+        context.recorder.offer(About(resource, key, uid), events(old, merged))
     return merged
 
 
@@ -50,6 +53,7 @@ async def write_invalid(context: Context, resource: Resource, key: Key, found: D
         dumped = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in merged]
         # What is left out would be removed: the rows of the regions still say what goes on running.
         await _apply(context, resource, key, found.uid, {**found.status, **reason, "conditions": dumped})
+        context.recorder.offer(About(resource, key, found.uid), changes("", before, merged))
 
 
 def refused_model(

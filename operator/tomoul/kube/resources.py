@@ -53,6 +53,7 @@ NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 SECRETS = Resource("", "v1", "secrets", "Secret")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 RESOURCES = (
@@ -70,6 +71,7 @@ RESOURCES = (
     NAMESPACES,
     SECRETS,
     ENDPOINT_SLICES,
+    EVENTS,
     LEASES,
 )
 _BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}

@@ -1,0 +1,93 @@
+"""Events: what a change of status is worth telling, for `kubectl describe` and `kubectl events`.
+
+They are made of two statuses and nothing else: without a change there is none, however often the operator starts.
+Told are what became ready, what stopped being ready, and every other cause for that; progress is not.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from tomoul.api.conditions import ConditionType, Reason
+from tomoul.api.meta import Condition
+from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.region import RegionStatus
+from tomoul.api.tenant import TenantStatus
+from tomoul.plan.judge import shortened
+
+MAX_NOTE = 1024
+"""Longest note of an Event, in characters."""
+INTENDED = frozenset(
+    {
+        Reason.PENDING,
+        Reason.HOSTED_ELSEWHERE,
+        Reason.REGION_DISABLED,
+        Reason.WAITING_FOR_PODS,
+        Reason.MODEL_LOADING,
+        Reason.ROLLOUT_IN_PROGRESS,
+        Reason.SCALED_TO_ZERO,
+        Reason.WAITING_FOR_TABLE,
+        Reason.WAITING_FOR_GATEWAYS,
+        Reason.SOME_REPLICAS_READY,
+        Reason.NO_REPLICA_READY,
+        Reason.AUTH_DISABLED,
+    }
+)
+"""Reasons that are no fault by themselves: on the way to a state that was asked for, or asked for."""
+
+
+class Event(NamedTuple):
+    """One thing that happened to an object. Equal in all but the note: the same thing, again."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    region: str
+    """Region of a ModelDeployment's row; empty for the object as a whole."""
+    note: str
+
+
+def became_ready(region: str, condition: Condition) -> Event:
+    """It holds from now on."""
+    return Event("Normal", condition.reason, region, _note(region, condition.message or "Everything holds"))
+
+
+def stopped(region: str, condition: Condition) -> Event:
+    """It held, and does not while something goes on that was asked for."""
+    return Event("Normal", condition.reason, region, _note(region, condition.message))
+
+
+def failed(region: str, condition: Condition) -> Event:
+    """It does not hold, and somebody has to do something."""
+    return Event("Warning", condition.reason, region, _note(region, condition.message))
+
+
+def events(
+    old: ModelDeploymentStatus | RegionStatus | TenantStatus, new: ModelDeploymentStatus | RegionStatus | TenantStatus
+) -> tuple[Event, ...]:
+    """What the step from one status of an object to the next is worth telling."""
+    if not isinstance(new, ModelDeploymentStatus) or not isinstance(old, ModelDeploymentStatus):
+        return changes("", old.conditions, new.conditions)
+    before = {row.name: row.conditions for row in old.regions}
+    return tuple(event for row in new.regions for event in changes(row.name, before.get(row.name, ()), row.conditions))
+
+
+def changes(region: str, old: Sequence[Condition], new: Sequence[Condition]) -> tuple[Event, ...]:
+    """What the step from some conditions to others is worth telling: at most one Event."""
+    after = _summary(new)
+    before = _summary(old)
+    if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
+        return ()
+    if after.status == "True":
+        return (became_ready(region, after),)
+    if after.reason not in INTENDED:
+        return (failed(region, after),)
+    return (stopped(region, after),) if before is not None and before.status == "True" else ()
+
+
+def _summary(conditions: Iterable[Condition]) -> Condition | None:
+    """The condition that speaks for all: `Ready`, or `Enforced` of a Tenant."""
+    by_type = {condition.type: condition for condition in conditions}
+    return by_type.get(ConditionType.READY) or by_type.get(ConditionType.ENFORCED)
+
+
+def _note(region: str, message: str) -> str:
+    return shortened(f"{region}: {message}" if region else message, MAX_NOTE)
