@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from tests.api.cases import Case, cases, collection
 from tests.controlplane.harness import ControlPlane, KubectlError
+from tomoul.api.conditions import Reason
 from tomoul.api.crd import KINDS, crd, crd_files
 from tomoul.api.manifest import parse_resource
 from tomoul.api.meta import Condition
@@ -212,17 +213,41 @@ def _without_none(value: Any) -> Any:
     return [_without_none(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_kubectl_get_shows_each_kind_in_at_most_120_columns(control_plane: ControlPlane, namespace: str) -> None:
-    obj = every("modeldeployment")
-    obj["metadata"]["namespace"] = namespace
-    path = f"{collection(obj)}/{obj['metadata']['name']}"
-    control_plane.api.create(collection(obj), obj)
-    status = STATUSES["modeldeployment"].model_dump(mode="json", by_alias=True, exclude_none=True)
-    control_plane.api.patch(f"{path}/status", {"status": status})
-    head, row = control_plane.kubectl("get", "tmd", "-n", namespace).splitlines()
-    assert head.split() == ["NAME", "MODEL", "ENGINE", "REGIONS", "READY", "REASON", "AGE"]
-    assert row.split()[:6] == ["phi-4", "microsoft/phi-4", "SGLang", "1/2", "True", "Ready"]
-    assert len(head) <= 120
-    assert "modeldeployment.tomoul.ai/phi-4" in control_plane.kubectl("get", "tomoul", "-n", namespace, "-o", "name")
-    for short in ("tregion", "trt", "ttenant"):
-        control_plane.kubectl("get", short, "-A")
+def test_kubectl_get_shows_each_kind_with_its_longest_name_in_at_most_120_columns(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    reason = max(Reason, key=len)
+    created = []
+    for kind, length in (("modeldeployment", 63), ("tenant", 63), ("region", 32)):
+        obj = every(kind)
+        obj["metadata"]["name"] = "n" * length
+        if kind == "region":
+            obj["spec"]["jurisdiction"] = "European Economic Area"
+        else:
+            obj["metadata"]["namespace"] = namespace
+        path = f"{collection(obj)}/{obj['metadata']['name']}"
+        control_plane.api.create(collection(obj), obj)
+        created.append(path)
+        status = STATUSES[kind].model_dump(mode="json", by_alias=True, exclude_none=True)
+        if kind == "modeldeployment":
+            status |= {"readyRegions": "16/16", "reason": reason}
+        control_plane.api.patch(f"{path}/status", {"status": status})
+    table = {"apiVersion": "tomoul.ai/v1alpha1", "kind": "RoutingTable", "metadata": {"name": "n" * 32}}
+    created.append(f"/apis/tomoul.ai/v1alpha1/routingtables/{'n' * 32}")
+    control_plane.api.apply(created[-1], {**table, "spec": {"region": "n" * 32}})
+    try:
+        for short in ("tmd", "ttenant", "tregion", "trt"):
+            printed = control_plane.kubectl("get", short, "-n", namespace)
+            assert "n" * 32 in printed
+            for line in printed.splitlines():
+                # An age may grow to `10d` or `5y301d`.
+                assert len(line) + 4 <= 120, printed
+        (row,) = control_plane.kubectl("get", "tmd", "-n", namespace, "--no-headers").splitlines()
+        assert row.split()[1:4] == ["16/16", "True", reason]
+        wide, _ = control_plane.kubectl("get", "tmd", "-n", namespace, "-o", "wide").splitlines()
+        assert {"MODEL", "ENGINE"} <= set(wide.split())
+        names = control_plane.kubectl("get", "tomoul", "-n", namespace, "-o", "name")
+        assert f"modeldeployment.tomoul.ai/{'n' * 63}" in names
+    finally:
+        for path in created:
+            control_plane.api.delete(path)

@@ -57,11 +57,31 @@ def running_at(ip: str) -> Callable[[Object], Mapping[str, Any]]:
 
 def waiting(reason: str, message: str = "") -> Status:
     """Pending, with every container waiting for `reason`, such as ImagePullBackOff."""
+    return _not_ready("Pending", {"state": {"waiting": {"reason": reason, "message": message}}})
 
+
+def starting(since: str = NOW) -> Status:
+    """Running since then, while no startup probe has passed."""
+    return _not_ready("Running", {"state": {"running": {"startedAt": since}}})
+
+
+def crashing(exit_code: int, log: str, reason: str = "Error") -> Status:
+    """Running, with every container waiting to be started again after it ended so, with that at the end of its log."""
+    ended = {"exitCode": exit_code, "reason": reason, "message": log, "startedAt": NOW, "finishedAt": NOW}
+    back_off = {"reason": "CrashLoopBackOff", "message": "back-off 20s restarting failed container"}
+    state = {"state": {"waiting": back_off}, "lastState": {"terminated": ended}, "restartCount": 2}
+    return _not_ready("Running", state)
+
+
+def _not_ready(phase: str, state: Mapping[str, Any]) -> Status:
     def status(pod: Object) -> Mapping[str, Any]:
+        conditions = [
+            {"type": kind, "status": "False", "lastTransitionTime": NOW} for kind in ("ContainersReady", "Ready")
+        ]
         return {
-            "phase": "Pending",
+            "phase": phase,
             "startTime": NOW,
+            "conditions": conditions,
             "containerStatuses": [
                 {
                     "name": container["name"],
@@ -70,7 +90,7 @@ def waiting(reason: str, message: str = "") -> Status:
                     "ready": False,
                     "started": False,
                     "restartCount": 0,
-                    "state": {"waiting": {"reason": reason, "message": message}},
+                    **state,
                 }
                 for container in pod["spec"]["containers"]
             ],

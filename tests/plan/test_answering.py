@@ -26,7 +26,8 @@ def test_each_pool_that_is_to_serve_needs_one() -> None:
     found = answering([Rollout("default", 1, None, [ANSWERED]), Rollout("no-store", 1, None, [LOADING])])
     assert (found.status, found.reason) == ("False", Reason.MODEL_LOADING)
     assert found.message == (
-        "No engine of `no-store` has answered a call yet; pod `loading` runs `engine` since 2026-01-01T12:00:00Z"
+        "No engine of `no-store` has answered a call yet; "
+        "pod `loading` runs `engine` since 2026-01-01T12:00:00Z, which has not answered yet"
     )
     assert answering([Rollout("default", 1, None, [ANSWERED]), Rollout("no-store", 0, None, [])]).status == "True"
 
@@ -45,3 +46,7 @@ def test_the_cause_is_told_where_a_pod_fails_before_it_has_answered() -> None:
 
 def test_nothing_is_ready_where_nothing_is_wanted() -> None:
     assert answering([Rollout("pool", 0, None, [])]).reason == Reason.SCALED_TO_ZERO
+
+
+def test_a_pod_that_has_no_node_does_not_load() -> None:
+    assert answering([Rollout("pool", 1, None, [PodFact("pending")])]).reason == Reason.WAITING_FOR_PODS

@@ -109,7 +109,7 @@ def test_a_pod_that_its_node_gave_up_is_why_the_one_in_its_place_does_not_serve_
     found = failure_of([lost, PodFact("p", created=NOW + timedelta(seconds=2))], ())
     assert found is not None
     assert found.reason == expected
-    assert found.message.startswith(f"Pod `lost`: node `n1` gave it up, {reason}: {message}")
+    assert found.message.startswith(f"Pod `lost`: node `n1` gave it up, {reason}: {message.rstrip('.')}")
     assert failure_of([lost, PodFact("p", created=NOW + timedelta(days=2))], ()) is None, "an old loss is history"
     assert failure_of([lost, PodFact("p", created=NOW, ready=True)], ()) is None, "its place is taken"
 

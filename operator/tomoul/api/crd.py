@@ -30,7 +30,10 @@ HANDLED |= {"additionalProperties"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `kubectl get`; those of priority 1 only show with `-o wide`."""
+    """A column of `kubectl get`; those of priority 1 only show with `-o wide`.
+
+    The others fit into 120 characters beside the longest name that a kind allows.
+    """
 
     name: str
     path: str
@@ -70,12 +73,12 @@ KINDS: Sequence[Kind] = (
     Kind(
         ModelDeployment, "modeldeployments", "tmd", "Namespaced",
         (
-            Column("Model", ".spec.model.id", description="Id that calls name"),
-            Column("Engine", ".spec.engine.type", description="Inference server"),
             Column("Regions", ".status.readyRegions", description="Ready and wanted regions"),
             Column("Ready", _condition("Ready"), description="Whether every region serves it"),
             Column("Reason", ".status.reason", description="Why it is not ready"),
             AGE,
+            Column("Model", ".spec.model.id", description="Id that calls name", priority=1),
+            Column("Engine", ".spec.engine.type", description="Inference server", priority=1),
             Column("Cache", ".spec.cache.mode", description="Who shares the prompt cache", priority=1),
             Column("No-Store", ".spec.cache.noStore", description="What no-store gets", priority=1),
         ),

@@ -126,9 +126,11 @@ def _counted(note: str, told: _Told) -> str:
 
 
 def _manifest(about: About, event: Event, when: datetime, identity: str) -> dict[str, Any]:
-    # The name is that of this happening: a request that is sent twice makes one Event.
-    parts = (about.uid, event.region, event.type, event.reason, _micro(when))
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    # The name is that of this happening: a request that is sent twice makes one Event. It begins with the time, because
+    # kubectl shows Events of one object in the order of their names.
+    parts = (about.uid, event.region, event.type, event.reason)
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    name = f"{about.key.name[:200]}.{int(when.timestamp() * 1_000_000):x}{digest}"
     regarding = {
         "apiVersion": about.resource.api_version,
         "kind": about.resource.kind,
@@ -140,7 +142,7 @@ def _manifest(about: About, event: Event, when: datetime, identity: str) -> dict
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
         # Events of what has no namespace belong into this one.
-        "metadata": {"name": f"{about.key.name[:200]}.{digest}", "namespace": about.key.namespace or "default"},
+        "metadata": {"name": name, "namespace": about.key.namespace or "default"},
         "eventTime": _micro(when),
         "reportingController": CONTROLLER,
         "reportingInstance": identity,

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from tomoul.api.conditions import Reason
-from tomoul.plan.judge import SCALED_TO_ZERO, Rollout, Verdict, failing
-from tomoul.plan.world import ContainerFact, PodFact
+from tomoul.plan.judge import SCALED_TO_ZERO, Rollout, Verdict, failing, starting
 
 
 def answering(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Verdict:
@@ -18,18 +17,9 @@ def answering(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> 
     failed = failing(silent, lost_nodes)
     if failed is not None:
         return failed
-    doing = [_doing(pod) for rollout in silent for pod in rollout.living if pod.scheduled]
-    words = "; ".join([f"No engine of `{rollout.name}` has answered a call yet" for rollout in silent] + doing)
+    names = ", ".join(f"`{rollout.name}`" for rollout in silent)
+    doing = starting(silent)
+    if not doing:
+        return Verdict("False", Reason.WAITING_FOR_PODS, f"No pod of {names} has a node yet")
+    words = "; ".join([f"No engine of {names} has answered a call yet", *doing])
     return Verdict("False", Reason.MODEL_LOADING, words)
-
-
-def _doing(pod: PodFact) -> str:
-    container = next((each for each in pod.containers if not each.ready and not _is_done(each)), None)
-    if container is None or container.running_since is None:
-        return f"pod `{pod.name}` waits for its volumes and images"
-    since = container.running_since.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"pod `{pod.name}` runs `{container.name}` since {since}"
-
-
-def _is_done(container: ContainerFact) -> bool:
-    return container.init and (container.started or container.ended is not None)

@@ -63,7 +63,7 @@ def telling_line(text: str) -> str:
     """The last line that names an error, else the last one, of what a program wrote before it ended."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if _TELLS.search(line)] or lines
-    line = telling[-1] if telling else ""
+    line = telling[-1].rstrip(". ") if telling else ""
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
 
 

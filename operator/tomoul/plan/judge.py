@@ -1,5 +1,6 @@
 """Judgements: conditions without their times, and how those of one pool of pods are found."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -8,6 +9,8 @@ from tomoul.api.meta import Condition
 from tomoul.plan.failures import failure_of
 from tomoul.plan.world import DeploymentFact, PodFact
 
+# What the scheduler adds of pods that it could push aside for one of a higher priority, which ours do not have.
+_PREEMPTION = re.compile(r"\.?\s*(no new claims to deallocate, )?preemption: .*", re.DOTALL)
 MAX_MESSAGE = 1024
 """Longest message that a plan writes, in characters: a status of 16 regions stays small."""
 
@@ -69,7 +72,7 @@ def scheduled(rollouts: Sequence[Rollout]) -> Verdict:
     """Whether all wanted pods have a node."""
     for pod in (pod for rollout in rollouts for pod in rollout.living):
         if not pod.scheduled and pod.unschedulable:
-            words = pod.unschedulable.rstrip(". ")
+            words = _PREEMPTION.sub("", pod.unschedulable).rstrip(". ")
             return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {words}")
     waiting = [
         f"{rollout.wanted - placed} of {rollout.wanted} pods of `{rollout.name}`"
@@ -92,10 +95,11 @@ def running(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Ve
         return failed._replace(message=f"{failed.message}; {counts}")
     if all(rollout.wanted == 0 for rollout in rollouts):
         return SCALED_TO_ZERO
+    told = "; ".join([counts, *starting(rollouts)])
     if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
-        return Verdict("False", _shortage(rollouts), counts)
+        return Verdict("False", _shortage(rollouts), told)
     if any(rollout.updated < rollout.wanted for rollout in rollouts):
-        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, counts)
+        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, told)
     return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
 
 
@@ -113,6 +117,19 @@ def stalled(rollouts: Sequence[Rollout], verdict: Verdict) -> Verdict:
         return verdict
     words = f"The rollout of `{late[0].name}` made no progress within its deadline: {verdict.message}"
     return Verdict("False", Reason.ROLLOUT_DEADLINE_EXCEEDED, words)
+
+
+def starting(rollouts: Iterable[Rollout]) -> list[str]:
+    """What each pod does that has a node and has not answered yet, in words that do not change with the time."""
+    return [_doing(pod) for rollout in rollouts for pod in rollout.living if pod.scheduled and not pod.answered]
+
+
+def _doing(pod: PodFact) -> str:
+    container = next((each for each in pod.containers if each.running_since is not None and not each.started), None)
+    if container is None or container.running_since is None:
+        return f"pod `{pod.name}` waits for its volumes and images"
+    since = container.running_since.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"pod `{pod.name}` runs `{container.name}` since {since}, which has not answered yet"
 
 
 def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
