@@ -1,7 +1,7 @@
 """How Events are written: counted, limited, only by the leader, and never in anybody's way."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tomoul.controller.metrics import Metrics
-from tomoul.controller.recorder import BURST, COUNT_EVERY, SAME_FOR, WAITING, About, Recorder
+from tomoul.controller.recorder import BURST, SAME_FOR, WAITING, About, Recorder
 from tomoul.kube.errors import Conflict, Forbidden, KubeError
 from tomoul.kube.resources import MODEL_DEPLOYMENTS, REGIONS
-from tomoul.plan.events import Event
+from tomoul.plan.events import MAX_NOTE, Event
 from tomoul.plan.world import Key
 
 pytestmark = pytest.mark.looptime
@@ -27,17 +27,12 @@ class Client:
 
     def __init__(self) -> None:
         self.created: list[dict[str, Any]] = []
-        self.counts: list[int] = []
         self.error: KubeError | None = None
 
     async def create(self, manifest: dict[str, Any]) -> None:
         if self.error is not None:
             raise self.error
         self.created.append(manifest)
-
-    async def patch_json(self, resource: object, key: Key, operations: Sequence[Any], *, manager: str) -> None:
-        assert key == Key(self.created[-1]["metadata"]["namespace"], self.created[-1]["metadata"]["name"])
-        self.counts.append(operations[0]["value"]["count"])
 
 
 class Writing:
@@ -97,21 +92,24 @@ async def test_an_event_names_its_object_and_the_operator() -> None:
     assert "namespace" not in second["regarding"]
 
 
-async def test_what_happens_again_is_counted_and_written_once_a_minute_at_most() -> None:
+async def test_what_happens_again_within_ten_minutes_is_counted_and_the_next_event_says_how_often() -> None:
     writing = Writing()
     with running(writing):
         for _ in range(10):
-            await writing.offer(CRASHED)
-        assert writing.client.counts == []
-        await asyncio.sleep(COUNT_EVERY)
-        await writing.offer(CRASHED._replace(note="other words"))
-        await writing.offer(CRASHED._replace(region="us"))
+            await writing.offer(CRASHED._replace(note="eu: other words"))
+        await writing.offer(CRASHED._replace(region="us", note="us: bad flag"))
+        await asyncio.sleep(SAME_FOR)
+        await writing.offer(CRASHED._replace(note="n" * MAX_NOTE))
         await asyncio.sleep(SAME_FOR)
         await writing.offer(CRASHED)
-    assert writing.client.counts == [11]
-    assert [event["note"] for event in writing.client.created] == ["eu: bad flag"] * 3
-    assert len({event["metadata"]["name"] for event in writing.client.created}) == 3
-    assert (writing.outcome("written"), writing.outcome("counted")) == (3, 10)
+    first, other, again, last = writing.client.created
+    assert (first["note"], other["note"], last["note"]) == ("eu: other words", "us: bad flag", "eu: bad flag")
+    assert again["note"].endswith("… (9 times more since 2026-01-01T00:00:00Z)")
+    assert len(again["note"]) == MAX_NOTE
+    assert [event["metadata"]["name"] for event in writing.client.created] == sorted(
+        event["metadata"]["name"] for event in writing.client.created
+    ), "kubectl shows them in this order"
+    assert (writing.outcome("written"), writing.outcome("counted")) == (4, 9)
 
 
 async def test_what_comes_too_fast_waits_and_what_is_too_much_is_dropped() -> None:

@@ -56,7 +56,7 @@ class Metrics:
         )
         self.events = Counter(
             "tomoul_events",
-            "Events of Kubernetes by outcome: written, counted in one that there was, failed, or dropped as too many",
+            "Events of Kubernetes by outcome: written, counted as the same again, failed, or dropped as too many",
             ["outcome"],
             registry=self.registry,
         )

@@ -1,7 +1,7 @@
 """Recorder: writes Events, after the status that they speak of, beside the reconciles and slower than those.
 
-An Event that happens again within ten minutes is counted, and the next one says how often it did. None is worth a retry,
-or a reconcile that waits: what the API server does not take, and what comes faster than it may be written, is dropped.
+An Event that happens again within ten minutes is counted, and the next one says how often. None is worth a retry, or a
+reconcile that waits: what the API server does not take, and what comes faster than it may be written, is dropped.
 """
 
 import asyncio
