@@ -72,6 +72,7 @@ local function refuse(handle, status, code, param, message, options)
     ["content-type"] = "application/json",
     ["allow"] = options.allow,
     ["retry-after"] = options.retry_after,
+    ["x-should-retry"] = status < 500 and "false" or nil,
   }, error_body(message, status < 500 and "invalid_request_error" or "server_error", param, code, options.more))
 end
 
@@ -645,9 +646,16 @@ local function normal_error(handle, text, status)
   )
 end
 
+-- Statuses of an engine's below 500 that another try may not get.
+local WORTH_A_RETRY = { [408] = true, [409] = true, [429] = true }
+
 local function rewrite_error(handle, headers, status)
   headers:replace("content-type", "application/json")
   headers:remove("content-encoding")
+  headers:remove("x-should-retry")
+  if status < 500 and not WORTH_A_RETRY[status] then
+    headers:replace("x-should-retry", "false")
+  end
   if status == 503 and not headers:get("retry-after") then
     headers:replace("retry-after", RETRY_AFTER_SECONDS)
   end
