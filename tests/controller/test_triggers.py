@@ -7,7 +7,7 @@ import pytest
 
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed
-from tomoul.controller.triggers import Triggers
+from tomoul.controller.triggers import CAPACITY_DELAY, Triggers
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.plan.world import Key, Settings
 
@@ -303,8 +303,11 @@ async def test_only_models_that_wait_for_gpus_are_looked_at_when_a_regions_capac
     await watching.work()
     triggers = Triggers(watching.observed, watching.queue)
     triggers.capacity("us")
+    await asyncio.sleep(CAPACITY_DELAY)
     assert await watching.work() == set()
     triggers.capacity("eu")
+    assert await watching.work() == set(), "more may change"
+    await asyncio.sleep(CAPACITY_DELAY)
     assert await watching.work() == {"model models/waiting"}
 
 

@@ -56,6 +56,8 @@ def test_a_container_that_does_not_run_is_classified(pod: PodFact, reason: Reaso
         engine("CrashLoopBackOff", terminating=True),
         engine("CrashLoopBackOff", phase="Failed"),
         engine(ended=Termination(137, "OOMKilled"), ready=True),
+        engine(ended=Termination(137, "ContainerStatusUnknown", "could not be located when the pod was terminated")),
+        engine(ended=Termination(255, "Unknown")),
     ],
 )
 def test_a_pod_that_starts_serves_or_goes_is_no_failure(pod: PodFact) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.plan.specs import KEY, model, region, world
 from tomoul.api.modeldeployment import RegionModelStatus
+from tomoul.api.region import AcceleratorCapacity, RegionStatus
 from tomoul.plan.judge import Rollout
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import pool_name
@@ -60,3 +61,12 @@ def test_a_pod_that_a_rollout_has_more_counts_too(wanted: int, pods: Sequence[Po
 def test_a_model_without_gpus_lacks_none() -> None:
     deployment = model()
     assert shortage(world(deployment), deployment, region(), [Rollout("r", 1, None, [])]) is None
+
+
+def test_what_the_region_tells_of_its_capacity_is_told_of_its_models_too() -> None:
+    told = AcceleratorCapacity(name="nvidia-l4", allocatable=8, requested=3)
+    known = region().model_copy(update={"status": RegionStatus(accelerators=(told,))})
+    deployment = model(resources=GPUS)
+    found = shortage(world(deployment), deployment, known, [Rollout("r", 1, None, [])])
+    assert found is not None
+    assert (found.needed, found.free, found.allocatable) == (4, 5, 8)

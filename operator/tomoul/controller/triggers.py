@@ -18,6 +18,8 @@ TABLE_DELAY = 0.3
 """Seconds that a RoutingTable waits for more changes: a burst of ModelDeployments is a few writes."""
 REGION_DELAY = 1.0
 """Seconds that a Region waits where only its figures change."""
+CAPACITY_DELAY = 5.0
+"""Seconds that models which wait for GPUs wait for more changes of what is free: there may be many of them."""
 
 
 class Triggers:
@@ -68,7 +70,7 @@ class Triggers:
         """Enqueue the models that wait for GPUs in a region whose free ones have changed."""
         for key, model in self._observed.world().models.items():
             if any(row.name == region and row.gpus_needed is not None for row in model.status.regions):
-                self._queue.add(WorkKey(Kind.MODEL, *key))
+                self._queue.add_after(WorkKey(Kind.MODEL, *key), CAPACITY_DELAY)
 
     def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._queue.add(WorkKey(Kind.MODEL, *change.key))

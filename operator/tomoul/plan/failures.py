@@ -22,6 +22,8 @@ _CRASH_LOOP = "CrashLoopBackOff"
 _NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 # 128 + SIGKILL and SIGTERM: who else than its kubelet, after a failed probe, would send one to a pod that is to stay?
 _KILLED = frozenset({137, 143})
+# What a node says of containers that ended with the node itself: they are started again.
+_NODE_STOPPED = frozenset({"ContainerStatusUnknown", "Unknown"})
 _REPLACED_WITHIN = timedelta(minutes=1)
 _TELLS = re.compile(r"error|exception|fatal|panic|not found|denied|failed", re.IGNORECASE)
 
@@ -92,7 +94,7 @@ def _of_container(container: ContainerFact) -> tuple[Reason, str] | None:
         return Reason.START_FAILED, f"container `{container.name}` cannot be started ({container.waiting}){told}"
     if container.ended is not None and not container.started:
         # An init container that has succeeded has done what it is for.
-        if container.init and container.ended.exit_code == 0:
+        if (container.init and container.ended.exit_code == 0) or container.ended.reason in _NODE_STOPPED:
             return None
         return _of_termination(container, container.ended)
     if container.waiting == _CRASH_LOOP:

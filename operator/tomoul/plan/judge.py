@@ -120,8 +120,9 @@ def stalled(rollouts: Sequence[Rollout], verdict: Verdict) -> Verdict:
 
 
 def starting(rollouts: Iterable[Rollout]) -> list[str]:
-    """What each pod does that has a node and has not answered yet, in words that do not change with the time."""
-    return [_doing(pod) for rollout in rollouts for pod in rollout.living if pod.scheduled and not pod.answered]
+    """What the first pod of each does that has a node and has not answered yet, in words that no clock changes."""
+    waiting = (next((pod for pod in each.living if pod.scheduled and not pod.answered), None) for each in rollouts)
+    return [_doing(pod) for pod in waiting if pod is not None]
 
 
 def _doing(pod: PodFact) -> str:

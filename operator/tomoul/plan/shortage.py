@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.region import Region
+from tomoul.api.region import AcceleratorCapacity, Region
 from tomoul.plan.acceptance import accelerator_of
 from tomoul.plan.capacity import capacity
 from tomoul.plan.judge import Rollout
@@ -33,7 +33,11 @@ def shortage(world: World, model: ModelDeployment, region: Region, rollouts: Ite
     waiting = sum(_without_node(rollout) for rollout in rollouts)
     if accelerator is None or waiting == 0:
         return None
-    counts = next(entry for entry in capacity(world, region) if entry.name == accelerator.name)
+    # As the Region tells it, which looks through all pods once for all models; plans offline have nobody to tell them.
+    told = region.status.accelerators or capacity(world, region)
+    counts = next(
+        (entry for entry in told if entry.name == accelerator.name), AcceleratorCapacity(name=accelerator.name)
+    )
     count = model.spec.resources.count
     return Shortage(
         needed=count * waiting,
