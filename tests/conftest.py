@@ -8,7 +8,20 @@ pytest_plugins = ["tests.controlplane.fixtures"]
 
 # Folders whose tests share something that is slow to start, the slowest first: a folder runs in one worker, and what is
 # left for the end should be short.
-SLOW_FOLDERS = ("integration", "gateway", "agent", "contract", "local", "clients", "privilege", "chart", "api", "plan")
+SLOW_FOLDERS = (
+    "integration",
+    "gateway",
+    "agent",
+    "contract",
+    "gitops",
+    "observability",
+    "local",
+    "clients",
+    "privilege",
+    "chart",
+    "api",
+    "plan",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -77,10 +77,11 @@ async def test_what_cannot_be_read_keeps_its_regions_and_figures_and_is_told_onc
     await write_invalid(context(writer, told), MODEL_DEPLOYMENTS, KEY, declared(unreadable(before), ModelDeployment))
     (written,) = writer.written
     status = written["status"]
-    assert {name: status[name] for name in ("regions", "readyRegions", "reason")} == {
+    assert {name: status[name] for name in ("regions", "readyRegions", "reason", "observedGeneration")} == {
         "regions": rows,
         "readyRegions": "1/1",
         "reason": "InvalidSpec",
+        "observedGeneration": 4,
     }
     found = {entry["type"]: (entry["status"], entry["reason"]) for entry in status["conditions"]}
     assert found == {

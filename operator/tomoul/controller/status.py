@@ -48,11 +48,13 @@ async def write_invalid(context: Context, resource: Resource, key: Key, found: D
     before = conditions_of(found.status)
     told += [entry for entry in before if entry.type not in _SUMMARIES]
     merged = merge_conditions(before, told, context.now())
-    reason = {"reason": Reason.INVALID_SPEC.value} if resource == MODEL_DEPLOYMENTS else {}
-    if set(merged) != set(before) or not reason.items() <= found.status.items():
+    summary: dict[str, object] = {"observedGeneration": found.generation}
+    if resource == MODEL_DEPLOYMENTS:
+        summary["reason"] = Reason.INVALID_SPEC.value
+    if set(merged) != set(before) or not summary.items() <= found.status.items():
         dumped = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in merged]
         # What is left out would be removed: the rows of the regions still say what goes on running.
-        await _apply(context, resource, key, found.uid, {**found.status, **reason, "conditions": dumped})
+        await _apply(context, resource, key, found.uid, {**found.status, **summary, "conditions": dumped})
         context.recorder.offer(About(resource, key, found.uid), changes("", before, merged))
 
 
