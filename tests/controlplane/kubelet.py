@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
@@ -71,6 +72,23 @@ def crashing(exit_code: int, log: str, reason: str = "Error") -> Status:
     back_off = {"reason": "CrashLoopBackOff", "message": "back-off 20s restarting failed container"}
     state = {"state": {"waiting": back_off}, "lastState": {"terminated": ended}, "restartCount": 2}
     return _not_ready("Running", state)
+
+
+def evicted(message: str) -> Status:
+    """Failed, because its node was short of something."""
+
+    def status(pod: Object) -> Mapping[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        taken = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+        return {
+            "phase": "Failed",
+            "reason": "Evicted",
+            "message": message,
+            "startTime": now,
+            "conditions": [{**taken, "lastTransitionTime": now}],
+        }
+
+    return status
 
 
 def _not_ready(phase: str, state: Mapping[str, Any]) -> Status:

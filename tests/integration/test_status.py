@@ -8,7 +8,7 @@ import pytest
 
 from tests.controlplane.api import eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
-from tests.controlplane.kubelet import crashing, running, starting
+from tests.controlplane.kubelet import Status, crashing, evicted, running, starting, waiting
 from tests.integration.cluster import REGIONS, Cluster, Object, running_cluster
 from tests.integration.operators import condition
 
@@ -20,12 +20,35 @@ ValueError: No available memory for the cache blocks. Try increasing `gpu_memory
 /usr/lib/python3.12/multiprocessing/resource_tracker.py:254: UserWarning: resource_tracker: There appear to be 1 leaked
   warnings.warn(
 """
+gone: set[str] = set()
+"""Models of which a pod has failed already."""
 crashes, starts = crashing(1, LOG), starting("2026-01-01T12:30:05Z")
 
 
+LOW = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 512Mi."
+FAILURES: Mapping[str, tuple[Status, str, str]] = {
+    "unpulled": (waiting("ErrImagePull", "manifest unknown"), "ImagePullFailed", "cannot be pulled: manifest unknown"),
+    "unstarted": (
+        waiting("CreateContainerConfigError", 'secret "hf-token" not found'),
+        "StartFailed",
+        '(CreateContainerConfigError): secret "hf-token" not found',
+    ),
+    "hungry": (crashing(137, "", "OOMKilled"), "OutOfMemory", "more memory than its limit"),
+    "hung": (crashing(143, ""), "ProbeFailed", "was killed (exit code 143)"),
+    "evicted": (evicted(LOW), "NodeDiskPressure", "gave it up, Evicted: The node was low on resource"),
+}
+"""By model: what its pods say, and what is to be said of it."""
+
+
 def pods(pod: Object) -> Mapping[str, Any]:
-    """Pods of mistral-7b crash, those of phi-4's new revision load, and all others run."""
-    if pod["metadata"]["labels"].get("tomoul.ai/model-deployment") == "mistral-7b":
+    """Pods of mistral-7b crash, those of phi-4's new revision load, those that are to fail do, and all others run."""
+    name = pod["metadata"]["labels"].get("tomoul.ai/model-deployment")
+    if name == "evicted" and name in gone:
+        return starts(pod) or {}
+    if name in FAILURES:
+        gone.add(name)
+        return FAILURES[name][0](pod) or {}
+    if name == "mistral-7b":
         return crashes(pod) or {}
     if pod["spec"]["containers"][0]["image"] == NEW_IMAGE:
         return starts(pod) or {}
@@ -164,6 +187,24 @@ def test_needed_and_free_gpus_are_told_and_follow_what_others_use(cluster: Clust
     found = condition(cluster.model("llama-3-1-70b", NAMESPACE), "Scheduled", "eu-west")
     assert found["lastTransitionTime"] == since, "it still waits for the same"
     assert "Insufficient nvidia.com/gpu" in found["message"]
+
+
+def test_each_way_in_which_a_pod_fails_has_its_reason_and_its_event(cluster: Cluster) -> None:
+    for name in FAILURES:
+        item = model(name, f"acme/{name}")
+        item["spec"]["resources"] = {"cpu": "100m"}
+        cluster.apply(item)
+
+    def told() -> None:
+        for name, (_, expected, words) in FAILURES.items():
+            for kind in ("ModelReady", "WorkloadReady"):
+                found = condition(cluster.model(name, NAMESPACE), kind, "eu-west")
+                assert (found["reason"], words in found["message"]) == (expected, True), found
+        events = cluster.api.get(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")["items"]
+        warned = {(event["regarding"]["name"], event["reason"]) for event in events if event["type"] == "Warning"}
+        assert {(name, expected) for name, (_, expected, _) in FAILURES.items()} <= warned
+
+    eventually(lambda: [told()])
 
 
 def shows(cluster: Cluster, request: pytest.FixtureRequest, heading: str, name: str) -> None:
