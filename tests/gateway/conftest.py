@@ -16,8 +16,7 @@ def shared_platform() -> Iterator[Platform]:
     yield platform
     logs = platform.eu.log() + platform.us.log()
     platform.stop()
-    assert "chat.lua" not in logs, logs
-    assert "script" not in logs, logs
+    assert "tomoul: " not in logs, logs
 
 
 @pytest.fixture

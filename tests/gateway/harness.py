@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -20,7 +21,8 @@ from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.names import LISTENER
 from tomoul.gateway.compile.resources import Endpoint, EnvoyResources, GatewayOptions, PoolKey
-from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.gateway.filter.build import filter_folder
+from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
 
 ENVOY = Path(sys.prefix) / "bin" / "envoy"
 SALT_KEY = b"a key for tests"
@@ -61,7 +63,14 @@ class Loop:
 class Gateway:
     """One region's gateway. `publish` before the first call."""
 
-    def __init__(self, region: str = "eu-west", max_body_bytes: int = MAX_BODY, metrics_port: int = 0) -> None:
+    def __init__(
+        self,
+        region: str = "eu-west",
+        max_body_bytes: int = MAX_BODY,
+        metrics_port: int = 0,
+        faults: bool = False,
+    ) -> None:
+        """With `faults` the filter has bugs that calls can ask for: `x-tomoul-fault`, the hook that is to fail."""
         self.options = GatewayOptions(
             region=region,
             listen_address="127.0.0.1",
@@ -83,7 +92,7 @@ class Gateway:
                 [ENVOY, "--config-yaml", json.dumps(self.bootstrap), "--service-node", "test",
                  "--service-cluster", region, "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning",
                  "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "50"],
-                stdout=output, stderr=log,
+                stdout=output, stderr=log, env={**os.environ, MODULES_PATH: str(filter_folder(faults=faults))},
             )  # fmt: skip
         self.port = 0
 
@@ -102,6 +111,12 @@ class Gateway:
         acknowledgement = self._loop.run(self._ads.accepted(version, 20))
         assert acknowledgement.ok, f"{acknowledgement.message}\n{self.log()}"
         self.port = self.port or eventually(self._find_port)
+
+    def refused(self, resources: EnvoyResources) -> str:
+        """Publish what Envoy is to refuse; its reason."""
+        acknowledgement = self._loop.run(self._ads.accepted(self._loop.run(self._publish(resources)), 20))
+        assert not acknowledgement.ok
+        return acknowledgement.message
 
     async def _publish(self, resources: EnvoyResources) -> int:
         return self._ads.publish(resources)

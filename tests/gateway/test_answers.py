@@ -230,11 +230,11 @@ def test_a_stream_that_an_engine_cuts_is_never_a_clean_end(platform: Platform, c
 
 
 def test_an_engine_cannot_claim_another_region_or_be_taken_for_another_gateway(platform: Platform, chat: Chat) -> None:
-    lies = [("x-tomoul-region", "us-east"), ("x-tomoul-served", "region"), ("x-request-id", "mine")]
+    lies = [("x-tomoul-region", "us-east"), ("x-tomoul-code", "lie"), ("x-request-id", "mine")]
     answer_with(platform, reply(200, b'{"id":"c-1"}', headers=lies))
     answer = chat()
     assert answer.header("x-tomoul-region") == "eu-west"
-    assert answer.header("x-tomoul-served") is None
+    assert answer.header("x-tomoul-code") is None
     assert answer.header("x-request-id") != "mine"
     assert COMPLETION_ID.match(answer.json()["id"])
 

@@ -122,9 +122,10 @@ def test_a_body_that_two_readers_could_understand_differently_is_refused_with_40
     assert platform.served_by() == []
 
 
-def test_utf_16_and_broken_utf_8_in_names_are_refused_and_never_a_500(platform: Platform) -> None:
+def test_what_is_not_utf_8_is_refused_with_400_wherever_it_is(platform: Platform) -> None:
     assert post(platform, (f'{{"model":"acme/both",{MESSAGES}}}').encode("utf-16")).error["code"] == "invalid_json"
-    assert post(platform, b'{"model":"\xff\xfe",%s}' % MESSAGES.encode()).error["code"] == "model_not_found"
+    assert post(platform, b'{"model":"\xff\xfe",%s}' % MESSAGES.encode()).error["code"] == "invalid_json"
+    assert post(platform, b'{"model":"acme/both","messages":["\xc3"]}').error["code"] == "invalid_json"
     assert post(platform, b'{"\xff":1,"\xff":2}').error["code"] == "invalid_json"
 
 

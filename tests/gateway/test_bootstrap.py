@@ -1,5 +1,6 @@
 """What an Envoy serves beside calls, and what it does when something in it is wrong."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ import pytest
 
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
-from tests.gateway.wire import call
-from tomoul.gateway.compile.names import LUA_FILTER
+from tests.gateway.two_regions import pools
+from tests.gateway.wire import FakeEngine, call
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
 
@@ -49,13 +50,57 @@ def test_a_bootstrap_without_a_metrics_port_has_no_listener_of_its_own() -> None
     assert [cluster["name"] for cluster in bootstrap["static_resources"]["clusters"]] == ["ads"]
 
 
-def test_a_bug_in_the_script_is_a_500_and_never_lets_a_call_pass(gateway: Gateway) -> None:
-    resources = gateway.publish([table([model("acme/both")])], {})
-    routes: dict[str, Any] = json.loads(json.dumps(dict(resources.routes)))
-    entries = routes["gateway"]["virtual_hosts"][0]["metadata"]["filter_metadata"][LUA_FILTER]
-    entries["gateway"]["max_body_bytes"] = "many"
-    gateway.publish_resources(replace(resources, routes=routes))
-    answer = call(gateway.port, body={"model": "acme/both", "messages": []})
+@pytest.fixture
+def faulty() -> Iterator[Gateway]:
+    """A gateway whose filter has bugs that calls can ask for."""
+    gateway = Gateway(faults=True)
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    engine = FakeEngine("both")
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.mark.parametrize("hook", ["request headers", "request body"])
+def test_a_bug_in_the_filter_is_a_500_and_never_lets_a_call_pass(
+    faulty: Gateway, engine: FakeEngine, hook: str
+) -> None:
+    faulty.publish([table([model("acme/both", pools=pools("both"))])], {"both": [engine]})
+    body = {"model": "acme/both", "messages": []}
+    answer = call(faulty.port, body=body, headers=[("x-tomoul-fault", hook)])
     assert (answer.status, answer.error["code"], answer.error["type"]) == (500, "internal_error", "server_error")
     assert answer.header("x-tomoul-region") == "eu-west"
-    eventually(lambda: "chat.lua: " in gateway.log())
+    assert engine.received == []
+    assert faulty.access_log(answer.header("x-request-id") or "")["code"] == "internal_error"
+    eventually(lambda: f"tomoul: bug in {hook}: index out of bounds" in faulty.log())
+    assert call(faulty.port, body=body).status == 200, "only that call fails"
+
+
+@pytest.mark.parametrize("hook", ["response headers", "response body"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_bug_after_the_engine_has_answered_is_never_a_clean_end(
+    faulty: Gateway, engine: FakeEngine, hook: str, stream: bool
+) -> None:
+    faulty.publish([table([model("acme/both", pools=pools("both"))])], {"both": [engine]})
+    body = {"model": "acme/both", "messages": [], "stream": stream}
+    with contextlib.suppress(ConnectionError):  # not even headers
+        assert not call(faulty.port, body=body, headers=[("x-tomoul-fault", hook)]).whole
+    eventually(lambda: f"tomoul: bug in {hook}: index out of bounds" in faulty.log())
+    assert call(faulty.port, body=body).whole, "only that call fails"
+
+
+def test_a_document_that_the_filter_does_not_know_is_refused_and_the_old_one_goes_on(
+    gateway: Gateway, engine: FakeEngine
+) -> None:
+    resources = gateway.publish([table([model("acme/both", pools=pools("both"))])], {"both": [engine]})
+    extension: dict[str, Any] = json.loads(json.dumps(resources.extensions["tomoul"]))
+    extension["typed_config"]["filter_config"]["value"] = '{"regoin":1}'
+    refused = gateway.refused(replace(resources, extensions={"tomoul": extension}))
+    assert "Failed to initialize dynamic module" in refused
+    assert "tomoul: the document is refused: UnknownField at byte 9 of 12" in gateway.log()
+    assert call(gateway.port, body={"model": "acme/both", "messages": []}).status == 200

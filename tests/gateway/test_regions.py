@@ -171,7 +171,7 @@ def test_a_draining_region_answers_calls_that_name_it_and_sends_others_to_the_fa
     assert int(refused.header("retry-after") or 0) > 0
 
 
-@pytest.mark.parametrize("header", ["x-tomoul-cluster", "x-tomoul-route", "x-tomoul-served"])
+@pytest.mark.parametrize("header", ["x-tomoul-cluster", "x-tomoul-route"])
 def test_a_client_cannot_say_what_only_the_gateway_says_to_itself(platform: Platform, header: str) -> None:
     answer = call(platform.eu.port, body=BODY, headers=[(header, "region/us-east"), (header, "pool/models/strict")])
     assert (answer.status, answer.header("x-tomoul-region")) == (200, "eu-west")

@@ -34,7 +34,6 @@ PLAIN = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-@NOT_YET
 def test_an_answer_names_the_models_public_id_whatever_its_engine_calls_it(platform: Platform, chat: Chat) -> None:
     assert answered(platform, chat, PLAIN).json()["model"] == "acme/both"
     assert chat("both").json()["model"] == "acme/both"
@@ -46,7 +45,6 @@ def test_a_completion_has_a_fingerprint_of_what_answered(platform: Platform, cha
     assert first == second
 
 
-@NOT_YET
 def test_every_chunk_names_the_models_public_id(platform: Platform, chat: Chat) -> None:
     chunks = streamed(platform, chat, "a", '"model":"/weights/on-disk"', "b")
     assert [chunk["model"] for chunk in chunks] == ["acme/both"] * 3

@@ -12,6 +12,7 @@ from tomoul.gateway.agent.ads import check_socket_path
 from tomoul.gateway.agent.drain import DrainOptions
 from tomoul.gateway.agent.run import AgentOptions, run_agent
 from tomoul.gateway.compile.resources import GatewayOptions
+from tomoul.gateway.filter.build import BuildError, install_filter
 
 SHORTEST_SALT_KEY = 16
 
@@ -66,6 +67,12 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
     help="Name of this gateway in the status of RoutingTables.",
 )
 @option(
+    "--module-dir",
+    envvar="TOMOUL_MODULE_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder into which the gateway's filter is put, where Envoy looks for its modules.",
+)
+@option(
     "--listen-port",
     envvar="TOMOUL_LISTEN_PORT",
     type=click.IntRange(0, 65535),
@@ -115,6 +122,7 @@ def command(
     snapshot_dir: Path,
     salt_key: bytes,
     pod_name: str,
+    module_dir: Path | None,
     listen_port: int,
     health_port: int,
     admin_socket: Path | None,
@@ -126,6 +134,11 @@ def command(
 ) -> None:
     """Run the agent beside a gateway's Envoy."""
     setup_logging(log_format)
+    if module_dir:
+        try:
+            install_filter(module_dir)
+        except (BuildError, OSError) as error:
+            raise click.ClickException(f"the filter cannot be put into `{module_dir}`: {error}") from error
     options = AgentOptions(
         gateway=GatewayOptions(region=region, listen_port=listen_port, salt_key=salt_key),
         pod_name=pod_name,

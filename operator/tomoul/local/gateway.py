@@ -13,14 +13,23 @@ from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import Endpoints, GatewayOptions
 from tomoul.local.probe import responds
 from tomoul.local.process import Process
-from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
 
 
 class Gateway:
     """The gateway of one region, listening on a loopback port."""
 
-    def __init__(self, region: str, port: int, salt_key: bytes, folder: Path, group: int, changed: Callable[[], None]):
-        """`folder` gets sockets and the log; `changed` is called when readiness changes."""
+    def __init__(
+        self,
+        region: str,
+        port: int,
+        salt_key: bytes,
+        folder: Path,
+        group: int,
+        changed: Callable[[], None],
+        modules: Path,
+    ) -> None:
+        """`folder` gets sockets and the log; `changed` is called when readiness changes; `modules` holds the filter."""
         self.region, self.port = region, port
         self.refusal: str | None = None
         """Why Envoy refused what was published last, or None."""
@@ -29,7 +38,15 @@ class Gateway:
         self._changed = changed
         self._published: object = None
         self._ads = AdsServer(self._ads_socket, self._on_acknowledgement)
-        self.envoy = Process(f"envoy-{region}", self._command, self._ready, changed, folder / f"{region}.log", group)
+        self.envoy = Process(
+            f"envoy-{region}",
+            self._command,
+            self._ready,
+            changed,
+            folder / f"{region}.log",
+            group,
+            {MODULES_PATH: str(modules)},
+        )
 
     @property
     def url(self) -> str:

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from tomoul.api.routingtable import RemoteGateway, RoutingTable
 from tomoul.gateway.compile.resources import Endpoint, PoolKey
+from tomoul.gateway.filter.build import BuildError, filter_folder
 from tomoul.local.desired import Desired, InvalidFilesError, desired_state
 from tomoul.local.engines import EngineCommand
 from tomoul.local.files import changes
@@ -83,6 +84,10 @@ class LocalPlatform:
     async def __aenter__(self) -> "LocalPlatform":
         """Start everything; `ready` waits for it. Raises LocalError and InvalidFilesError."""
         self._desired = await asyncio.to_thread(desired_state, self._paths, self._options.models)
+        try:
+            self._modules = await asyncio.to_thread(filter_folder, self._report)
+        except BuildError as error:
+            raise LocalError(str(error)) from error
         self._port = self._options.port or free_port()
         if not is_free(self._port):
             raise LocalError(f"port {self._port} is taken; choose another with --port, or --port 0 for any")
@@ -206,7 +211,9 @@ class LocalPlatform:
             gateway = self.gateways.get(region)
             if gateway is None or (gateway.port == self._port) != (position == 0):
                 port = self._port if position == 0 else self._unused_port()
-                gateway = Gateway(region, port, self._salt_key, self.folder, self._group, self._changed.set)
+                gateway = Gateway(
+                    region, port, self._salt_key, self.folder, self._group, self._changed.set, self._modules
+                )
                 self._tasks[gateway] = self._running.create_task(gateway.run())
             arranged[region] = gateway
         for gateway in set(self.gateways.values()) - set(arranged.values()):

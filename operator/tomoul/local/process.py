@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 PROBE_SECONDS = 0.02
@@ -24,8 +25,12 @@ class Process:
         changed: Callable[[], None],
         log: Path,
         group: int,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`command` is asked anew at each start; `changed` is called at each turn of events; `log` gets the output."""
+        """`command` is asked anew at each start; `changed` is called at each turn of events; `log` gets the output.
+
+        `environment` is added to this process's own.
+        """
         self.name = name
         self.log = log
         self.ready = False
@@ -41,6 +46,7 @@ class Process:
         self._probe = ready
         self._changed = changed
         self._group = group
+        self._environment = environment or {}
 
     async def run(self) -> None:
         """Keep the program running until cancelled, then stop it."""
@@ -62,6 +68,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 process_group=self._group,
+                env={**os.environ, **self._environment},
             )
         self.pid = program.pid
         ended = asyncio.create_task(program.wait())

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+MODULES_PATH = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
+"""Environment variable with the folder in which Envoy looks for its modules."""
 _TYPES = "type.googleapis.com/envoy"
 _MAX_HEAP_BYTES = 1024 * 1024 * 1024
 _MAX_CONNECTIONS = 50_000

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tomoul.api.region import Region
-from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
 from tomoul.plan.labels import gateway_labels, gateway_selector, object_meta
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.network import gateway_policy
@@ -26,6 +26,7 @@ _RUN_DIR = "/run/tomoul"
 _SALT_DIR = "/etc/tomoul/salt"
 _ADS_SOCKET = f"{_RUN_DIR}/ads.sock"
 _ADMIN_SOCKET = f"{_RUN_DIR}/admin.sock"
+_MODULE_DIR = f"{_RUN_DIR}/modules"
 _TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 
 
@@ -121,6 +122,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "--socket": _ADS_SOCKET,
         "--snapshot-dir": f"{_RUN_DIR}/snapshot",
         "--salt-key-file": f"{_SALT_DIR}/{SALT_KEY}",
+        "--module-dir": _MODULE_DIR,
         "--listen-port": str(HTTP_PORT),
         "--health-port": str(AGENT_PORT),
         "--admin-socket": _ADMIN_SOCKET,
@@ -138,7 +140,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
             {"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"},
             {"name": "drain", "containerPort": DRAIN_PORT, "protocol": "TCP"},
         ],
-        # Envoy starts once this has passed, and so finds the socket at its first try.
+        # Envoy starts once this has passed, and so finds the socket at its first try, and its module.
         "startupProbe": {
             "httpGet": {"path": "/healthz", "port": "agent"},
             "periodSeconds": 1,
@@ -180,7 +182,10 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
         "command": ["envoy"],
         # Hot restart needs shared memory and a second Envoy in the same container; the pod is replaced instead.
         "args": [*(word for flag in flags.items() for word in flag), "--disable-hot-restart"],
-        "env": [_downward("POD_NAME", "metadata.name")],
+        "env": [
+            _downward("POD_NAME", "metadata.name"),
+            {"name": MODULES_PATH, "value": _MODULE_DIR},
+        ],
         "ports": [
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},

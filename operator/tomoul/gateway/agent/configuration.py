@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tomoul.gateway.agent.messages import ResourceError, TypeUrl, serialize, values_of
+from tomoul.gateway.agent.messages import ResourceError, TypeUrl, holders_of, serialize, values_of
 from tomoul.gateway.compile.resources import EnvoyResource, EnvoyResources
 
 
@@ -19,6 +19,8 @@ class Configuration:
     """ClusterLoadAssignment by the cluster that takes its endpoints from it."""
     routes: Mapping[str, frozenset[str]]
     """RouteConfigurations by the listener that uses them."""
+    extensions: Mapping[str, frozenset[str]]
+    """TypedExtensionConfigs by the listener whose filters use them."""
     source: EnvoyResources = field(repr=False)
 
     def required(self, type_url: TypeUrl) -> frozenset[str]:
@@ -27,6 +29,8 @@ class Configuration:
             return frozenset(self.assignments.values())
         if type_url is TypeUrl.ROUTES:
             return frozenset().union(*self.routes.values())
+        if type_url is TypeUrl.EXTENSIONS:
+            return frozenset().union(*self.extensions.values())
         return frozenset(self.resources[type_url])
 
 
@@ -59,6 +63,10 @@ def configuration(
         routes={
             name: frozenset(values_of(listener, "route_config_name")) for name, listener in source.listeners.items()
         },
+        extensions={
+            name: frozenset(str(each["name"]) for each in holders_of(listener, "config_discovery"))
+            for name, listener in source.listeners.items()
+        },
         source=source,
     )
     _check_references(made)
@@ -71,6 +79,7 @@ def _groups(source: EnvoyResources) -> dict[TypeUrl, Mapping[str, EnvoyResource]
         TypeUrl.ENDPOINTS: source.endpoints,
         TypeUrl.LISTENER: source.listeners,
         TypeUrl.ROUTES: source.routes,
+        TypeUrl.EXTENSIONS: source.extensions,
     }
 
 
@@ -78,6 +87,8 @@ def _check_references(made: Configuration) -> None:
     for cluster, assignment in made.assignments.items():
         if assignment not in made.resources[TypeUrl.ENDPOINTS]:
             raise ResourceError(TypeUrl.CLUSTER, cluster, f"there is no ClusterLoadAssignment `{assignment}`")
-    for listener, names in made.routes.items():
-        for name in names - made.resources[TypeUrl.ROUTES].keys():
-            raise ResourceError(TypeUrl.LISTENER, listener, f"there is no RouteConfiguration `{name}`")
+    for type_url, children in ((TypeUrl.ROUTES, made.routes), (TypeUrl.EXTENSIONS, made.extensions)):
+        for listener, names in children.items():
+            for name in names - made.resources[type_url].keys():
+                kind = type_url.rpartition(".")[2]
+                raise ResourceError(TypeUrl.LISTENER, listener, f"there is no {kind} `{name}`")

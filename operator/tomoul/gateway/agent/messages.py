@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cache
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -23,6 +24,7 @@ class TypeUrl(StrEnum):
     ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+    EXTENSIONS = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 
 
 _MESSAGES: Mapping[TypeUrl, type[Message]] = {
@@ -30,6 +32,7 @@ _MESSAGES: Mapping[TypeUrl, type[Message]] = {
     TypeUrl.ENDPOINTS: ClusterLoadAssignment,
     TypeUrl.LISTENER: Listener,
     TypeUrl.ROUTES: RouteConfiguration,
+    TypeUrl.EXTENSIONS: TypedExtensionConfig,
 }
 
 
@@ -65,8 +68,20 @@ def values_of(resource: object, key: str) -> Iterator[str]:
             yield from values_of(value, key)
 
 
+def holders_of(resource: object, key: str) -> Iterator[Mapping[str, object]]:
+    """All messages that have `key`, at any depth."""
+    if isinstance(resource, Mapping):
+        if key in resource:
+            yield resource
+        for value in resource.values():
+            yield from holders_of(value, key)
+    elif isinstance(resource, list | tuple):
+        for value in resource:
+            yield from holders_of(value, key)
+
+
 def _typed_configs(resource: EnvoyResource) -> Iterator[str]:
-    """Packages of all `typed_config`s, such as `envoy.extensions.filters.http.lua.v3`."""
+    """Packages of all `typed_config`s, such as `envoy.extensions.filters.http.router.v3`."""
     for type_name in values_of(resource, "@type"):
         yield type_name.rpartition("/")[2].rpartition(".")[0]
 

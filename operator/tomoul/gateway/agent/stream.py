@@ -1,14 +1,15 @@
 """What one connected Envoy asked for, was sent and acknowledged, and what it should be sent next. No I/O.
 
-State-of-the-world ADS. Clusters and listeners are always sent whole, since what is left out is removed; endpoints and
-routes are sent by name, and only those that changed. The order makes before it breaks:
+State-of-the-world ADS. Clusters and listeners are always sent whole, since what is left out is removed; endpoints,
+routes and extensions are sent by name, and only those that changed. The order makes before it breaks:
 
-1. clusters, including those that only the old routes use; 2. endpoints; 3. listeners, when every cluster is warm;
-4. routes; 5. clusters again, without those that nothing uses any more.
+1. clusters, including those that only the old routes and extensions use; 2. endpoints; 3. listeners, when every
+cluster is warm; 4. routes; 5. extensions, which name routes and clusters; 6. clusters again, without those that nothing
+uses any more.
 
 Envoy acknowledges clusters only when they are warm, and a modified cluster is warm only when its endpoints have been
 sent again. Its renewed request for them cannot be told from an acknowledgement (same names, same nonce), so a change
-of a cluster forgets that its endpoints were ever sent. The same goes for a listener and its routes.
+of a cluster forgets that its endpoints were ever sent. The same goes for a listener, its routes and its extensions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from tomoul.gateway.agent.configuration import Configuration
 from tomoul.gateway.agent.messages import TypeUrl
 
 WHOLE = (TypeUrl.CLUSTER, TypeUrl.LISTENER)
+USERS = (TypeUrl.ROUTES, TypeUrl.EXTENSIONS)
+"""What names clusters, and belongs to listeners."""
 
 
 class Request(NamedTuple):
@@ -140,10 +143,13 @@ class EnvoyStream:
         listeners = target.resources[TypeUrl.LISTENER]
         if self._differs(TypeUrl.LISTENER, listeners):
             return self._send_whole(TypeUrl.LISTENER, listeners, target)
-        if self._settled(TypeUrl.LISTENER, listeners) and (
-            changed := self._changed(TypeUrl.ROUTES, target.resources[TypeUrl.ROUTES])
-        ):
-            return self._send(TypeUrl.ROUTES, changed, target)
+        if not self._settled(TypeUrl.LISTENER, listeners):
+            return None
+        for type_url in USERS:
+            if changed := self._changed(type_url, target.resources[type_url]):
+                return self._send(type_url, changed, target)
+            if not self._has_all(type_url, target):
+                return None
         return None
 
     def has(self, target: Configuration) -> bool:
@@ -151,13 +157,13 @@ class EnvoyStream:
         return (
             all(self._settled(type_url, target.resources[type_url]) for type_url in WHOLE)
             and self._has_all(TypeUrl.ENDPOINTS, target)
-            and self._has_all(TypeUrl.ROUTES, target)
+            and all(self._has_all(type_url, target) for type_url in USERS)
         )
 
     def _clusters(self, target: Configuration) -> Mapping[str, bytes]:
-        """The clusters of `target`, and until Envoy has its routes also those that Envoy acknowledged last."""
+        """The clusters of `target`, and until Envoy has what names them also those that Envoy acknowledged last."""
         wanted = target.resources[TypeUrl.CLUSTER]
-        if self._has_all(TypeUrl.ROUTES, target):
+        if all(self._has_all(type_url, target) for type_url in USERS):
             return wanted
         return {**self._types[TypeUrl.CLUSTER].confirmed, **wanted}
 
@@ -201,8 +207,9 @@ class EnvoyStream:
         if type_url is TypeUrl.CLUSTER:
             self._types[TypeUrl.ENDPOINTS].sent.pop(self._assignments.get(parent, ""), None)
         else:
-            for name in target.routes.get(parent, ()):
-                self._types[TypeUrl.ROUTES].sent.pop(name, None)
+            for type_url, children in ((TypeUrl.ROUTES, target.routes), (TypeUrl.EXTENSIONS, target.extensions)):
+                for name in children.get(parent, ()):
+                    self._types[type_url].sent.pop(name, None)
 
     def _send(self, type_url: TypeUrl, resources: Mapping[str, bytes], target: Configuration) -> Response:
         self._sequence += 1

@@ -13,8 +13,8 @@ TENANT = ANONYMOUS_TENANT
 """Whose calls these are."""
 
 
-def told_by_lua(key: str) -> str:
-    """What chat.lua noted under `key`, a path whose parts are separated by colons."""
+def noted(key: str) -> str:
+    """What the filter noted under `key`, a path whose parts are separated by colons."""
     return f"%DYNAMIC_METADATA({LOG_METADATA}:{key})%"
 
 
@@ -24,7 +24,7 @@ def _first_of(*operators: tuple[str, str]) -> str:
 
 
 CODE = _first_of(("DYNAMIC_METADATA", f"{LOG_METADATA}:code"), ("RESP", HEADER_CODE))
-"""Code of the error. chat.lua does not see what was never a request; its code is still in the header."""
+"""Code of the error. The filter does not see what was never a request; its code is still in the header."""
 REGION = _first_of(
     ("RESP", HEADER_REGION),
     ("UPSTREAM_METADATA", f"{HOST_METADATA}:region"),
@@ -41,20 +41,20 @@ def access_log() -> list[dict[str, Any]]:
         "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
         "request_id": "%STREAM_ID%",
         "method": "%REQ(:METHOD)%",
-        # Only paths that chat.lua knows: any other could carry what does not belong into a log.
-        "path": told_by_lua("path"),
+        # Only paths that the filter knows: any other could carry what does not belong into a log.
+        "path": noted("path"),
         "tenant": TENANT,
-        "model": told_by_lua("model"),
-        "pin": told_by_lua("pin"),
-        "cache": told_by_lua("cache"),
+        "model": noted("model"),
+        "pin": noted("pin"),
+        "cache": noted("cache"),
         "code": CODE,
         "region": REGION,
         "served": SERVED,
         "status": "%RESPONSE_CODE%",
-        "prompt_tokens": told_by_lua("usage:prompt_tokens"),
-        "completion_tokens": told_by_lua("usage:completion_tokens"),
-        "cached_tokens": told_by_lua("usage:cached_tokens"),
-        "ttft_ms": told_by_lua("ttft_ms"),
+        "prompt_tokens": noted("prompt_tokens"),
+        "completion_tokens": noted("completion_tokens"),
+        "cached_tokens": noted("cached_tokens"),
+        "ttft_ms": noted("ttft_ms"),
         "duration_ms": "%DURATION%",
         "first_byte_ms": "%RESPONSE_DURATION%",
         "request_bytes": "%BYTES_RECEIVED%",

@@ -1,14 +1,13 @@
 """RoutingTables and ready endpoints → one whole Envoy configuration."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from tomoul.api.routingtable import ModelRoute, RemoteGateway, RoutingTable
+from tomoul.api.routingtable import ModelRoute, RoutingTable
 from tomoul.gateway.compile.clusters import fallback_cluster_resource, pool_cluster_resource, region_cluster_resource
+from tomoul.gateway.compile.document import filter_document, filter_extension
 from tomoul.gateway.compile.endpoints import load_assignments
 from tomoul.gateway.compile.listeners import gateway_listener
-from tomoul.gateway.compile.models import model_clusters, model_list, model_metadata, pool_keys
-from tomoul.gateway.compile.names import region_cluster
+from tomoul.gateway.compile.models import model_clusters, pool_keys
 from tomoul.gateway.compile.resources import Endpoints, EnvoyResource, EnvoyResources, GatewayOptions
 from tomoul.gateway.compile.routes import route_configuration
 
@@ -33,29 +32,30 @@ def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, option
     }
     draining = any(table.spec.draining for table in tables)
     known = {region for table in tables for region in table.spec.known_regions} | {options.region, *gateways}
-
-    metadata: dict[str, Any] = {"gateway": {"region": options.region, "max_body_bytes": options.max_body_bytes}}
-    metadata |= {f"region/{region}": _region_metadata(region, gateways) for region in sorted(known)}
-    entries: dict[str, Any] = {}
-    clusters: dict[str, EnvoyResource] = {}
-    for route in routes:
-        targets = model_clusters(route, draining=draining, reachable=frozenset(gateways))
-        entries[route.id] = model_metadata(route, targets, options.salt_key)
-        for name, members in targets.aggregates.items():
-            clusters[name] = fallback_cluster_resource(name, members)
+    targets = [model_clusters(route, draining=draining, reachable=frozenset(gateways)) for route in routes]
 
     pools = sorted({pool for route in routes for pool in pool_keys(route)})
-    pool_resources = [pool_cluster_resource(pool) for pool in pools]
-    region_resources = [region_cluster_resource(gateway, options.region) for gateway in gateways.values()]
-    clusters |= {str(resource["name"]): resource for resource in (*pool_resources, *region_resources)}
-    listener = gateway_listener(options)
-    route_config = route_configuration(routes, entries, metadata, model_list(routes))
+    cluster_resources = [
+        *(pool_cluster_resource(pool) for pool in pools),
+        *(region_cluster_resource(gateway, options.region) for gateway in gateways.values()),
+        *(
+            fallback_cluster_resource(name, members)
+            for target in targets
+            for name, members in target.aggregates.items()
+        ),
+    ]
+    extension = filter_extension(filter_document(list(zip(routes, targets, strict=True)), known, gateways, options))
     return EnvoyResources(
-        listeners={str(listener["name"]): listener},
-        routes={str(route_config["name"]): route_config},
-        clusters=dict(sorted(clusters.items())),
+        listeners=_by_name([gateway_listener(options)]),
+        routes=_by_name([route_configuration(routes)]),
+        extensions=_by_name([extension]),
+        clusters=_by_name(cluster_resources),
         endpoints=dict(sorted(load_assignments(pools, endpoints).items())),
     )
+
+
+def _by_name(resources: Iterable[EnvoyResource]) -> dict[str, EnvoyResource]:
+    return dict(sorted((str(resource["name"]), resource) for resource in resources))
 
 
 def _models(tables: Sequence[RoutingTable]) -> list[ModelRoute]:
@@ -65,7 +65,3 @@ def _models(tables: Sequence[RoutingTable]) -> list[ModelRoute]:
         for route in table.spec.models:
             routes.setdefault(route.id, route)
     return [routes[model_id] for model_id in sorted(routes)]
-
-
-def _region_metadata(region: str, gateways: Mapping[str, RemoteGateway]) -> dict[str, Any]:
-    return {"cluster": region_cluster(region)} if region in gateways else {}

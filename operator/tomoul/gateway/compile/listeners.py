@@ -1,21 +1,20 @@
 """The listener: made only of what a gateway is told at its start, since a changed listener would cut streams."""
 
-from importlib.resources import files
 from typing import Any
 
 from tomoul.gateway.compile.access_log import access_log
+from tomoul.gateway.compile.document import EXTENSION_TYPE
 from tomoul.gateway.compile.local_reply import local_reply_config
 from tomoul.gateway.compile.metrics import metrics
 from tomoul.gateway.compile.names import (
+    FILTER,
     HEADER_CLUSTER,
     HEADER_FORWARDED,
     HEADER_REGION,
     HEADER_ROUTE,
-    HEADER_SERVED,
     HOST_METADATA,
     LISTENER,
     LOG_METADATA,
-    LUA_FILTER,
     ROUTE_CONFIGURATION,
     TYPES,
 )
@@ -27,7 +26,7 @@ READY_PATH = "/-/ready"
 _ROOM_BESIDE_BODY = 64 * 1024
 
 # What only this gateway may say to itself.
-_INTERNAL_HEADERS = (HEADER_CLUSTER, HEADER_ROUTE, HEADER_SERVED)
+_INTERNAL_HEADERS = (HEADER_CLUSTER, HEADER_ROUTE)
 
 
 def gateway_listener(options: GatewayOptions) -> EnvoyResource:
@@ -36,7 +35,7 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
         "name": LISTENER,
         "metadata": {"filter_metadata": {LOG_METADATA: {"region": options.region}}},
         "address": {"socket_address": {"address": options.listen_address, "port_value": options.listen_port}},
-        # chat.lua reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
+        # The filter reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
         "per_connection_buffer_limit_bytes": options.max_body_bytes + _ROOM_BESIDE_BODY,
         "filter_chains": [
             {
@@ -48,11 +47,6 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
     }
 
 
-def chat_script() -> str:
-    """Source of chat.lua."""
-    return (files(__package__) / "chat.lua").read_text()
-
-
 def _manager(options: GatewayOptions) -> dict[str, Any]:
     return {
         "@type": f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -61,7 +55,7 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
             "config_source": {"ads": {}, "resource_api_version": "V3"},
             "route_config_name": ROUTE_CONFIGURATION,
         },
-        "http_filters": [_health_check(), _lua(), _router()],
+        "http_filters": [_health_check(), _filter(), _router()],
         "access_log": [*access_log(), *metrics()],
         "local_reply_config": local_reply_config(options.region),
         "early_header_mutation_extensions": [_strip_internal_headers()],
@@ -99,12 +93,14 @@ def _health_check() -> dict[str, Any]:
     }
 
 
-def _lua() -> dict[str, Any]:
+def _filter() -> dict[str, Any]:
+    """The filter without what it is told, which comes by itself (document.py)."""
     return {
-        "name": LUA_FILTER,
-        "typed_config": {
-            "@type": f"{TYPES}.extensions.filters.http.lua.v3.Lua",
-            "default_source_code": {"inline_string": chat_script()},
+        "name": FILTER,
+        "config_discovery": {
+            # Without a limit: an Envoy that gave up waiting would refuse every call.
+            "config_source": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
+            "type_urls": [EXTENSION_TYPE],
         },
     }
 
@@ -127,7 +123,7 @@ def _router() -> dict[str, Any]:
 
 
 def _stamp_hosts() -> dict[str, Any]:
-    """What depends on the host that was picked: another region's code as the pin, and who answered.
+    """What depends on the host that was picked: another region's code as the pin.
 
     Here and not in the clusters, since an aggregate ignores the filters of its members.
     """
@@ -148,7 +144,6 @@ def _stamp_hosts() -> dict[str, Any]:
                     _set(HEADER_REGION, host_metadata("region")),
                     _set(HEADER_FORWARDED, host_metadata("sender")),
                 ],
-                "response_mutations": [_set(HEADER_SERVED, host_metadata("kind"))],
             },
         },
     }

@@ -1,4 +1,4 @@
-"""Envoy's own errors in OpenAI's shape; what chat.lua answers passes as it is."""
+"""Envoy's own errors in OpenAI's shape; what the filter answers passes as it is."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ def local_reply_config(region: str) -> dict[str, Any]:
     """LocalReplyConfig of a gateway of `region`. Of the mappers the first that matches decides."""
     return {
         "mappers": [
-            {"filter": {"or_filter": {"filters": [_answered_by_lua(), _status("LE", 399)]}}},
+            {"filter": {"or_filter": {"filters": [_answered_by_the_filter(), _status("LE", 399)]}}},
             # 408 carries the flag SI as well where the client, not the engine, was too slow.
             _mapper(_status("EQ", 408), region, "request_timeout", "The request took too long to arrive"),
             _mapper(
@@ -76,13 +76,13 @@ _WORTH_A_RETRY = frozenset({"region_capacity_unavailable", "engine_failed", "req
 _SERVER_CODES = frozenset({"region_capacity_unavailable", "engine_failed", "timeout", "internal_error"})
 
 
-def _answered_by_lua() -> dict[str, Any]:
+def _answered_by_the_filter() -> dict[str, Any]:
     return {
         "extension_filter": {
             "name": "envoy.access_loggers.extension_filters.cel",
             "typed_config": {
                 "@type": f"{TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": 'response.code_details == "lua_response"',
+                "expression": 'response.code_details == "tomoul"',
             },
         }
     }

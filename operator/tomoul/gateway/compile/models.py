@@ -1,4 +1,4 @@
-"""What chat.lua knows of a model: where its calls go, what they may ask for, how its cache policy is kept."""
+"""What the filter knows of a model: where its calls go, what they may ask for, how its cache policy is kept."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from tomoul.gateway.compile.names import (
     region_cluster,
 )
 from tomoul.gateway.compile.resources import PoolKey
-from tomoul.gateway.compile.salt import cache_salt
+from tomoul.gateway.compile.routes import route_key
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,16 @@ def model_clusters(route: ModelRoute, *, draining: bool, reachable: frozenset[st
     )
 
 
-def model_metadata(route: ModelRoute, clusters: ModelClusters, salt_key: bytes) -> dict[str, Any]:
-    """One model's entry. What is false, empty or unknown is left out."""
+def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
+    """One model's entry in the filter's document. What is false, empty or unknown is left out."""
     no_store = _no_store(route)
+    targets = {"pinned": _targets(clusters.pinned), "unpinned": _targets(clusters.unpinned)}
+    if no_store == "pool":
+        targets["no_store_pinned"] = _targets(clusters.no_store_pinned)
+        targets["no_store_unpinned"] = _targets(clusters.no_store_unpinned)
     entry: dict[str, Any] = {
         "id": route.id,
+        "aliases": list(route.aliases),
         "card": json.dumps(model_card(route), separators=(",", ":")),
         "regions": list(route.regions),
         "require_region": route.require_region,
@@ -70,15 +75,23 @@ def model_metadata(route: ModelRoute, clusters: ModelClusters, salt_key: bytes) 
         "remove_fields": list(route.remove_fields),
         "usage_option": route.usage_option,
         "salt_field": route.cache.salt_field,
-        "salt": cache_salt(route, salt_key),
-        "cluster": clusters.pinned,
-        "unpinned_cluster": clusters.unpinned,
+        "salt": _salt(route),
         "no_store": no_store,
+        "clusters": {name: listed for name, listed in targets.items() if listed},
+        "route": route_key(route),
     }
-    if no_store == "pool":
-        entry["no_store_cluster"] = clusters.no_store_pinned
-        entry["no_store_unpinned_cluster"] = clusters.no_store_unpinned
-    return {key: value for key, value in entry.items() if value not in (None, False, [])}
+    return {key: value for key, value in entry.items() if value not in (None, False, [], {})}
+
+
+def _targets(cluster: str | None) -> list[dict[str, Any]]:
+    return [] if cluster is None else [{"cluster": cluster}]
+
+
+def _salt(route: ModelRoute) -> str | None:
+    """Whose salt the model's calls get; None if there is no cache or the engine has no field for it."""
+    if route.cache.salt_field is None or route.cache.mode is CacheMode.DISABLED:
+        return None
+    return "tenant" if route.cache.mode is CacheMode.TENANT else "shared"
 
 
 def model_card(route: ModelRoute) -> dict[str, Any]:
@@ -98,11 +111,6 @@ def model_card(route: ModelRoute) -> dict[str, Any]:
     }
 
 
-def model_list(routes: Sequence[ModelRoute]) -> str:
-    """What `GET /v1/models` answers, as JSON."""
-    return json.dumps({"object": "list", "data": [model_card(route) for route in routes]}, separators=(",", ":"))
-
-
 def pool_keys(route: ModelRoute) -> list[PoolKey]:
     """The model's pools in this region."""
     return [PoolKey(pool.namespace, pool.service) for pool in route.pools]
@@ -116,17 +124,17 @@ def _pool(route: ModelRoute, name: PoolName) -> str | None:
 
 
 def _no_store(route: ModelRoute) -> str:
-    """What chat.lua does with `no-store`: `as-is`, `salt` (a random one), `pool` (its own) or `refuse`.
+    """What the filter does with `no-store`: `as_is`, `salt` (a random one), `pool` (its own) or `refuse`.
 
     A promise that this region cannot keep is refused, never passed on as if it were kept.
     """
     if route.cache.mode is CacheMode.DISABLED:
-        return "as-is"
+        return "as_is"
     if route.cache.no_store is NoStore.REFUSE:
         return "refuse"
     if not route.pools:
         # Another region answers, and its gateway keeps the promise or refuses.
-        return "as-is"
+        return "as_is"
     if route.cache.no_store is NoStore.ISOLATED and route.cache.salt_field is not None:
         return "salt"
     if route.cache.no_store is NoStore.NOT_STORED and _pool(route, "no-store") is not None:

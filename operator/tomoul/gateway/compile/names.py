@@ -1,22 +1,20 @@
-"""Names that the compiler's parts and chat.lua agree on."""
+"""Names that the compiler's parts and the filter (../filter/) agree on."""
 
 from tomoul.gateway.compile.resources import PoolKey
 
 TYPES = "type.googleapis.com/envoy"
 """Prefix of every `@type`."""
 
-LUA_FILTER = "envoy.filters.http.lua"
-"""Name of the Lua filter, and so of the metadata that its script sees."""
+FILTER = "tomoul"
+"""Name of the filter, of its module and of the resource that configures it."""
 
 LISTENER = "gateway"
 ROUTE_CONFIGURATION = "gateway"
 
-# Headers between chat.lua and the routes. Those of a client are removed before anything looks at them.
+# Headers between the filter and the routes. Those of a client are removed before anything looks at them.
 HEADER_CLUSTER = "x-tomoul-cluster"
 HEADER_ROUTE = "x-tomoul-route"
-# Response header between the router and chat.lua: `pool` or `region`, the kind of host that answered.
-HEADER_SERVED = "x-tomoul-served"
-# Response header between Envoy's own errors and chat.lua: the error's code.
+# Response header between Envoy's own errors and the filter: the error's code.
 HEADER_CODE = "x-tomoul-code"
 
 # Request header between gateways: code of the region that forwarded the call. It grants nothing to who sends it.
@@ -28,17 +26,14 @@ HOST_METADATA = "tomoul"
 """Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `region` (the pin to stamp), `sender`."""
 
 LOG_METADATA = "tomoul"
-"""Namespace of the dynamic metadata that chat.lua leaves for the access log and the metrics, and of the listener's,
+"""Namespace of the dynamic metadata that the filter leaves for the access log and the metrics, and of the listener's,
 which holds the gateway's `region`.
 """
 
-ROUTE_MODELS = "models"
-"""Key of the route whose metadata is the list of models."""
 
-
-def model_route(name: str) -> str:
-    """Key of a model's route, by its id or an alias."""
-    return f"model/{name}"
+def timeouts_route(request_seconds: int, idle_seconds: int) -> str:
+    """Key of the route for models with these timeouts."""
+    return f"{request_seconds}s/{idle_seconds}s"
 
 
 def pool_cluster(pool: PoolKey) -> str:

@@ -31,7 +31,7 @@ class GatewayOptions:
     listen_port: int = 8080
     max_body_bytes: int = 16 * 1024 * 1024
     salt_key: bytes = b""
-    """Secret from which cache salts are derived: HMAC-SHA256(salt_key, tenant, model)."""
+    """Secret from which the keys of cache salts are derived, one per tenant: see salt.py."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class EnvoyResources:
 
     listeners: Mapping[str, EnvoyResource] = field(default_factory=dict)
     routes: Mapping[str, EnvoyResource] = field(default_factory=dict)
+    extensions: Mapping[str, EnvoyResource] = field(default_factory=dict)
+    """TypedExtensionConfigs: what filters are told while they run."""
     clusters: Mapping[str, EnvoyResource] = field(default_factory=dict)
     endpoints: Mapping[str, EnvoyResource] = field(default_factory=dict)
     """ClusterLoadAssignments by cluster name."""

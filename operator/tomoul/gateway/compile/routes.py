@@ -1,23 +1,14 @@
-"""The RouteConfiguration: a virtual host that holds what chat.lua knows, and a route per model, found by key.
+"""The RouteConfiguration: a route per pair of timeouts, found by key; the filter names the cluster and the key.
 
-The script copies the metadata of whatever it looks at, so each model's is on a route of its own: chat.lua sets a header
-to the model's name, and the matcher finds the route in a map, whatever the number of models.
+It grows with the timeouts in use, not with the models, and changes only with them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tomoul.api.modeldeployment import Timeouts
 from tomoul.api.routingtable import ModelRoute
-from tomoul.gateway.compile.names import (
-    HEADER_CLUSTER,
-    HEADER_ROUTE,
-    LUA_FILTER,
-    ROUTE_CONFIGURATION,
-    ROUTE_MODELS,
-    TYPES,
-    model_route,
-)
+from tomoul.gateway.compile.names import HEADER_CLUSTER, HEADER_ROUTE, ROUTE_CONFIGURATION, TYPES, timeouts_route
 from tomoul.gateway.compile.resources import EnvoyResource
 
 # A call that the engine may have begun is never sent twice: only what failed before its first byte was sent.
@@ -25,50 +16,46 @@ _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 _RETRIES = 2
 
 
-def route_configuration(
-    routes: Sequence[ModelRoute], entries: Mapping[str, Any], gateway: Mapping[str, Any], model_list: str
-) -> EnvoyResource:
-    """Routes for `routes`, whose metadata is in `entries` by model id; `gateway` is the virtual host's metadata.
+def route_key(route: ModelRoute) -> str:
+    """Key of a model's route."""
+    return timeouts_route(route.timeouts.request_seconds, route.timeouts.idle_seconds)
+
+
+def route_configuration(routes: Sequence[ModelRoute]) -> EnvoyResource:
+    """Routes for the models of `routes`.
 
     What no key finds are calls for other regions: their gateways keep their models' timeouts themselves, so that here
     the longest apply.
     """
-    found: dict[str, Any] = {ROUTE_MODELS: _route(ROUTE_MODELS, Timeouts(), {"list": model_list})}
-    for route in routes:
-        found[model_route(route.id)] = _route(model_route(route.id), route.timeouts, {"model": entries[route.id]})
-    for route in routes:
-        for alias in route.aliases:
-            found.setdefault(model_route(alias), found[model_route(route.id)])
-    elsewhere = _route("elsewhere", _longest([route.timeouts for route in routes]), {})
+    found = {route_key(route): _route(route_key(route), route.timeouts) for route in routes}
+    elsewhere = _route("elsewhere", _longest([route.timeouts for route in routes]))
     # A 503 of another region's gateway is its answer, after retries of its own.
     elsewhere["route"]["retry_policy"] = _retry_policy(_RETRY_ON)
+    by_key = {"exact_match_map": {"map": {key: _action(found[key]) for key in sorted(found)}}}
     return {
         "name": ROUTE_CONFIGURATION,
         "virtual_hosts": [
             {
                 "name": "gateway",
                 "domains": ["*"],
-                "metadata": {"filter_metadata": {LUA_FILTER: dict(gateway)}},
                 # An engine that loads or is full answers 503 without having begun.
                 "retry_policy": {
                     **_retry_policy(f"{_RETRY_ON},retriable-status-codes"),
                     "retriable_status_codes": [503],
                 },
                 "matcher": {
-                    "matcher_tree": {
-                        "input": {
-                            "name": "route",
-                            "typed_config": {
-                                "@type": f"{TYPES}.type.matcher.v3.HttpRequestHeaderMatchInput",
-                                "header_name": HEADER_ROUTE,
-                            },
-                        },
-                        "exact_match_map": {"map": {key: _action(found[key]) for key in sorted(found)}},
-                    },
+                    **({"matcher_tree": {"input": _key_input(), **by_key}} if found else {}),
                     "on_no_match": _action(elsewhere),
                 },
             }
         ],
+    }
+
+
+def _key_input() -> dict[str, Any]:
+    return {
+        "name": "route",
+        "typed_config": {"@type": f"{TYPES}.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": HEADER_ROUTE},
     }
 
 
@@ -77,11 +64,10 @@ def _action(route: dict[str, Any]) -> dict[str, Any]:
     return {"action": {"name": route["name"], "typed_config": typed}}
 
 
-def _route(name: str, timeouts: Timeouts, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _route(name: str, timeouts: Timeouts) -> dict[str, Any]:
     return {
         "name": name,
         "match": {"prefix": "/"},
-        "metadata": {"filter_metadata": {LUA_FILTER: dict(metadata)}},
         "route": {
             "cluster_header": HEADER_CLUSTER,
             "auto_host_rewrite": True,

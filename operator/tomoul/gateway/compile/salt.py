@@ -1,22 +1,19 @@
-"""Cache salts: what keeps one tenant's prompt cache from another's."""
+"""Cache salts: what keeps one tenant's prompt cache from another's.
+
+A call's salt is base64url(HMAC-SHA256(HMAC-SHA256(salt_key, tenant), model id)). The filter makes it of the tenant's
+key, so that it never holds the key from which all are derived.
+"""
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64encode
-
-from tomoul.api.modeldeployment import CacheMode
-from tomoul.api.routingtable import ModelRoute
+from base64 import b64encode
 
 ANONYMOUS_TENANT = "anonymous"
 """The one tenant of a gateway that does not ask for keys."""
+SHARED = ""
+"""In a tenant's place where all share a cache; no tenant has this name."""
 
 
-def cache_salt(route: ModelRoute, salt_key: bytes, tenant: str = ANONYMOUS_TENANT) -> str | None:
-    """base64url(HMAC-SHA256(salt_key, tenant NUL model id)); without tenant if all share; None if there is no cache
-    or the engine has no field for it.
-    """
-    if route.cache.salt_field is None or route.cache.mode is CacheMode.DISABLED:
-        return None
-    owner = tenant if route.cache.mode is CacheMode.TENANT else ""
-    digest = hmac.new(salt_key, f"{owner}\0{route.id}".encode(), hashlib.sha256).digest()
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+def tenant_salt_key(salt_key: bytes, tenant: str) -> str:
+    """Key of a tenant's salts, in base64."""
+    return b64encode(hmac.new(salt_key, tenant.encode(), hashlib.sha256).digest()).decode()

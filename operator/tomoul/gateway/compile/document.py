@@ -1,0 +1,56 @@
+"""The filter's document: all that it knows of its gateway, of regions, models and tenants.
+
+filter/document.zig reads it, and refuses what it does not know. It travels as one resource of its own, since only this
+changes with a model, and is data: its size does not slow a call down.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tomoul.api.routingtable import ModelRoute
+from tomoul.gateway.compile.models import ModelClusters, model_entry
+from tomoul.gateway.compile.names import FILTER, TYPES, region_cluster
+from tomoul.gateway.compile.resources import EnvoyResource, GatewayOptions
+from tomoul.gateway.compile.salt import ANONYMOUS_TENANT, SHARED, tenant_salt_key
+
+EXTENSION_TYPE = f"{TYPES}.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
+"""Type of the filter's configuration."""
+
+
+def filter_document(
+    routes: Sequence[tuple[ModelRoute, ModelClusters]],
+    regions: Iterable[str],
+    reachable: Iterable[str],
+    options: GatewayOptions,
+) -> dict[str, Any]:
+    """The document; `regions` are all that exist, `reachable` the other ones whose gateways are known."""
+    others = frozenset(reachable)
+    return {
+        "region": options.region,
+        "max_body_bytes": options.max_body_bytes,
+        "regions": [
+            {"name": region, **({"cluster": region_cluster(region)} if region in others else {})}
+            for region in sorted(regions)
+        ],
+        "models": [model_entry(route, clusters) for route, clusters in routes],
+        "tenants": [{"name": ANONYMOUS_TENANT, "salt_key": tenant_salt_key(options.salt_key, ANONYMOUS_TENANT)}],
+        "shared_salt_key": tenant_salt_key(options.salt_key, SHARED),
+    }
+
+
+def filter_extension(document: Mapping[str, Any]) -> EnvoyResource:
+    """The TypedExtensionConfig that brings the document to the filter."""
+    return {
+        "name": FILTER,
+        "typed_config": {
+            "@type": EXTENSION_TYPE,
+            # Never unloaded: what it counts outlives its configurations.
+            "dynamic_module_config": {"name": FILTER, "do_not_close": True},
+            "filter_name": FILTER,
+            "filter_config": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": json.dumps(document, separators=(",", ":")),
+            },
+        },
+    }

@@ -1,0 +1,57 @@
+//! Whole bodies: read into one piece, and replaced.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const text = @import("text.zig");
+
+const keep_bytes = 1024 * 1024;
+const few_chunks = 64;
+const large_piece = 4096;
+
+/// Memory that a worker reuses from call to call.
+pub const Scratch = struct {
+    bytes: text.Text = .{},
+
+    pub fn clear(self: *Scratch) void {
+        if (self.bytes.capacity > keep_bytes) self.bytes.clearAndFree(std.heap.c_allocator) else self.bytes.clearRetainingCapacity();
+    }
+};
+
+/// Appends all of `which` to `into`.
+pub fn gather(stream: *abi.Stream, which: abi.Body, into: *text.Text, allocator: std.mem.Allocator) !void {
+    const count = stream.chunkCount(which);
+    if (count == 0) return;
+    var few: [few_chunks]abi.Buffer = undefined;
+    const chunks = if (count <= few.len) few[0..count] else try std.heap.c_allocator.alloc(abi.Buffer, count);
+    defer if (count > few.len) std.heap.c_allocator.free(chunks);
+    if (!stream.chunks(which, chunks)) return;
+    try into.ensureUnusedCapacity(allocator, stream.bodySize(which));
+    for (chunks) |chunk| try into.appendSlice(allocator, chunk.slice());
+}
+
+/// Writes a body in pieces: small ones are gathered, large ones go to Envoy as they are.
+pub const Writer = struct {
+    stream: *abi.Stream,
+    which: abi.Body,
+    small: *text.Text,
+    written: usize = 0,
+
+    pub fn write(self: *Writer, piece: []const u8) !void {
+        self.written += piece.len;
+        if (piece.len >= large_piece) {
+            self.flush();
+            self.stream.append(self.which, piece);
+        } else try self.small.appendSlice(std.heap.c_allocator, piece);
+    }
+
+    pub fn flush(self: *Writer) void {
+        if (self.small.items.len > 0) self.stream.append(self.which, self.small.items);
+        self.small.clearRetainingCapacity();
+    }
+};
+
+/// Says the length of the body that is there now.
+pub fn setLength(stream: *abi.Stream, map: abi.HeaderMap, length: usize) void {
+    var digits: [20]u8 = undefined;
+    stream.setHeader(map, "content-length", std.fmt.bufPrint(&digits, "{d}", .{length}) catch unreachable);
+}

@@ -1,0 +1,132 @@
+//! One call: what the request's side leaves for the response's side and for the line that is written of it.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const documents = @import("document.zig");
+const streams = @import("stream.zig");
+
+/// Namespace of the dynamic metadata that the access log and the metrics read.
+const notes = "tomoul";
+
+pub const Path = enum {
+    unknown,
+    chat,
+    models,
+
+    pub fn text(self: Path) ?[]const u8 {
+        return switch (self) {
+            .unknown => null,
+            .chat => "/v1/chat/completions",
+            .models => "/v1/models",
+        };
+    }
+};
+
+/// How what comes back is handled.
+pub const Answer = enum { passes, completion, failure, stream, strangers };
+
+pub const Call = struct {
+    stream: *abi.Stream,
+    document: *const documents.Document,
+    arena: std.heap.ArenaAllocator,
+    /// Nanoseconds of a clock that is never set.
+    started: u64,
+
+    path: Path = .unknown,
+    model: ?*const documents.Model = null,
+    pin: ?[]const u8 = null,
+    cache: ?[]const u8 = null,
+    code: ?[]const u8 = null,
+    usage: streams.Usage = .{},
+    ttft_ms: ?u64 = null,
+    /// Whether an engine of this region answered.
+    served: bool = false,
+
+    /// Whether the body is still to be read and judged.
+    reads_body: bool = false,
+    /// Whether this gateway answers, be it this filter or Envoy itself.
+    local: bool = false,
+    is_stream: bool = false,
+    hidden: streams.Hidden = .nothing,
+    answer: Answer = .passes,
+    status: u16 = 0,
+    rewriter: streams.Rewriter = undefined,
+
+    /// Hooks that run, since Envoy may end a stream within one.
+    running: u8 = 0,
+    ended: bool = false,
+
+    pub fn create(document: *const documents.Document, stream: *abi.Stream) !*Call {
+        const self = try std.heap.c_allocator.create(Call);
+        self.* = .{
+            .stream = stream,
+            .document = document,
+            .arena = .init(std.heap.c_allocator),
+            .started = monotonic(),
+        };
+        return self;
+    }
+
+    pub fn enter(self: *Call) void {
+        self.running += 1;
+    }
+
+    pub fn leave(self: *Call) void {
+        self.running -= 1;
+        if (self.running == 0 and self.ended) self.free();
+    }
+
+    /// No hook comes after this one.
+    pub fn end(self: *Call) void {
+        self.ended = true;
+        if (self.running == 0) self.free();
+    }
+
+    fn free(self: *Call) void {
+        self.arena.deinit();
+        std.heap.c_allocator.destroy(self);
+    }
+
+    pub fn allocator(self: *Call) std.mem.Allocator {
+        return self.arena.allocator();
+    }
+
+    pub fn elapsedMilliseconds(self: *const Call) u64 {
+        return (monotonic() - self.started) / std.time.ns_per_ms;
+    }
+
+    /// Leaves what is known for the access log and the metrics.
+    pub fn tell(self: *Call) void {
+        const strings = [_]struct { []const u8, ?[]const u8 }{
+            .{ "path", self.path.text() },
+            .{ "model", if (self.model) |model| model.id else null },
+            .{ "pin", self.pin },
+            .{ "cache", self.cache },
+            .{ "code", self.code },
+            .{ "served", if (self.served) "pool" else null },
+        };
+        var entries: [strings.len]abi.Pair = undefined;
+        var count: usize = 0;
+        for (strings) |entry| {
+            if (entry[1]) |value| {
+                entries[count] = .of(entry[0], value);
+                count += 1;
+            }
+        }
+        if (count > 0) self.stream.setStrings(notes, entries[0..count]);
+        const numbers = [_]struct { []const u8, ?u64 }{
+            .{ "prompt_tokens", self.usage.prompt_tokens },
+            .{ "completion_tokens", self.usage.completion_tokens },
+            .{ "cached_tokens", self.usage.cached_tokens },
+            .{ "ttft_ms", self.ttft_ms },
+        };
+        for (numbers) |entry| {
+            if (entry[1]) |value| self.stream.setNumber(notes, entry[0], value);
+        }
+    }
+};
+
+fn monotonic() u64 {
+    const now = std.posix.clock_gettime(.MONOTONIC) catch unreachable;
+    return @as(u64, @intCast(now.sec)) * std.time.ns_per_s + @as(u64, @intCast(now.nsec));
+}

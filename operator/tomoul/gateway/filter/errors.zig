@@ -1,0 +1,169 @@
+//! Errors in OpenAI's shape.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const json = @import("json.zig");
+const text = @import("text.zig");
+const Call = @import("call.zig").Call;
+
+pub const retry_after_seconds = "30";
+
+pub const Refused = error{ Refused, OutOfMemory };
+
+pub const Options = struct {
+    param: ?[]const u8 = null,
+    allow: ?[]const u8 = null,
+    /// Whether waiting helps.
+    retry_after: bool = false,
+    /// Members of the error after `code`, each with a comma before it.
+    more: []const u8 = "",
+};
+
+pub fn kindOf(status: u16) []const u8 {
+    return if (status < 500) "invalid_request_error" else "server_error";
+}
+
+/// The body of an error; `param` and `code` are JSON.
+pub fn body(
+    allocator: std.mem.Allocator,
+    status: u16,
+    message_json: []const u8,
+    param_json: []const u8,
+    code_json: []const u8,
+    more: []const u8,
+) ![]const u8 {
+    return std.fmt.allocPrint(
+        allocator,
+        "{{\"error\":{{\"message\":{s},\"type\":\"{s}\",\"param\":{s},\"code\":{s}{s}}}}}",
+        .{ message_json, kindOf(status), param_json, code_json, more },
+    );
+}
+
+/// Answers the call; nothing after it runs.
+pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comptime format: []const u8, arguments: anytype) Refused {
+    const allocator = call.allocator();
+    const message = try std.fmt.allocPrint(allocator, format, arguments);
+    const made = try body(
+        allocator,
+        status,
+        try text.quoted(allocator, message),
+        if (options.param) |param| try text.quoted(allocator, param) else "null",
+        try text.quoted(allocator, code),
+        options.more,
+    );
+    var headers: [5]abi.Pair = undefined;
+    headers[0] = .of("content-type", "application/json");
+    headers[1] = .of("x-tomoul-region", call.document.source.region);
+    var count: usize = 2;
+    if (options.allow) |allow| {
+        headers[count] = .of("allow", allow);
+        count += 1;
+    }
+    if (options.retry_after) {
+        headers[count] = .of("retry-after", retry_after_seconds);
+        count += 1;
+    } else if (!worthAnotherTry(status)) {
+        headers[count] = .of("x-should-retry", "false");
+        count += 1;
+    }
+    call.code = code;
+    call.local = true;
+    call.reads_body = false;
+    call.stream.respond(status, headers[0..count], made, "tomoul");
+    return error.Refused;
+}
+
+/// Whether the same call could fare better later, as OpenAI's SDKs see it.
+pub fn worthAnotherTry(status: u16) bool {
+    return status == 408 or status == 409 or status == 429 or status >= 500;
+}
+
+pub fn forCapacity(call: *Call, comptime format: []const u8, arguments: anytype) Refused {
+    return refuse(call, 503, "region_capacity_unavailable", .{ .retry_after = true }, format, arguments);
+}
+
+/// A `Problem` of the reader's, in a message after "… is not valid: ".
+pub fn problem(allocator: std.mem.Allocator, found: json.Problem) ![]const u8 {
+    const subject = found.subject orelse return found.before;
+    return std.fmt.allocPrint(allocator, "{s}`{s}`{s}", .{ found.before, text.shown(subject).slice(), found.after });
+}
+
+fn codeOf(status: u16) []const u8 {
+    return switch (status) {
+        400, 422 => "invalid_request",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "not_found",
+        408 => "request_timeout",
+        413 => "request_too_large",
+        429 => "rate_limit_exceeded",
+        503 => "region_capacity_unavailable",
+        504 => "timeout",
+        else => if (status < 500) "invalid_request" else "engine_failed",
+    };
+}
+
+/// An engine's error as OpenAI's, and its code for the log. Engines nest it under `error` or not, and give the code as a
+/// number or a word.
+pub const Normal = struct { body: []const u8, code: []const u8 };
+
+pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !Normal {
+    var found = engines;
+    const members = try allocator.create(json.Members);
+    members.* = .{};
+    if (!std.unicode.utf8ValidateSlice(engines) or !members.read(found)) {
+        members.count = 0;
+    } else if (members.of("error", .object)) |nested| {
+        found = nested.raw(found);
+        if (!members.read(found)) members.count = 0;
+    }
+    const message = string(members, found, "message") orelse string(members, found, "error") orelse
+        string(members, found, "detail") orelse
+        try std.fmt.allocPrint(allocator, "\"The engine answered {d}\"", .{status});
+    const word = codeOf(status);
+    const code = string(members, found, "code") orelse try text.quoted(allocator, word);
+    return .{
+        .body = try body(allocator, status, message, string(members, found, "param") orelse "null", code, ""),
+        // Text of an engine's could hold anything; a log and a metric's label get words only.
+        .code = if (isWord(code[1 .. code.len - 1])) code[1 .. code.len - 1] else word,
+    };
+}
+
+fn string(members: *const json.Members, found: []const u8, name: []const u8) ?[]const u8 {
+    const member = members.of(name, .string) orelse return null;
+    return member.raw(found);
+}
+
+fn isWord(code: []const u8) bool {
+    if (code.len == 0 or code.len > 78) return false;
+    for (code) |c| {
+        if (!std.ascii.isAlphanumeric(c) and c != '_' and c != '.' and c != '-') return false;
+    }
+    return true;
+}
+
+test "an engine's error takes OpenAI's shape" {
+    var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
+    defer arena.deinit();
+    const cases = [_]struct { []const u8, u16, []const u8, []const u8 }{
+        .{
+            "{\"error\":{\"message\":\"no\",\"code\":400,\"param\":\"top_p\"}}", 400,
+            "{\"error\":{\"message\":\"no\",\"type\":\"invalid_request_error\",\"param\":\"top_p\",\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"message\":\"n\\u006f\",\"code\":\"a b\"}", 500,
+            "{\"error\":{\"message\":\"n\\u006f\",\"type\":\"server_error\",\"param\":null,\"code\":\"a b\"}}", "engine_failed",
+        },
+        .{
+            "<html>", 503,
+            "{\"error\":{\"message\":\"The engine answered 503\",\"type\":\"server_error\",\"param\":null,\"code\":\"region_capacity_unavailable\"}}",
+            "region_capacity_unavailable",
+        },
+    };
+    for (cases) |case| {
+        const made = try normal(arena.allocator(), case[0], case[1]);
+        try std.testing.expectEqualStrings(case[2], made.body);
+        try std.testing.expectEqualStrings(case[3], made.code);
+    }
+}

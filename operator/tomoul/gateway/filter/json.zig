@@ -1,0 +1,362 @@
+//! The one reader of JSON: the members of an object and where their values end, and no deeper than asked.
+//!
+//! It is strict where the gateway decides by what it reads: names may be there once and hold no escapes, a literal is one
+//! of JSON's, brackets match, and nothing follows. What is inside of nested values and strings is for the engine to judge.
+
+const std = @import("std");
+
+pub const max_depth = 256;
+pub const max_members = 256;
+
+pub const Kind = enum { string, number, boolean, null, object, array };
+
+/// One member of an object; positions are in the object's text, ends are exclusive.
+pub const Member = struct {
+    name: []const u8,
+    /// Where the name's opening quote is.
+    key: usize,
+    start: usize,
+    end: usize,
+    kind: Kind,
+
+    pub fn raw(self: Member, text: []const u8) []const u8 {
+        return text[self.start..self.end];
+    }
+
+    /// What a string holds between its quotes, escapes as they are.
+    pub fn inner(self: Member, text: []const u8) []const u8 {
+        return text[self.start + 1 .. self.end - 1];
+    }
+};
+
+/// Why a text is refused: `before`, perhaps the `subject` that it is about in backticks, `after`.
+pub const Problem = struct {
+    before: []const u8 = "",
+    subject: ?[]const u8 = null,
+    after: []const u8 = "",
+};
+
+/// The members of one object, in order.
+pub const Members = struct {
+    list: [max_members]Member = undefined,
+    count: usize = 0,
+    problem: Problem = .{},
+
+    pub fn items(self: *const Members) []const Member {
+        return self.list[0..self.count];
+    }
+
+    pub fn get(self: *const Members, name: []const u8) ?*const Member {
+        for (self.items()) |*member| {
+            if (std.mem.eql(u8, member.name, name)) return member;
+        }
+        return null;
+    }
+
+    /// The member of that name if it is of that kind.
+    pub fn of(self: *const Members, name: []const u8, kind: Kind) ?*const Member {
+        const member = self.get(name) orelse return null;
+        return if (member.kind == kind) member else null;
+    }
+
+    /// Reads the object that is all of `text`; false, with `problem`, where that is no object, or one that two readers
+    /// could understand differently.
+    pub fn read(self: *Members, text: []const u8) bool {
+        self.count = 0;
+        var reader: Reader = .{ .text = text, .problem = &self.problem };
+        self.readWith(&reader) catch return false;
+        return true;
+    }
+
+    fn readWith(self: *Members, reader: *Reader) error{Malformed}!void {
+        if (reader.peek() != '{') return reader.refuse("it is not a JSON object", null, "");
+        reader.at += 1;
+        if (reader.peek() == '}') {
+            reader.at += 1;
+        } else while (true) {
+            if (reader.peek() != '"') return reader.refuse("a member's name is missing", null, "");
+            const key = reader.at;
+            try reader.skipString();
+            const name = reader.text[key + 1 .. reader.at - 1];
+            if (std.mem.indexOfScalar(u8, name, '\\') != null)
+                return reader.refuse("a member's name has an escape in it", null, "");
+            if (self.get(name) != null) return reader.refuse("the member ", name, " is there twice");
+            if (self.count == max_members) return reader.refuse("it has too many members", null, "");
+            if (reader.peek() != ':') return reader.refuse("a colon is missing after ", name, "");
+            reader.at += 1;
+            _ = reader.peek();
+            const start = reader.at;
+            const kind = try reader.skipValue();
+            self.list[self.count] = .{ .name = name, .key = key, .start = start, .end = reader.at, .kind = kind };
+            self.count += 1;
+            const next = reader.peek();
+            if (next != '}' and next != ',')
+                return reader.refuse("a comma is missing after ", name, "");
+            reader.at += 1;
+            if (next == '}') break;
+            _ = reader.peek();
+        }
+        if (reader.peek() != null) return reader.refuse("something follows the object", null, "");
+    }
+};
+
+/// Where the elements of an array are; `text` is the array's, from bracket to bracket, which `Members.read` has checked.
+pub const Elements = struct {
+    reader: Reader,
+
+    pub fn of(text: []const u8, problem: *Problem) Elements {
+        return .{ .reader = .{ .text = text, .at = 1, .problem = problem } };
+    }
+
+    pub const Element = struct { start: usize, end: usize, kind: Kind };
+
+    /// The next element; null at the end, and where what follows is no JSON.
+    pub fn next(self: *Elements) ?Element {
+        const first = self.reader.peek() orelse return null;
+        if (first == ']') return null;
+        if (first == ',') {
+            self.reader.at += 1;
+            _ = self.reader.peek();
+        }
+        const start = self.reader.at;
+        const kind = self.reader.skipValue() catch return null;
+        return .{ .start = start, .end = self.reader.at, .kind = kind };
+    }
+};
+
+const Reader = struct {
+    text: []const u8,
+    at: usize = 0,
+    problem: *Problem,
+
+    fn refuse(self: *Reader, before: []const u8, subject: ?[]const u8, after: []const u8) error{Malformed} {
+        self.problem.* = .{ .before = before, .subject = subject, .after = after };
+        return error.Malformed;
+    }
+
+    /// The next character that is no white space, at which the reader is then; null at the end.
+    fn peek(self: *Reader) ?u8 {
+        while (self.at < self.text.len) : (self.at += 1) {
+            switch (self.text[self.at]) {
+                ' ', '\t', '\r', '\n' => {},
+                else => |c| return c,
+            }
+        }
+        return null;
+    }
+
+    fn skipValue(self: *Reader) error{Malformed}!Kind {
+        const c = if (self.at < self.text.len) self.text[self.at] else return self.refuse("a value is missing", null, "");
+        switch (c) {
+            '"' => {
+                try self.skipString();
+                return .string;
+            },
+            '{', '[' => {
+                try self.skipNested();
+                return if (c == '{') .object else .array;
+            },
+            else => return self.skipLiteral(),
+        }
+    }
+
+    /// From a string's opening quote to behind its closing one.
+    fn skipString(self: *Reader) error{Malformed}!void {
+        var at = self.at + 1;
+        while (true) {
+            at = indexOfQuoteOrEscape(self.text, at) orelse return self.refuse("a string is not closed", null, "");
+            if (self.text[at] == '"') {
+                self.at = at + 1;
+                return;
+            }
+            at += 2; // a backslash, and what it escapes
+        }
+    }
+
+    /// From an opening bracket to behind the one that closes it.
+    fn skipNested(self: *Reader) error{Malformed}!void {
+        var objects: std.StaticBitSet(max_depth) = .initEmpty();
+        var depth: usize = 0;
+        while (self.at < self.text.len) {
+            switch (self.text[self.at]) {
+                '"' => {
+                    try self.skipString();
+                    continue;
+                },
+                '{', '[' => |c| {
+                    if (depth == max_depth) return self.refuse("values are nested too deeply", null, "");
+                    objects.setValue(depth, c == '{');
+                    depth += 1;
+                },
+                '}', ']' => |c| {
+                    depth -= 1;
+                    if (objects.isSet(depth) != (c == '}')) break;
+                    if (depth == 0) {
+                        self.at += 1;
+                        return;
+                    }
+                },
+                else => {},
+            }
+            self.at += 1;
+        }
+        return self.refuse("an object or array is not closed", null, "");
+    }
+
+    fn skipLiteral(self: *Reader) error{Malformed}!Kind {
+        const start = self.at;
+        while (self.at < self.text.len) : (self.at += 1) {
+            switch (self.text[self.at]) {
+                'a'...'z', 'A'...'Z', '0'...'9', '.', '+', '-' => {},
+                else => break,
+            }
+        }
+        const word = self.text[start..self.at];
+        if (word.len == 0) return self.refuse("a value is missing", null, "");
+        if (std.mem.eql(u8, word, "true") or std.mem.eql(u8, word, "false")) return .boolean;
+        if (std.mem.eql(u8, word, "null")) return .null;
+        if (isNumber(word)) return .number;
+        return self.refuse("", word, " is not a JSON value");
+    }
+};
+
+fn digits(text: []const u8) usize {
+    for (text, 0..) |c, index| {
+        if (c < '0' or c > '9') return index;
+    }
+    return text.len;
+}
+
+fn isNumber(word: []const u8) bool {
+    var rest = word;
+    if (rest[0] == '-') rest = rest[1..];
+    const whole = digits(rest);
+    if (whole == 0 or (whole > 1 and rest[0] == '0')) return false;
+    rest = rest[whole..];
+    if (rest.len > 0 and rest[0] == '.') {
+        const fraction = digits(rest[1..]);
+        if (fraction == 0) return false;
+        rest = rest[1 + fraction ..];
+    }
+    if (rest.len > 0 and (rest[0] == 'e' or rest[0] == 'E')) {
+        rest = rest[1..];
+        if (rest.len > 0 and (rest[0] == '+' or rest[0] == '-')) rest = rest[1..];
+        const exponent = digits(rest);
+        if (exponent == 0) return false;
+        rest = rest[exponent..];
+    }
+    return rest.len == 0;
+}
+
+fn indexOfQuoteOrEscape(text: []const u8, from: usize) ?usize {
+    const width = 32;
+    const Block = @Vector(width, u8);
+    var at = from;
+    while (at + width <= text.len) : (at += width) {
+        const block: Block = text[at..][0..width].*;
+        const quotes = block == @as(Block, @splat('"'));
+        const escapes = block == @as(Block, @splat('\\'));
+        const found = @as(u32, @bitCast(quotes)) | @as(u32, @bitCast(escapes));
+        if (found != 0) return at + @ctz(found);
+    }
+    while (at < text.len) : (at += 1) {
+        if (text[at] == '"' or text[at] == '\\') return at;
+    }
+    return null;
+}
+
+/// A model's name in `inner`, decoded into `buffer`; null where it holds what no model's id can hold.
+pub fn plain(inner: []const u8, buffer: []u8) ?[]const u8 {
+    var length: usize = 0;
+    var at: usize = 0;
+    while (at < inner.len) {
+        var c = inner[at];
+        at += 1;
+        if (c == '\\') {
+            c = inner[at];
+            at += 1;
+            if (c == 'u') {
+                if (at + 4 > inner.len) return null;
+                c = std.fmt.parseInt(u7, inner[at .. at + 4], 16) catch return null;
+                at += 4;
+            } else if (c != '/' and c != '"' and c != '\\') return null;
+        }
+        if (c < 32 or c >= 127 or length == buffer.len) return null;
+        buffer[length] = c;
+        length += 1;
+    }
+    return buffer[0..length];
+}
+
+const testing = std.testing;
+
+fn expectProblem(text: []const u8, before: []const u8) !void {
+    var members: Members = .{};
+    try testing.expect(!members.read(text));
+    try testing.expectEqualStrings(before, members.problem.before);
+}
+
+test "members are found with their bytes" {
+    var members: Members = .{};
+    const text = "\n{ \"a\" : [1, {\"b\":\"]}\\\"\"}],\t\"c\":-1.5e+3 , \"\":null}\r ";
+    try testing.expect(members.read(text));
+    try testing.expectEqual(3, members.count);
+    try testing.expectEqualStrings("[1, {\"b\":\"]}\\\"\"}]", members.get("a").?.raw(text));
+    try testing.expectEqual(.number, members.get("c").?.kind);
+    try testing.expectEqual(.null, members.get("").?.kind);
+    try testing.expectEqual(null, members.get("b"));
+}
+
+test "what two readers could understand differently is refused" {
+    try expectProblem("", "it is not a JSON object");
+    try expectProblem("[]", "it is not a JSON object");
+    try expectProblem("\xef\xbb\xbf{}", "it is not a JSON object");
+    try expectProblem("{", "a member's name is missing");
+    try expectProblem("{\"a\":1,}", "a member's name is missing");
+    try expectProblem("{\"a\":1,\"a\":1}", "the member ");
+    try expectProblem("{\"\\u0061\":1}", "a member's name has an escape in it");
+    try expectProblem("{\"a\" 1}", "a colon is missing after ");
+    try expectProblem("{\"a\":1 \"b\":2}", "a comma is missing after ");
+    try expectProblem("{\"a\":}", "a value is missing");
+    try expectProblem("{\"a\":\"x}", "a string is not closed");
+    try expectProblem("{\"a\":\"x\\", "a string is not closed");
+    try expectProblem("{\"a\":[}", "an object or array is not closed");
+    try expectProblem("{\"a\":[{]}", "an object or array is not closed");
+    try expectProblem("{}{}", "something follows the object");
+    for ([_][]const u8{ "NaN", "-Infinity", "0x10", "True", "01", "1.", ".5", "1e", "+1", "--1", "-" }) |word| {
+        var buffer: [32]u8 = undefined;
+        try expectProblem(try std.fmt.bufPrint(&buffer, "{{\"a\":{s}}}", .{word}), "");
+    }
+}
+
+test "depth and count are bounded" {
+    var members: Members = .{};
+    try testing.expect(members.read("{\"a\":" ++ "[" ** max_depth ++ "]" ** max_depth ++ "}"));
+    try expectProblem("{\"a\":" ++ "[" ** (max_depth + 1) ++ "]" ** (max_depth + 1) ++ "}", "values are nested too deeply");
+    var text: std.ArrayListUnmanaged(u8) = .{};
+    defer text.deinit(testing.allocator);
+    for (0..max_members + 1) |index| try text.print(testing.allocator, "{s}\"{d}\":0", .{ if (index == 0) "{" else ",", index });
+    try text.append(testing.allocator, '}');
+    try expectProblem(text.items, "it has too many members");
+}
+
+test "an array's elements are found" {
+    var problem: Problem = .{};
+    const text = "[ {\"a\":[1]} , \"x\", 2]";
+    var elements: Elements = .of(text, &problem);
+    const first = elements.next().?;
+    try testing.expectEqualStrings("{\"a\":[1]}", text[first.start..first.end]);
+    try testing.expectEqual(.string, elements.next().?.kind);
+    try testing.expectEqual(.number, elements.next().?.kind);
+    try testing.expectEqual(null, elements.next());
+    var none: Elements = .of("[ ]", &problem);
+    try testing.expectEqual(null, none.next());
+}
+
+test "a model's name is decoded, and what no name can hold is none" {
+    var buffer: [16]u8 = undefined;
+    try testing.expectEqualStrings("a/b\"", plain("\\u0061\\/b\\\"", &buffer).?);
+    for ([_][]const u8{ "\\n", "\\x61", "\\u0000", "\\ud83d", "\\u00", "\x7f", "\xc3\xa9", "x" ** 17 }) |inner| {
+        try testing.expectEqual(null, plain(inner, &buffer));
+    }
+}

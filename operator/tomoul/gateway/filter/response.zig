@@ -1,0 +1,201 @@
+//! The response's side: what a client sees of an engine's answer.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const bodies = @import("body.zig");
+const completion = @import("completion.zig");
+const errors = @import("errors.zig");
+const ids = @import("ids.zig");
+const streams = @import("stream.zig");
+const text = @import("text.zig");
+const Call = @import("call.zig").Call;
+
+threadlocal var scratch: bodies.Scratch = .{};
+threadlocal var output: bodies.Scratch = .{};
+
+/// The headers are there. True if they may leave, false if they wait for the whole body.
+pub fn headers(call: *Call, end_of_stream: bool) !bool {
+    const stream = call.stream;
+    const own = call.document.source.region;
+    const kind = if (call.local) null else stream.hostMetadata("tomoul", "kind");
+    call.status = std.fmt.parseInt(u16, stream.header(.response, ":status") orelse "", 10) catch 0;
+    const is_stream = call.status < 400 and isEventStream(stream.header(.response, "content-type") orelse "");
+
+    if (kind != null and std.mem.eql(u8, kind.?, "region")) {
+        // Another region's gateway has done all that is to do, but cannot know who asked for a stream's usage.
+        if (stream.headerCount(.response, "x-tomoul-region") == 0) {
+            call.answer = .strangers;
+            try replaceStrangersHeaders(call);
+        } else if (is_stream and call.hidden != .nothing) {
+            startStream(call, null);
+        }
+    } else {
+        stream.setHeader(.response, "x-tomoul-region", own);
+        if (kind == null) {
+            if (stream.header(.response, "x-tomoul-code")) |code| {
+                call.code = try call.allocator().dupe(u8, code);
+                stream.removeHeader(.response, "x-tomoul-code");
+            }
+            return true;
+        }
+        call.served = true;
+        stream.removeHeader(.response, "x-tomoul-code");
+        if (call.status >= 400) {
+            call.answer = .failure;
+            stream.setHeader(.response, "content-type", "application/json");
+            stream.removeHeader(.response, "content-encoding");
+            if (call.status == 503 and stream.headerCount(.response, "retry-after") == 0)
+                stream.setHeader(.response, "retry-after", errors.retry_after_seconds);
+            stream.removeHeader(.response, "x-should-retry");
+            if (!errors.worthAnotherTry(call.status)) stream.setHeader(.response, "x-should-retry", "false");
+        } else if (is_stream) {
+            startStream(call, .{ .id = try newId(call), .model = try modelName(call) });
+        } else {
+            const length = std.fmt.parseInt(u64, stream.header(.response, "content-length") orelse "0", 10) catch 0;
+            if (length > call.document.source.max_body_bytes) {
+                abi.log(.warn, "tomoul: an answer too large to buffer keeps its engine's id and is not counted");
+            } else call.answer = .completion;
+        }
+    }
+    const whole = call.answer == .failure or call.answer == .completion or call.answer == .strangers;
+    if (!whole) return true;
+    if (!end_of_stream) return false;
+    const made = (try wholeBody(call, "")) orelse return true;
+    stream.append(.buffered_response, made);
+    bodies.setLength(stream, .response, made.len);
+    return true;
+}
+
+/// Part of the body has arrived, perhaps the last.
+pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
+    switch (call.answer) {
+        .passes => return .@"continue",
+        .stream => {
+            try rewriteChunk(call, end_of_stream);
+            return .@"continue";
+        },
+        .strangers => {
+            call.stream.drain(.received_response, call.stream.bodySize(.received_response));
+            if (!end_of_stream) return .stop_iteration_no_buffer;
+        },
+        .failure, .completion => {
+            const buffered = call.stream.bodySize(.buffered_response) + call.stream.bodySize(.received_response);
+            if (call.answer == .completion and buffered > call.document.source.max_body_bytes) {
+                abi.log(.warn, "tomoul: an answer too large to buffer keeps its engine's id and is not counted");
+                call.answer = .passes;
+                return .@"continue";
+            }
+            if (!end_of_stream) return .stop_iteration_and_buffer;
+        },
+    }
+    try replaceBody(call, .received_response);
+    return .@"continue";
+}
+
+/// The body has ended, and trailers follow.
+pub fn trailers(call: *Call) !void {
+    switch (call.answer) {
+        .passes => {},
+        .stream => if (!call.rewriter.done) return error.BrokenStream,
+        .strangers, .failure, .completion => try replaceBody(call, .buffered_response),
+    }
+}
+
+fn isEventStream(content_type: []const u8) bool {
+    return std.ascii.startsWithIgnoreCase(content_type, "text/event-stream");
+}
+
+fn newId(call: *Call) ![]const u8 {
+    const now: u64 = @intCast(@max(0, std.time.milliTimestamp()));
+    return std.fmt.allocPrint(call.allocator(), "\"{s}\"", .{ids.completionId(now)});
+}
+
+fn modelName(call: *Call) ![]const u8 {
+    return if (call.model) |model| text.quoted(call.allocator(), model.id) else "null";
+}
+
+fn startStream(call: *Call, names: ?streams.Rewriter.Names) void {
+    call.answer = .stream;
+    call.rewriter = .init(call.allocator(), names, call.hidden);
+    call.stream.removeHeader(.response, "content-length");
+}
+
+fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
+    const stream, const allocator = .{ call.stream, std.heap.c_allocator };
+    defer output.clear();
+    const out = &output.bytes;
+    const size = stream.bodySize(.received_response);
+    if (size > 0) {
+        var one: [1]abi.Buffer = undefined;
+        if (stream.chunkCount(.received_response) == 1 and stream.chunks(.received_response, &one)) {
+            try call.rewriter.feed(one[0].slice(), out, allocator);
+        } else {
+            defer scratch.clear();
+            try bodies.gather(stream, .received_response, &scratch.bytes, allocator);
+            try call.rewriter.feed(scratch.bytes.items, out, allocator);
+        }
+    }
+    if (end_of_stream) try call.rewriter.finish(out, allocator);
+    stream.drain(.received_response, size);
+    if (out.items.len > 0) stream.append(.received_response, out.items);
+    if (call.rewriter.names == null) return;
+    // At once, since a client that goes away ends this without a word.
+    if (call.rewriter.usage) |usage| call.usage = usage;
+    if (call.rewriter.code) |code| call.code = code;
+    if (call.ttft_ms == null and call.rewriter.has_token) call.ttft_ms = call.elapsedMilliseconds();
+}
+
+/// What stands before another region's gateway, such as a load balancer, has answered in its place.
+fn replaceStrangersHeaders(call: *Call) !void {
+    const stream, const allocator = .{ call.stream, call.allocator() };
+    const found = try allocator.alloc(abi.Pair, stream.headersSize(.response));
+    stream.headers(.response, found);
+    const names = try allocator.alloc([]const u8, found.len);
+    for (found, names) |header, *name| name.* = try allocator.dupe(u8, header.key.slice());
+    for (names) |name| {
+        if (name[0] != ':') stream.removeHeader(.response, name);
+    }
+    stream.setHeader(.response, ":status", "503");
+    stream.setHeader(.response, "content-type", "application/json");
+    stream.setHeader(.response, "retry-after", errors.retry_after_seconds);
+    stream.setHeader(.response, "x-tomoul-region", call.document.source.region);
+    call.code = "region_capacity_unavailable";
+}
+
+fn replaceBody(call: *Call, which: abi.Body) !void {
+    const stream, const allocator = .{ call.stream, std.heap.c_allocator };
+    defer scratch.clear();
+    try bodies.gather(stream, .buffered_response, &scratch.bytes, allocator);
+    try bodies.gather(stream, .received_response, &scratch.bytes, allocator);
+    const made = (try wholeBody(call, scratch.bytes.items)) orelse return;
+    stream.drain(.buffered_response, stream.bodySize(.buffered_response));
+    stream.drain(.received_response, stream.bodySize(.received_response));
+    stream.append(which, made);
+    bodies.setLength(stream, .response, made.len);
+}
+
+/// What the client gets in the place of `answered`; null to leave it as it is.
+fn wholeBody(call: *Call, answered: []const u8) !?[]const u8 {
+    const allocator = call.allocator();
+    switch (call.answer) {
+        .passes, .stream => return null,
+        .strangers => return try errors.body(
+            allocator,
+            503,
+            try std.fmt.allocPrint(allocator, "\"What answers at the other region's endpoint is not its gateway; it answered {d}\"", .{call.status}),
+            "null",
+            "\"region_capacity_unavailable\"",
+            "",
+        ),
+        .failure => {
+            const made = try errors.normal(allocator, answered, call.status);
+            call.code = made.code;
+            return made.body;
+        },
+        .completion => {
+            const made = try completion.rewritten(allocator, answered, try newId(call), try modelName(call));
+            call.usage = made.usage;
+            return made.body;
+        },
+    }
+}

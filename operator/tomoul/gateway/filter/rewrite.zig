@@ -1,0 +1,116 @@
+//! What an engine gets: the client's bytes, but for what a client must not control and what the gateway says itself.
+
+const std = @import("std");
+const abi = @import("abi.zig");
+const bodies = @import("body.zig");
+const errors = @import("errors.zig");
+const json = @import("json.zig");
+const text = @import("text.zig");
+const Call = @import("call.zig").Call;
+const Model = @import("document.zig").Model;
+
+threadlocal var small: bodies.Scratch = .{};
+
+/// The `stream_options` that make an engine tell its tokens, null where the client's own do. What of it the client did not
+/// ask for is noted in the call.
+pub fn meteredOptions(call: *Call, sent: []const u8, members: *const json.Members, model: *const Model) errors.Refused!?[]const u8 {
+    var raw: []const u8 = "{}";
+    var inner: json.Members = .{};
+    if (members.of("stream_options", .object)) |options| {
+        raw = options.raw(sent);
+        if (!inner.read(raw))
+            return errors.refuse(call, 400, "invalid_json", .{ .param = "stream_options" }, "`stream_options` is not valid: {s}", .{try errors.problem(call.allocator(), inner.problem)});
+    }
+    var missing: [2][]const u8 = undefined;
+    var count: usize = 0;
+    for ([_]?[]const u8{ "include_usage", model.usage_option }) |maybe| {
+        const name = maybe orelse continue;
+        if (inner.get(name)) |member| {
+            if (member.kind != .boolean and member.kind != .null) {
+                const param = try std.mem.concat(call.allocator(), u8, &.{ "stream_options.", name });
+                return errors.refuse(call, 400, "invalid_type", .{ .param = param }, "`{s}` must be a boolean", .{param});
+            }
+            if (std.mem.eql(u8, member.raw(raw), "true")) continue;
+        }
+        missing[count] = name;
+        count += 1;
+    }
+    if (count == 0) return null;
+    const set = missing[0..count];
+    call.hidden = if (contains(set, "include_usage")) .all else .each_but_the_last;
+    const allocator = call.allocator();
+    var made: text.Text = .{};
+    try made.append(allocator, '{');
+    for (inner.items()) |member| {
+        if (contains(set, member.name)) continue;
+        if (made.items.len > 1) try made.append(allocator, ',');
+        try made.appendSlice(allocator, raw[member.key..member.end]);
+    }
+    for (set) |name| {
+        if (made.items.len > 1) try made.append(allocator, ',');
+        try text.appendQuoted(&made, allocator, name);
+        try made.appendSlice(allocator, ":true");
+    }
+    try made.append(allocator, '}');
+    return made.items;
+}
+
+/// Replaces the body in `place` where something has to change: fields removed, the model under its id, a salt, stream options.
+pub fn apply(
+    call: *Call,
+    place: abi.Body,
+    sent: []const u8,
+    members: *const json.Members,
+    model: *const Model,
+    salt: ?[]const u8,
+    stream_options: ?[]const u8,
+) !void {
+    const named = members.get("model").?.inner(sent);
+    var changed = salt != null or stream_options != null or !std.mem.eql(u8, named, model.id);
+    if (!changed) {
+        for (members.items()) |member| changed = changed or isRemoved(model, member.name);
+    }
+    if (!changed) return;
+
+    const stream = call.stream;
+    stream.drain(.buffered_request, stream.bodySize(.buffered_request));
+    stream.drain(.received_request, stream.bodySize(.received_request));
+    defer small.clear();
+    var body: bodies.Writer = .{ .stream = stream, .which = place, .small = &small.bytes };
+    var separator: []const u8 = "{";
+    if (salt) |value| {
+        for ([_][]const u8{ "{\"", model.salt_field.?, "\":\"", value, "\"" }) |piece| try body.write(piece);
+        separator = ",";
+    }
+    if (stream_options) |options| {
+        for ([_][]const u8{ separator, "\"stream_options\":", options }) |piece| try body.write(piece);
+        separator = ",";
+    }
+    for (members.items()) |member| {
+        if (isRemoved(model, member.name)) continue;
+        if (stream_options != null and std.mem.eql(u8, member.name, "stream_options")) continue;
+        try body.write(separator);
+        separator = ",";
+        if (std.mem.eql(u8, member.name, "model")) {
+            try body.write("\"model\":");
+            try body.write(try text.quoted(call.allocator(), model.id));
+        } else try body.write(sent[member.key..member.end]);
+    }
+    try body.write("}");
+    body.flush();
+    bodies.setLength(stream, .request, body.written);
+}
+
+fn isRemoved(model: *const Model, name: []const u8) bool {
+    if (model.salt_field) |field| {
+        if (std.mem.eql(u8, field, name)) return true;
+    }
+    return contains(model.remove_fields, name);
+}
+
+fn contains(names: []const []const u8, name: []const u8) bool {
+    for (names) |each| {
+        if (std.mem.eql(u8, each, name)) return true;
+    }
+    return false;
+}

@@ -1,0 +1,12 @@
+//! The sources that have unit tests; `zig test` starts here.
+
+comptime {
+    _ = @import("completion.zig");
+    _ = @import("document.zig");
+    _ = @import("errors.zig");
+    _ = @import("ids.zig");
+    _ = @import("json.zig");
+    _ = @import("salt.zig");
+    _ = @import("stream.zig");
+    _ = @import("text.zig");
+}

@@ -1,0 +1,81 @@
+//! Text as JSON and as messages show it.
+
+const std = @import("std");
+
+pub const Text = std.ArrayListUnmanaged(u8);
+
+const max_shown = 80;
+
+/// Appends `text` as a JSON string. Bytes past ASCII are taken to be UTF-8.
+pub fn appendQuoted(into: *Text, allocator: std.mem.Allocator, text: []const u8) !void {
+    try into.append(allocator, '"');
+    for (text) |c| {
+        switch (c) {
+            '"' => try into.appendSlice(allocator, "\\\""),
+            '\\' => try into.appendSlice(allocator, "\\\\"),
+            '\n' => try into.appendSlice(allocator, "\\n"),
+            '\r' => try into.appendSlice(allocator, "\\r"),
+            '\t' => try into.appendSlice(allocator, "\\t"),
+            else => if (c < 32 or c == 127) {
+                const digits = "0123456789abcdef";
+                try into.appendSlice(allocator, "\\u00");
+                try into.append(allocator, digits[c >> 4]);
+                try into.append(allocator, digits[c & 15]);
+            } else try into.append(allocator, c),
+        }
+    }
+    try into.append(allocator, '"');
+}
+
+pub fn quoted(allocator: std.mem.Allocator, text: []const u8) ![]const u8 {
+    var made: Text = .{};
+    try appendQuoted(&made, allocator, text);
+    return made.items;
+}
+
+/// What a client sent, in a message: short, and never bytes that would make the answer anything but JSON.
+pub const Shown = struct {
+    buffer: [max_shown + 3]u8,
+    length: usize,
+
+    pub fn slice(self: *const Shown) []const u8 {
+        return self.buffer[0..self.length];
+    }
+};
+
+pub fn shown(text: []const u8) Shown {
+    var made: Shown = .{ .buffer = undefined, .length = @min(text.len, max_shown) };
+    for (text[0..made.length], made.buffer[0..made.length]) |c, *to| to.* = if (c >= 32 and c <= 126) c else '?';
+    if (text.len > max_shown) {
+        @memcpy(made.buffer[max_shown..][0..3], "...");
+        made.length += 3;
+    }
+    return made;
+}
+
+/// `["a","b"]`
+pub fn list(allocator: std.mem.Allocator, values: []const []const u8) ![]const u8 {
+    var made: Text = .{};
+    try made.append(allocator, '[');
+    for (values, 0..) |value, index| {
+        if (index > 0) try made.append(allocator, ',');
+        try appendQuoted(&made, allocator, value);
+    }
+    try made.append(allocator, ']');
+    return made.items;
+}
+
+test "quoted text is JSON whatever it holds" {
+    var bytes: [256]u8 = undefined;
+    for (&bytes, 0..) |*to, value| to.* = @intCast(value);
+    var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
+    defer arena.deinit();
+    const made = try quoted(arena.allocator(), bytes[0..128]);
+    const read = try std.json.parseFromSliceLeaky([]const u8, arena.allocator(), made, .{});
+    try std.testing.expectEqualStrings(bytes[0..128], read);
+}
+
+test "what a client sent is shown short and in ASCII" {
+    try std.testing.expectEqualStrings("a?b", shown("a\xffb").slice());
+    try std.testing.expectEqual(83, shown("x" ** 500_000).slice().len);
+}
