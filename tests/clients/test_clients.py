@@ -18,6 +18,8 @@ ERRORS: dict[str, tuple[tuple[str, ...], int, str, str | None]] = {
     "tools of a model without": (("BadRequestError",), 400, "unsupported_parameter", "tools"),
     "no JSON": (PLAIN, 415, "unsupported_media_type", "Content-Type"),
     "too large": (PLAIN, 413, "request_too_large", None),
+    "401": (("AuthenticationError",), 401, "unauthorized", None),
+    "403": (("PermissionDeniedError",), 403, "forbidden", None),
     "422": (("UnprocessableEntityError",), 422, "invalid_request", None),
     "429": (("RateLimitError",), 429, "rate_limit_exceeded", None),
     "500": (("InternalServerError",), 500, "engine_failed", None),

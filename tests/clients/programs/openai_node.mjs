@@ -111,6 +111,8 @@ const CASES = {
   "tools of a model without": { model: "acme/both", tools: [weather] },
   "no JSON": { headers: { "Content-Type": "text/plain" } },
   "too large": { text: "x".repeat(3_000_000) },
+  "401": { text: "fail 401" },
+  "403": { text: "fail 403" },
   "422": { text: "fail 422" },
   "429": { text: "fail 429" },
   "500": { text: "fail 500" },

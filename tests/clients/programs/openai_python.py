@@ -123,6 +123,8 @@ ERRORS: dict[str, dict[str, Any]] = {
     "tools of a model without": {"model": "acme/both", "tools": [WEATHER]},
     "no JSON": {"headers": {"Content-Type": "text/plain"}},
     "too large": {"text": "x" * 3_000_000},
+    "401": {"text": "fail 401"},
+    "403": {"text": "fail 403"},
     "422": {"text": "fail 422"},
     "429": {"text": "fail 429"},
     "500": {"text": "fail 500"},
