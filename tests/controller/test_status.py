@@ -55,6 +55,7 @@ def context(writer: Recorder, recorder: Told) -> Context:
         observed=None,  # type: ignore[arg-type]
         client=None,  # type: ignore[arg-type]
         triggers=None,  # type: ignore[arg-type]
+        canaries=None,  # type: ignore[arg-type]
         now=lambda: NOW,
     )
 

@@ -1,7 +1,9 @@
 """Rollouts on a real control plane with its scheduler and controllers, where GPUs are scarce."""
 
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -9,15 +11,19 @@ import yaml
 
 from tests.controlplane.api import eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
-from tests.controlplane.kubelet import running, waiting
+from tests.controlplane.kubelet import running, running_at, waiting
 from tests.integration.operators import OperatorProcess, children, condition, path
+from tomoul.plan.gateway import METRICS_PORT
 
 SYSTEM, NAMESPACE = "tomoul-system", "models"
 Object = dict[str, Any]
 
 
 def status(pod: Object) -> Mapping[str, Any] | None:
-    """Pods run, except those whose image is `…:broken`."""
+    """Pods run, except those whose image is `…:broken`; gateways at the address where a test may give their metrics."""
+    labels = pod["metadata"].get("labels", {})
+    if labels.get("app.kubernetes.io/component") == "gateway":
+        return running_at(loopback(labels["tomoul.ai/region"]))(pod)
     image = pod["spec"]["containers"][0]["image"]
     return waiting("ImagePullBackOff", "no such image")(pod) if image.endswith(":broken") else running(pod)
 
@@ -228,3 +234,104 @@ def test_a_strategy_holds_while_room_comes_and_goes(rollouts: Rollouts) -> None:
     assert (told["strategy"], told["reason"]) == ("Replace", "NoRoom")
     assert live["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
     assert live["metadata"]["generation"] == before + 1
+
+
+class GatewayMetrics:
+    """The metrics of a region's only gateway, whose pod has a loopback address of its own."""
+
+    def __init__(self, address: str, region: str) -> None:
+        metrics = self
+        self.region = region
+        self.counts: dict[tuple[str, int], int] = {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = metrics.text().encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer((address, METRICS_PORT), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def text(self) -> str:
+        """As Envoy writes it."""
+        lines = ["# TYPE envoy_tomoul_trial_calls_total counter"]
+        for (trial, status), count in self.counts.items():
+            answered_by = "canary" if trial == "canary" else ""
+            labels = f'model="acme/{self.region}",trial="{trial}",answered_by="{answered_by}",status="{status}",code=""'
+            lines.append(f"envoy_tomoul_trial_calls_total{{{labels}}} {count}")
+        return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def canaries(rollouts: Rollouts) -> Iterator[tuple[GatewayMetrics, GatewayMetrics]]:
+    """Two regions whose gateways can be read."""
+    made = []
+    for _ in range(2):
+        region = rollouts.region(gpus=3)
+        made.append(GatewayMetrics(loopback(region), region))
+    yield made[0], made[1]
+    for metrics in made:
+        metrics.server.shutdown()
+        metrics.server.server_close()
+
+
+def loopback(region: str) -> str:
+    """An address that no other region has."""
+    return f"127.{int(region[2:4], 16)}.{int(region[4:6], 16)}.{int(region[6:8], 16) or 1}"
+
+
+def test_a_canary_is_promoted_or_rolled_back_by_what_gateways_count_and_the_old_pods_stay_untouched_meanwhile(
+    rollouts: Rollouts, canaries: tuple[GatewayMetrics, GatewayMetrics]
+) -> None:
+    canary = {"weight": 10, "durationSeconds": 10, "minCalls": 10}
+    regions = [metrics.region for metrics in canaries]
+    for region in regions:
+        rollouts.apply(region, "1", canary=canary)
+    first = {region: rollouts.completed(region, "1") for region in regions}
+    for region in regions:
+        rollouts.apply(region, "2", canary=canary)
+    for region in regions:
+        eventually(lambda region=region: canary_of(rollouts, region).get("ready"))
+        assert len(rollouts.ready(region, "2")) == 1
+        assert rollouts.ready(region, "1") == first[region]
+        eventually(lambda region=region: routed(rollouts, region) == {"default": None, "canary": 10})
+    good, bad = canaries
+    # Counting begins with what the gateways say first.
+    eventually(lambda: all("more calls" in canary_of(rollouts, region).get("message", "") for region in regions), 60)
+    good.counts = {("canary", 200): 50, ("stable", 200): 450}
+    bad.counts = {("canary", 200): 40, ("canary", 500): 10, ("stable", 200): 450}
+    eventually(lambda: rollouts.rollout(bad.region)["phase"] == "RolledBack", 60)
+    told = rollouts.workload(bad.region)
+    assert (told["status"], told["reason"]) == ("False", "CanaryRolledBack")
+    assert "10 of its 50 calls failed" in told["message"]
+    eventually(lambda: not rollouts.pods(bad.region, "2"))
+    assert rollouts.ready(bad.region, "1") == first[bad.region]
+    eventually(lambda: routed(rollouts, bad.region) == {"default": None})
+    second = rollouts.completed(good.region, "2")
+    assert not second & first[good.region]
+    assert rollouts.rollout(good.region)["canary"]["verdict"] == "Promoted"
+    eventually(lambda: routed(rollouts, good.region) == {"default": None})
+    assert len(children(rollouts.api, f"tomoul.ai/region={good.region}", "Service")) == 2, "its own and the gateway's"
+    rollouts.apply(bad.region, "1", canary=canary)
+    assert rollouts.completed(bad.region, "1") == first[bad.region]
+
+
+def canary_of(rollouts: Rollouts, region: str) -> Object:
+    """What the status says of the region's canary."""
+    return dict(rollouts.rollout(region).get("canary", {}))
+
+
+def routed(rollouts: Rollouts, region: str) -> dict[str, int | None]:
+    """Weights by the name of the pool."""
+    (route,) = [
+        route
+        for route in rollouts.api.get(path("RoutingTable", region))["spec"]["models"]
+        if route["id"] == f"acme/{region}"
+    ]
+    return {pool["name"]: pool.get("weight") for pool in route["pools"]}

@@ -4,10 +4,12 @@ Resources are written as in a cluster. Two more documents may follow. `settings:
 what the cluster looks like: `pods` by the Deployment they belong to, written `models/tiny-chat/eu-west/default` or
 `gateway/eu-west`; `deployments` by the same; `nodes`; and `tables` by region, whose spec is the planned one unless
 `stale: true`, with a `generation` and the gateways' acknowledgements. A `revision: wanted` of a Deployment or a pod is
-that of the spec. `programmed` lists routes, such as
-`models/tiny-chat/eu-west`, that the status says the gateways have acknowledged.
+that of the spec, and `image` says from which image another revision of a Deployment was made. `canaries` are counts by
+their Deployments. `programmed` lists routes, such as `models/tiny-chat/eu-west`, that the status says the gateways have
+acknowledged.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -18,7 +20,7 @@ import yaml
 
 from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
 from tomoul.api.region import Region
-from tomoul.api.routingtable import RoutingTable
+from tomoul.api.routingtable import PoolName, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
 from tomoul.plan.jurisdiction import allowed_jurisdictions
@@ -27,6 +29,8 @@ from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
 from tomoul.plan.routing import model_route, plan_routing_table, route_hash
 from tomoul.plan.world import (
+    CallCounts,
+    CanaryFact,
     ContainerFact,
     DeploymentFact,
     Facts,
@@ -88,7 +92,7 @@ def _settings(found: Mapping[str, Any]) -> Settings:
 
 
 def _facts(found: Mapping[str, Any], world: World) -> Facts:
-    assert found.keys() <= {"deployments", "pods", "nodes", "tables", "programmed"}
+    assert found.keys() <= {"deployments", "pods", "nodes", "tables", "canaries", "programmed"}
     return Facts(
         deployments={
             _key(name, world): DeploymentFact(**_revised(fact, name, world))
@@ -102,6 +106,12 @@ def _facts(found: Mapping[str, Any], world: World) -> Facts:
             NodeFact(**{**node, "taints": [Taint(**taint) for taint in node.get("taints", ())]})
             for node in found.get("nodes", ())
         ],
+        canaries={
+            _key(name, world): CanaryFact(
+                **_revised({**fact, **{side: CallCounts(**fact[side]) for side in ("canary", "stable")}}, name, world)
+            )
+            for name, fact in found.get("canaries", {}).items()
+        },
         tables={name: _table(world, name, **fact) for name, fact in found.get("tables", {}).items()},
     )
 
@@ -123,12 +133,19 @@ def _key(name: str, world: World) -> Key:
 
 
 def _revised(fact: Mapping[str, Any], name: str, world: World) -> Mapping[str, Any]:
-    if fact.get("revision") != "wanted":
+    if fact.get("revision") != "wanted" and "image" not in fact:
         return fact
     namespace, model, region, pool = name.split("/")
     found = world.models[Key(namespace, model)]
-    template = engine_pod(found, world.regions[region], pool, world.settings)
-    return {**fact, "revision": revision_of(stamped(template))}
+    fact = dict(fact)
+    if "image" in fact:
+        engine = found.spec.engine.model_copy(update={"image": fact.pop("image")})
+        found = found.model_copy(update={"spec": found.spec.model_copy(update={"engine": engine})})
+    # A canary's template has the revision of the pool that it may take over.
+    of: PoolName = "no-store" if pool == "no-store" else "default"
+    template = stamped(engine_pod(found, world.regions[region], of, world.settings))
+    fact["revision"] = revision_of(template)
+    return fact | ({"template": json.dumps(template)} if "updated" in fact else {})
 
 
 def _table(

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     SOME_REPLICAS_READY = "SomeReplicasReady"
     NO_REPLICA_READY = "NoReplicaReady"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    CANARY_ROLLED_BACK = "CanaryRolledBack"
     ROLLOUT_DEADLINE_EXCEEDED = "RolloutDeadlineExceeded"
     SCALED_TO_ZERO = "ScaledToZero"
     IMAGE_PULL_FAILED = "ImagePullFailed"

@@ -30,6 +30,7 @@ LABEL_NAME = "app.kubernetes.io/name"
 MANAGED_BY = "tomoul"
 COMPONENT_ENGINE = "engine"
 COMPONENT_GATEWAY = "gateway"
+COMPONENT_OPERATOR = "operator"
 
 
 class ApiModel(BaseModel):

@@ -9,7 +9,7 @@ from tomoul.api.meta import API_VERSION, ApiModel, ObjectMeta, StatusModel
 from tomoul.api.modeldeployment import CacheMode, NoStore, Timeouts
 from tomoul.api.rules import INT64, ListBy
 
-PoolName = Literal["default", "no-store"]
+PoolName = Literal["default", "no-store", "canary"]
 SeedSupport = Literal["deterministic", "best_effort"]
 Bounded = Annotated[str, Field(max_length=128)]
 
@@ -44,6 +44,9 @@ class RoutePool(ApiModel):
         max_length=63, description="Name of its headless Service, by which its EndpointSlices are found"
     )
     port: int = Field(ge=1, le=65535, description="Port of the engine's HTTP server")
+    weight: int | None = Field(
+        default=None, ge=1, le=50, description="Share of the calls to `default` that a `canary` takes, in percent"
+    )
 
 
 class ModelRoute(ApiModel):
@@ -72,7 +75,7 @@ class ModelRoute(ApiModel):
         description="Member of `stream_options` that makes the engine tell its tokens in every chunk, where it has one",
     )
     pools: tuple[RoutePool, ...] = Field(
-        default=(), max_length=2, description="Pools in this region; none where the model runs only in others"
+        default=(), max_length=3, description="Pools in this region; none where the model runs only in others"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tomoul.controller.canary_watch import CanaryWatch
 from tomoul.controller.observed import Observed
 from tomoul.controller.recorder import Recorder
 from tomoul.controller.triggers import Triggers
@@ -20,5 +21,6 @@ class Context:
     client: KubeClient
     triggers: Triggers
     recorder: Recorder
+    canaries: CanaryWatch
     now: Callable[[], datetime]
     """Wall-clock time with a time zone, for the conditions' transition times."""

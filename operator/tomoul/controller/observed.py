@@ -15,7 +15,7 @@ from tomoul.kube import resources
 from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
 from tomoul.plan.claims import Claims, claims
-from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, PodFact, Settings, World
+from tomoul.plan.world import CanaryFact, DeploymentFact, Facts, Key, NodeFact, PodFact, Settings, World
 
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector for what the operator makes, pods included."""
@@ -92,6 +92,8 @@ class Observed:
         self._jurisdictions: dict[str, AbstractSet[str]] = {}
         self._children: dict[str, set[tuple[Resource, Key]]] = {}
         self._claims: Claims | None = None
+        self.canaries: dict[Key, CanaryFact] = {}
+        """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
 
     @property
     def synced(self) -> bool:
@@ -107,7 +109,13 @@ class Observed:
             regions=self._regions,
             models=self._models,
             tenants=self._tenants,
-            facts=Facts(deployments=self._deployments, pods=self._pods_of, nodes=self._nodes, tables=self._tables),
+            facts=Facts(
+                deployments=self._deployments,
+                pods=self._pods_of,
+                nodes=self._nodes,
+                tables=self._tables,
+                canaries=self.canaries,
+            ),
             jurisdictions=self._jurisdictions,
             unreadable_regions=self._unreadable_regions,
             unreadable_models=self._unreadable_models,

@@ -1,7 +1,9 @@
 """Reconcile a ModelDeployment: its workloads in the regions hosted here, and its status."""
 
 from tomoul.api.conditions import ConditionType
-from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from tomoul.api.rollout import RolloutPhase
+from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context
 from tomoul.controller.converge import NotYetError, Refused, converge
 from tomoul.controller.facts import spec_of
@@ -15,6 +17,7 @@ async def reconcile_model(context: Context, key: Key) -> None:
     """Bring the cluster to what the ModelDeployment says; one that is gone or going is left to Kubernetes."""
     found = context.observed.models.get(key)
     if found is None or found.deleting:
+        context.canaries.follow(key, {})
         return
     if found.resource is None:
         await write_invalid(context, MODEL_DEPLOYMENTS, key, found)
@@ -39,6 +42,10 @@ async def reconcile_model(context: Context, key: Key) -> None:
     now = await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
     for region in sorted(_ready_in(before) ^ _ready_in(now)):
         context.triggers.figures(region)
+    context.canaries.follow(key, _tried(key, found.resource, now))
+    # What was decided is acted upon once it is written.
+    if decided := {row[0] for row in _trials(before) ^ _trials(now)}:
+        context.triggers.tried(key, sorted(decided))
     if refused is not None:
         raise refused
 
@@ -49,4 +56,24 @@ def _ready_in(status: ModelDeploymentStatus) -> set[str]:
         row.name
         for row in status.regions
         if any(entry.type == ConditionType.READY and entry.status == "True" for entry in row.conditions)
+    }
+
+
+def _trials(status: ModelDeploymentStatus) -> set[tuple[str, str, str]]:
+    """Region, phase and verdict of each canary."""
+    return {
+        (row.name, row.rollout.phase, row.rollout.canary.verdict)
+        for row in status.regions
+        if row.rollout is not None and row.rollout.canary is not None
+    }
+
+
+def _tried(key: Key, model: ModelDeployment, status: ModelDeploymentStatus) -> dict[Key, Tried]:
+    """The canaries that take calls, by their Deployments."""
+    return {
+        Key(key.namespace, row.rollout.canary.deployment): Tried(
+            row.name, model.spec.model.id, row.rollout.revision, row.rollout.canary.ready
+        )
+        for row in status.regions
+        if row.rollout is not None and row.rollout.canary is not None and row.rollout.phase == RolloutPhase.CANARY
     }

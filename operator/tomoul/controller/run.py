@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tomoul.controller.acknowledgement import Acknowledgements
+from tomoul.controller.canary_watch import CanaryWatch, read_gateway
 from tomoul.controller.context import Context
 from tomoul.controller.figures import Figures
 from tomoul.controller.gauges import OperatorGauges
@@ -97,7 +98,8 @@ class Operator:
         writer = Writer(client, self._lease, self._observed, self._metrics)
         self._synced = asyncio.Event()
         self._recorder = Recorder(client, self._lease, self._metrics, options.identity, _now)
-        self._context = Context(self._observed, writer, client, self._triggers, self._recorder, _now)
+        self._canaries = CanaryWatch(self._observed, self._triggers.counted, read_gateway)
+        self._context = Context(self._observed, writer, client, self._triggers, self._recorder, self._canaries, _now)
 
     async def run(self) -> None:
         """Work until a signal comes. What ends a part ends them all."""
@@ -173,6 +175,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_salt())
             group.create_task(self._recorder.run())
+            group.create_task(self._canaries.run())
             for _ in range(self._options.workers):
                 group.create_task(work(self._context, self._queue, self._metrics))
 

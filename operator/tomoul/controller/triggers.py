@@ -12,7 +12,7 @@ from tomoul.controller.observed import Observed, model_ids
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
-from tomoul.plan.world import NodeFact, PodFact
+from tomoul.plan.world import Key, NodeFact, PodFact
 
 TABLE_DELAY = 0.3
 """Seconds that a RoutingTable waits for more changes: a burst of ModelDeployments is a few writes."""
@@ -71,6 +71,16 @@ class Triggers:
         for key, model in self._observed.world().models.items():
             if any(row.name == region and row.gpus_needed is not None for row in model.status.regions):
                 self._queue.add_after(WorkKey(Kind.MODEL, *key), CAPACITY_DELAY)
+
+    def counted(self, model: Key) -> None:
+        """Enqueue a ModelDeployment whose canary's calls were counted."""
+        self._queue.add(WorkKey(Kind.MODEL, *model))
+
+    def tried(self, model: Key, regions: Iterable[str]) -> None:
+        """Enqueue what acts upon a verdict on a canary in these regions, or sends calls to one that is new."""
+        self._queue.add(WorkKey(Kind.MODEL, *model))
+        for region in regions:
+            self._queue.add_after(WorkKey(Kind.TABLE, "", region), TABLE_DELAY)
 
     def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._queue.add(WorkKey(Kind.MODEL, *change.key))

@@ -13,7 +13,6 @@ from tomoul.api.modeldeployment import (
     RegionModelStatus,
 )
 from tomoul.api.region import Region
-from tomoul.api.rollout import RolloutStatus
 from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.plan.acceptance import refusals, unrouted_aliases
 from tomoul.plan.answering import answering
@@ -37,7 +36,7 @@ from tomoul.plan.judge import (
 from tomoul.plan.naming import pool_name
 from tomoul.plan.promptcache import unkept
 from tomoul.plan.propagate import propagated
-from tomoul.plan.rollout import region_rollout
+from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
 from tomoul.plan.shortage import shortage
@@ -77,7 +76,7 @@ def plan_model(
             rollout = region_rollout(world, model, region, pools(model.spec), said)
             made = workload(model, region, world.settings, rollout)
             objects += [propagated(manifest, model, world.settings) for manifest in made]
-            rows.append(_row(world, model, region, claims, rollout.status))
+            rows.append(_row(world, model, region, claims, rollout))
         elif refusal is not None and region is not None:
             keep.add(name)
             rows.append(_kept_row(world, model, region, claims, refusal))
@@ -90,15 +89,15 @@ def plan_model(
 
 
 def _row(
-    world: World, model: ModelDeployment, region: Region, claims: Claims, rollout: RolloutStatus
+    world: World, model: ModelDeployment, region: Region, claims: Claims, rollout: RegionRollout
 ) -> RegionModelStatus:
     name = region.metadata.name
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
     rollouts = _rollouts(world, model, name)
     accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
-    row = _judged(world, model, region, accepted, route, rollouts, _cache_policy(world, model, name, rollouts))
-    return row.model_copy(update={"rollout": rollout})
+    cache = _cache_policy(world, model, name, rollouts)
+    return _judged(world, model, region, accepted, route, rollouts, cache, rollout)
 
 
 def _kept_row(
@@ -126,12 +125,16 @@ def _judged(
     route: ModelRoute | None,
     rollouts: Mapping[PoolName, Rollout],
     cache: Verdict,
+    rollout: RegionRollout | None = None,
 ) -> RegionModelStatus:
+    """The row of a model; without a `rollout`, which what is refused has not, what was said of it stays."""
     name = region.metadata.name
-    before = next((row.programmed_route for row in model.status.regions if row.name == name), "")
+    said = next((row for row in model.status.regions if row.name == name), RegionModelStatus(name=name))
+    before = said.programmed_route
     wanted = route_hash(route) if route is not None else ""
     found = list(rollouts.values())
     lost = lost_nodes(world)
+    served = stalled(found, running(found, lost))
     placed = scheduled(found)
     # Capacity is only looked at where it is missing: it changes with every other model's pods.
     lacking = shortage(world, model, region, found) if placed.reason is Reason.UNSCHEDULABLE else None
@@ -141,7 +144,7 @@ def _judged(
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: placed,
         ConditionType.MODEL_READY: answering(found, lost),
-        ConditionType.WORKLOAD_READY: stalled(found, running(found, lost)),
+        ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
@@ -157,6 +160,7 @@ def _judged(
             PoolStatus(name=pool, deployment=rollout.name, replicas=rollout.wanted, ready=rollout.ready)
             for pool, rollout in rollouts.items()
         ),
+        rollout=rollout.status if rollout is not None else said.rollout,
         waiting_for=shortened(unmet.message, MAX_MESSAGE) if unmet is not None else "",
         gpus_needed=lacking.needed if lacking is not None else None,
         gpus_free=lacking.free if lacking is not None else None,

@@ -30,7 +30,9 @@ def unkept(world: World, key: Key, region: str, cache: RouteCache) -> str:
         return ""
     pool, wanted = promise
     name = pool_name(key.name, region, pool)
-    pods = world.facts.pods.get(Key(key.namespace, name), ())
+    # A canary takes a share of the calls to `default`.
+    names = [name, pool_name(key.name, region, "canary")] if pool == "default" else [name]
+    pods = [pod for each in names for pod in world.facts.pods.get(Key(key.namespace, each), ())]
     existing = [pod for pod in pods if not pod.ended]
     others = [pod for pod in existing if pod.prompt_cache not in wanted]
     return f"{len(others)} of {len(existing)} pods of `{name}` run with another prompt cache" if others else ""

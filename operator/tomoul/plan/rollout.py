@@ -1,17 +1,24 @@
 """Rollout: how a ModelDeployment's newest revision takes over in a region, and how far it has come."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tomoul.api.conditions import Reason
+from tomoul.api.meta import LABEL_POOL
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
 from tomoul.api.region import Region
-from tomoul.api.rollout import RolloutPhase, RolloutStatus
+from tomoul.api.rollout import CanaryVerdict, RolloutPhase, RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.api.routingtable import PoolName
+from tomoul.plan.canary import CanaryFacts, Trial, plan_trial
+from tomoul.plan.judge import Verdict
 from tomoul.plan.naming import pool_name
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
 from tomoul.plan.strategy import Choice, choose, rolling
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
+
+CANARY: PoolName = "canary"
 
 
 @dataclass(frozen=True)
@@ -28,45 +35,90 @@ class RegionRollout:
 
     pools: Mapping[PoolName, PoolRollout]
     status: RolloutStatus = field(default_factory=RolloutStatus)
+    canary: Manifest | None = None
+    """The pod template of the canary's Deployment, while there should be one."""
+    overdue: bool = False
+    """Whether a canary has not come to a verdict within the deadline."""
 
 
 def region_rollout(
     world: World, model: ModelDeployment, region: Region, names: tuple[PoolName, ...], said: ModelDeploymentStatus
 ) -> RegionRollout:
     """How the pools `names` of a model get its newest revision; `said` is what was told of it last."""
+    facts = world.facts
     before = next((row.rollout for row in said.regions if row.name == region.metadata.name), None)
     templates = {pool: stamped(engine_pod(model, region, pool, world.settings)) for pool in names}
-    keys = {
-        pool: Key(model.metadata.namespace, pool_name(model.metadata.name, region.metadata.name, pool))
-        for pool in names
-    }
-    known = {pool: world.facts.deployments.get(key) for pool, key in keys.items()}
+    keys = {pool: _key(model, region, pool) for pool in names}
+    known = {pool: facts.deployments.get(key) for pool, key in keys.items()}
     behind = sum(fact is not None and fact.revision != revision_of(templates[pool]) for pool, fact in known.items())
-    pools = {
-        pool: PoolRollout(
+    revision, stable = revision_of(templates["default"]), known["default"]
+    found = _canary_facts(world, model, region)
+    trial = plan_trial(model.spec.rollout.canary, revision, stable, found, before)
+    pools: dict[PoolName, PoolRollout] = {}
+    for pool, template in templates.items():
+        fact = known[pool]
+        if trial.held and fact is not None and fact.template and fact.revision != revision_of(template):
+            strategy = RolloutStrategy.SURGE if fact.surge else RolloutStrategy.REPLACE
+            pools[pool] = PoolRollout(json.loads(fact.template), Choice(strategy, RolloutReason.UNRECORDED))
+            continue
+        choice = choose(
+            model.spec.rollout.strategy,
             template,
-            choose(
-                model.spec.rollout.strategy,
-                template,
-                known[pool],
-                world.facts.pods.get(keys[pool], ()),
-                world.facts,
-                at_once=max(behind, 1),
-                before=before,
-            ),
+            fact,
+            facts.pods.get(keys[pool], ()),
+            facts,
+            at_once=max(behind, 1),
+            before=before,
         )
-        for pool, template in templates.items()
-    }
-    fact, main = known["default"], pools["default"]
+        pools[pool] = PoolRollout(template, choice)
+    choice = pools["default"].choice
     status = RolloutStatus(
-        revision=revision_of(main.template),
-        phase=_phase(fact, revision_of(main.template)),
-        strategy=main.choice.strategy,
-        reason=main.choice.reason,
-        message=main.choice.message,
-        updated=_updated(fact, revision_of(main.template)),
+        revision=revision,
+        serving_revision=stable.revision if trial.held and stable is not None else "",
+        phase=_phase(stable, revision, trial),
+        strategy=choice.strategy,
+        reason=choice.reason,
+        message=choice.message,
+        updated=_updated(stable, revision),
+        canary=trial.status,
     )
-    return RegionRollout(pools, status)
+    tried = _as_canary(templates["default"]) if trial.runs else None
+    return RegionRollout(pools, status, tried, trial.runs and _overdue(model, found))
+
+
+def on_trial(rollout: RegionRollout, verdict: Verdict) -> Verdict:
+    """`verdict` on the old pods, or what there is to say of the new revision where they are all well."""
+    told, trial = rollout.status, rollout.status.canary
+    if verdict.status != "True" or trial is None or not told.serving_revision:
+        return verdict
+    name = f"Revision `{told.revision}`"
+    if told.phase == RolloutPhase.ROLLED_BACK:
+        words = f"{name} was rolled back, and `{told.serving_revision}` goes on serving: {trial.message}"
+        return Verdict("False", Reason.CANARY_ROLLED_BACK, words)
+    if trial.verdict == CanaryVerdict.PROMOTED:
+        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"{name} was promoted, and its canary ends")
+    reason = Reason.ROLLOUT_DEADLINE_EXCEEDED if rollout.overdue else Reason.ROLLOUT_IN_PROGRESS
+    return Verdict("False", reason, f"{name} is tried as a canary: {trial.message}")
+
+
+def _key(model: ModelDeployment, region: Region, pool: PoolName) -> Key:
+    return Key(model.metadata.namespace, pool_name(model.metadata.name, region.metadata.name, pool))
+
+
+def _canary_facts(world: World, model: ModelDeployment, region: Region) -> CanaryFacts:
+    key, facts = _key(model, region, CANARY), world.facts
+    return CanaryFacts(key.name, facts.deployments.get(key), facts.pods.get(key, ()), facts.canaries.get(key))
+
+
+def _as_canary(template: Manifest) -> Manifest:
+    """The template of the pool `default`, revision included, for pods of the canary's own Service."""
+    metadata = template["metadata"]
+    return {**template, "metadata": {**metadata, "labels": {**metadata["labels"], LABEL_POOL: CANARY}}}
+
+
+def _overdue(model: ModelDeployment, found: CanaryFacts) -> bool:
+    late = found.counts is not None and found.counts.seconds > model.spec.rollout.deadline_seconds
+    return late or (found.fact is not None and found.fact.overdue)
 
 
 def _updated(fact: DeploymentFact | None, revision: str) -> int:
@@ -74,9 +126,12 @@ def _updated(fact: DeploymentFact | None, revision: str) -> int:
     return fact.updated if fact is not None and current else 0
 
 
-def _phase(fact: DeploymentFact | None, revision: str) -> RolloutPhase:
+def _phase(fact: DeploymentFact | None, revision: str, trial: Trial) -> RolloutPhase:
+    if trial.runs:
+        return RolloutPhase.CANARY
     if fact is None or fact.revision != revision:
-        return RolloutPhase.PROGRESSING
+        failed = trial.status is not None and trial.status.verdict == CanaryVerdict.ROLLED_BACK
+        return RolloutPhase.ROLLED_BACK if failed else RolloutPhase.PROGRESSING
     if fact.overdue:
         return RolloutPhase.STALLED
     complete = not rolling(fact) and fact.updated == fact.replicas <= fact.ready

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from tomoul.api.meta import API_VERSION
 from tomoul.api.modeldeployment import CacheMode, ModelDeployment, NoStore, Ownership
 from tomoul.api.region import Region, RegionState
+from tomoul.api.rollout import RolloutPhase
 from tomoul.api.routingtable import (
     ModelRoute,
+    PoolName,
     RemoteGateway,
     RouteCache,
     RouteCapabilities,
@@ -24,6 +26,7 @@ from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, pool_name, table_name
 from tomoul.plan.promptcache import truthful
+from tomoul.plan.rollout import CANARY
 from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, frozen_route, is_frozen, takes_fallback
 from tomoul.plan.workload import pools
 from tomoul.plan.world import Key, Manifest, World
@@ -215,15 +218,16 @@ def _cache(world: World, model: ModelDeployment, region: str) -> RouteCache:
 
 
 def _pools(model: ModelDeployment, region: str) -> tuple[RoutePool, ...]:
-    return tuple(
-        RoutePool(
-            name=pool,
-            namespace=model.metadata.namespace,
-            service=pool_name(model.metadata.name, region, pool),
-            port=PORT,
-        )
-        for pool in pools(model.spec)
-    )
+    def pool_named(name: PoolName, weight: int | None = None) -> RoutePool:
+        service = pool_name(model.metadata.name, region, name)
+        return RoutePool(name=name, namespace=model.metadata.namespace, service=service, port=PORT, weight=weight)
+
+    found = tuple(pool_named(name) for name in pools(model.spec))
+    rollout = next((row.rollout for row in model.status.regions if row.name == region), None)
+    tried = rollout is not None and rollout.phase == RolloutPhase.CANARY
+    if tried and model.spec.rollout.canary is not None:
+        found += (pool_named(CANARY, model.spec.rollout.canary.weight),)
+    return found
 
 
 def _remote_gateways(world: World, region: str) -> tuple[RemoteGateway, ...]:

@@ -16,11 +16,12 @@ from tomoul.plan.engines.base import PORT
 from tomoul.plan.labels import engine_labels, engine_selector, object_meta
 from tomoul.plan.naming import pool_name, workload_name
 from tomoul.plan.network import engine_policy
-from tomoul.plan.rollout import PoolRollout, RegionRollout
+from tomoul.plan.rollout import CANARY, PoolRollout, RegionRollout
+from tomoul.plan.strategy import NOTHING_TO_REPLACE
 from tomoul.plan.world import Manifest, Settings
 
 POOLS: tuple[PoolName, ...] = ("default", "no-store")
-"""All pools that a model can have."""
+"""All pools that a model can have, a canary's apart."""
 
 
 def pools(spec: ModelDeploymentSpec) -> tuple[PoolName, ...]:
@@ -49,6 +50,9 @@ def workload(
             _service(model, region, pool),
             _disruption_budget(model, region, pool),
         ]
+    if rollout.canary is not None:
+        trial = PoolRollout(rollout.canary, NOTHING_TO_REPLACE)
+        objects += [_deployment(model, region, CANARY, trial), _service(model, region, CANARY)]
     return tuple(objects)
 
 
@@ -64,7 +68,7 @@ def _deployment(model: ModelDeployment, region: Region, pool: PoolName, rollout:
         "progressDeadlineSeconds": model.spec.rollout.deadline_seconds,
         "template": rollout.template,
     }
-    replicas = wanted_replicas(model.spec, region.metadata.name, pool)
+    replicas = 1 if pool == CANARY else wanted_replicas(model.spec, region.metadata.name, pool)
     if replicas is not None:
         spec["replicas"] = replicas
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _pool_meta(model, region, pool), "spec": spec}

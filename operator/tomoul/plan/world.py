@@ -173,6 +173,32 @@ class NodeFact:
 
 
 @dataclass(frozen=True)
+class CallCounts:
+    """Calls that gateways counted while a canary was tried."""
+
+    calls: int = 0
+    errors: int = 0
+    """Those that failed by the engine's fault."""
+    streams: int = 0
+    """Those whose time to first token is known."""
+    ttft_milliseconds: int = 0
+    """The sum of these times."""
+
+
+@dataclass(frozen=True)
+class CanaryFact:
+    """What the gateways counted of a canary's calls, and of those to the old pods meanwhile."""
+
+    revision: str
+    seconds: int = 0
+    """How long they have been counted."""
+    canary: CallCounts = field(default_factory=CallCounts)
+    stable: CallCounts = field(default_factory=CallCounts)
+    unreadable: Sequence[str] = ()
+    """Live gateways whose counts could not be read last."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the cluster looks like now. Offline plans run with none."""
 
@@ -183,6 +209,8 @@ class Facts:
     nodes: Sequence[NodeFact] = ()
     tables: Mapping[str, RoutingTable] = field(default_factory=dict)
     """RoutingTables by name as last read, with their status."""
+    canaries: Mapping[Key, CanaryFact] = field(default_factory=dict)
+    """Counts by namespace and name of the canary's Deployment."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""Counts of canaries: what a gateway's metrics say of their calls, and what has been counted since a trial began."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tomoul.plan.world import CallCounts, CanaryFact
+
+CALLS = "envoy_tomoul_trial_calls_total"
+TTFT_SUM, TTFT_COUNT = "envoy_tomoul_trial_ttft_ms_sum", "envoy_tomoul_trial_ttft_ms_count"
+CANARY, STABLE = "canary", "stable"
+"""Values of the label `trial`: which pods a call was meant for."""
+
+
+class Reading(NamedTuple):
+    """A gateway's counts of one model, since the gateway began."""
+
+    canary: CallCounts = CallCounts()
+    stable: CallCounts = CallCounts()
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What has been counted of one trial."""
+
+    revision: str
+    began: float
+    """When counting began, in the watch's own seconds."""
+    at: float
+    """When it was read last."""
+    total: Reading = field(default_factory=Reading)
+    last: Mapping[str, Reading] = field(default_factory=dict)
+    """The newest reading by gateway."""
+    unreadable: tuple[str, ...] = ()
+
+    def with_readings(self, at: float, readings: Mapping[str, Reading | None]) -> "Tally":
+        """The tally after all live gateways were asked; None is one that gave no answer.
+
+        A gateway's first reading only says where its counts begin, and one that counts less than before began anew.
+        """
+        total = self.total
+        for name, reading in readings.items():
+            if reading is not None and name in self.last:
+                total = _added(total, _since(self.last[name], reading))
+        # What a gateway counted while it could not be read is in its next answer.
+        last = {name: reading or self.last.get(name) for name, reading in readings.items()}
+        return Tally(
+            self.revision,
+            self.began,
+            at,
+            total,
+            {name: reading for name, reading in last.items() if reading is not None},
+            tuple(sorted(name for name, reading in readings.items() if reading is None)),
+        )
+
+    @property
+    def fact(self) -> CanaryFact:
+        """What a plan sees of it."""
+        return CanaryFact(
+            self.revision, int(self.at - self.began), self.total.canary, self.total.stable, self.unreadable
+        )
+
+
+def readings_of(text: str) -> Mapping[str, Reading]:
+    """Readings by model id, from metrics in Prometheus' text format; ValueError if that is none.
+
+    A call that was meant for the canary and was answered by other pods failed there, whatever it got in the end. What
+    the client did not wait for (status 0) counts nowhere, and a client's mistake is no failure.
+    """
+    found: dict[str, dict[str, CallCounts]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name not in (CALLS, TTFT_SUM, TTFT_COUNT):
+                continue
+            labels, value = sample.labels, int(sample.value)
+            trial = labels.get("trial", "")
+            sides = found.setdefault(labels.get("model", ""), {})
+            sides[trial] = _plus(sides.get(trial, CallCounts()), _counted(sample.name, labels, value))
+    return {
+        model: Reading(sides.get(CANARY, CallCounts()), sides.get(STABLE, CallCounts()))
+        for model, sides in found.items()
+    }
+
+
+def _counted(name: str, labels: Mapping[str, str], value: int) -> CallCounts:
+    if name == TTFT_SUM:
+        return CallCounts(ttft_milliseconds=value)
+    if name == TTFT_COUNT:
+        return CallCounts(streams=value)
+    status = int(labels.get("status") or 0)
+    if status == 0:
+        return CallCounts()
+    missed = labels.get("trial") == CANARY and labels.get("answered_by") != CANARY
+    broken = status < 400 and bool(labels.get("code"))
+    failed = missed or broken or status >= 500
+    return CallCounts(calls=value, errors=value if failed else 0)
+
+
+def _since(before: Reading, now: Reading) -> Reading:
+    restarted = any(new < old for sides in zip(now, before, strict=True) for new, old in _pairs(*sides))
+    return now if restarted else Reading(_minus(now.canary, before.canary), _minus(now.stable, before.stable))
+
+
+def _added(one: Reading, other: Reading) -> Reading:
+    return Reading(_plus(one.canary, other.canary), _plus(one.stable, other.stable))
+
+
+def _pairs(one: CallCounts, other: CallCounts) -> list[tuple[int, int]]:
+    return [
+        (one.calls, other.calls),
+        (one.errors, other.errors),
+        (one.streams, other.streams),
+        (one.ttft_milliseconds, other.ttft_milliseconds),
+    ]
+
+
+def _plus(one: CallCounts, other: CallCounts) -> CallCounts:
+    return CallCounts(*(left + right for left, right in _pairs(one, other)))
+
+
+def _minus(one: CallCounts, other: CallCounts) -> CallCounts:
+    return CallCounts(*(left - right for left, right in _pairs(one, other)))

@@ -1,0 +1,142 @@
+"""Canary watch: reads the gateways' metrics, while there is a canary and only then.
+
+What was counted is kept in memory: an operator that begins anew, or takes over, counts from there on.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from tomoul.controller.canary_counts import Reading, Tally, readings_of
+from tomoul.controller.observed import Observed
+from tomoul.plan.gateway import METRICS_PORT
+from tomoul.plan.gateways import gateway_pods
+from tomoul.plan.world import Key
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 10.0
+TIMEOUT_SECONDS = 5.0
+AT_ONCE = 8
+_LARGEST_BYTES = 8 * 1024 * 1024
+
+
+class Tried(NamedTuple):
+    """A canary."""
+
+    region: str
+    model_id: str
+    revision: str
+    ready: bool
+    """Whether it takes calls; from then on it is counted, also while it does not any more."""
+
+
+class GatewayReader(Protocol):
+    """Reads the counts of trials of one gateway pod."""
+
+    async def __call__(self, address: str) -> str:
+        """Metrics in Prometheus' text format. OSError, ClientError or TimeoutError if there is no answer."""
+        ...
+
+
+class CanaryWatch:
+    """Counts the calls of the canaries that it is told of."""
+
+    def __init__(
+        self,
+        observed: Observed,
+        on_counted: Callable[[Key], None],
+        read: GatewayReader,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_counted` hears of the ModelDeployments whose canaries have new counts."""
+        self._observed = observed
+        self._on_counted = on_counted
+        self._read = read
+        self._monotonic = monotonic
+        self._tried: dict[Key, dict[Key, Tried]] = {}
+        self._tallies: dict[Key, Tally] = {}
+        self._any = asyncio.Event()
+
+    def follow(self, model: Key, tried: Mapping[Key, Tried]) -> None:
+        """The canaries of a ModelDeployment, by namespace and name of their Deployments; none any more if empty."""
+        for deployment in self._tried.get(model, {}).keys() - tried.keys():
+            self._tallies.pop(deployment, None)
+            self._observed.canaries.pop(deployment, None)
+        if tried:
+            self._tried[model] = dict(tried)
+        else:
+            self._tried.pop(model, None)
+        for deployment, each in tried.items():
+            tally = self._tallies.get(deployment)
+            if tally is not None and tally.revision == each.revision:
+                continue
+            self._tallies.pop(deployment, None)
+            self._observed.canaries.pop(deployment, None)
+            if each.ready:
+                now = self._monotonic()
+                self._tallies[deployment] = Tally(each.revision, began=now, at=now)
+        if self._tallies:
+            self._any.set()
+        else:
+            self._any.clear()
+
+    async def run(self) -> None:
+        """Count for ever."""
+        while True:
+            await self._any.wait()
+            await self.count()
+            await asyncio.sleep(PERIOD_SECONDS)
+
+    async def count(self) -> None:
+        """Ask every live gateway of the regions concerned once."""
+        world = self._observed.world()
+        counted = {key for tried in self._tried.values() for key in tried if key in self._tallies}
+        regions = {tried[key].region for tried in self._tried.values() for key in counted & tried.keys()}
+        live = {
+            (region, pod.name): pod.address for region in regions for pod in gateway_pods(world, region) if pod.ready
+        }
+        limit = asyncio.Semaphore(AT_ONCE)
+        answers = await asyncio.gather(*(self._asked(name, address, limit) for (_, name), address in live.items()))
+        found = dict(zip(live, answers, strict=True))
+        for model, tried in list(self._tried.items()):
+            # Some may have ended, or begun, while the gateways were asked.
+            for deployment in tried.keys() & self._tallies.keys() & counted:
+                self._add(deployment, tried[deployment], found)
+                self._on_counted(model)
+
+    def _add(
+        self, deployment: Key, tried: Tried, found: Mapping[tuple[str, str], Mapping[str, Reading] | None]
+    ) -> None:
+        readings = {
+            name: counts.get(tried.model_id, Reading()) if counts is not None else None
+            for (region, name), counts in found.items()
+            if region == tried.region
+        }
+        self._tallies[deployment] = tally = self._tallies[deployment].with_readings(self._monotonic(), readings)
+        self._observed.canaries[deployment] = tally.fact
+
+    async def _asked(self, name: str, address: str, limit: asyncio.Semaphore) -> Mapping[str, Reading] | None:
+        async with limit:
+            try:
+                return readings_of(await self._read(address))
+            except (OSError, ClientError, TimeoutError, ValueError) as error:
+                logger.warning("the metrics of gateway %s cannot be read: %r", name, error)
+                return None
+
+
+async def read_gateway(address: str) -> str:
+    """The trials' counts of the gateway pod with that IP address."""
+    host = f"[{address}]" if ":" in address else address
+    url = f"http://{host}:{METRICS_PORT}/stats/prometheus?usedonly&filter=tomoul.trial"
+    timeout = ClientTimeout(total=TIMEOUT_SECONDS)
+    async with ClientSession(timeout=timeout, raise_for_status=True) as session, session.get(url) as answer:
+        body = await answer.content.read(_LARGEST_BYTES)
+        if not answer.content.at_eof():
+            raise ValueError(f"more than {_LARGEST_BYTES} bytes of metrics")
+        return body.decode()

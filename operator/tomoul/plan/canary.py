@@ -1,0 +1,135 @@
+"""Canary: a new revision on a share of the calls, beside the old pods, until it is promoted or rolled back.
+
+While a canary is tried, and after it failed, the old pods' Deployment keeps its template. What is decided is written
+into the status first and acted upon after that, so that an operator that is restarted in between goes on from there.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tomoul.api.rollout import CallStatistics, Canary, CanaryStatus, CanaryVerdict, RolloutStatus
+from tomoul.plan.failures import failure_of
+from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact, PodFact
+
+MIN_STREAMS = 10
+"""Streams that both sides need before their times to first token are compared."""
+
+
+class CanaryFacts(NamedTuple):
+    """What there is of a pool's canary."""
+
+    deployment: str
+    """Name of its Deployment."""
+    fact: DeploymentFact | None = None
+    pods: Sequence[PodFact] = ()
+    counts: CanaryFact | None = None
+
+
+class Trial(NamedTuple):
+    """What a rollout's canary asks for."""
+
+    status: CanaryStatus | None = None
+    held: bool = False
+    """Whether the old pods' Deployment keeps its template."""
+    runs: bool = False
+    """Whether there is a canary's Deployment, and calls go there."""
+
+
+class Judgement(NamedTuple):
+    """What the counts say."""
+
+    verdict: CanaryVerdict
+    message: str
+
+
+def plan_trial(
+    canary: Canary | None,
+    revision: str,
+    stable: DeploymentFact | None,
+    found: CanaryFacts,
+    before: RolloutStatus | None,
+) -> Trial:
+    """The trial of `revision` beside the Deployment `stable`; `before` is what was said last of the rollout.
+
+    A revision that is to replace one that serves nothing, or that has not taken over itself yet, is not tried: there
+    is nothing to compare it with, and going back must be quick.
+    """
+    known = before.canary if before is not None and before.revision == revision else None
+    if stable is not None and stable.revision == revision:
+        return Trial(known)
+    if canary is None or stable is None:
+        return Trial()
+    if known is not None and known.verdict == CanaryVerdict.ROLLED_BACK:
+        return Trial(known, held=True)
+    if known is not None and known.verdict == CanaryVerdict.PROMOTED:
+        # Its GPUs are free for the rollout once its pod is gone.
+        return Trial(known, held=any(not pod.ended for pod in found.pods))
+    begun = known is not None or (found.fact is not None and found.fact.revision == revision)
+    sound = stable.ready > 0 and stable.total <= stable.updated and stable.template
+    if not begun and not sound:
+        return Trial()
+    counts = found.counts if found.counts is not None and found.counts.revision == revision else None
+    judged = _judged(canary, revision, found, counts)
+    status = CanaryStatus(
+        deployment=found.deployment,
+        ready=_ready(revision, found.pods),
+        verdict=judged.verdict,
+        message=judged.message,
+        canary=_statistics(counts.canary) if counts is not None else CallStatistics(),
+        stable=_statistics(counts.stable) if counts is not None else CallStatistics(),
+    )
+    return Trial(status, held=True, runs=True)
+
+
+def judge(canary: Canary, fact: CanaryFact) -> Judgement:
+    """Whether the counts promote a canary, roll it back, or say too little yet.
+
+    A gateway that cannot be read keeps a canary from being promoted; it is rolled back only by calls that were counted.
+    """
+    new, old = fact.canary, fact.stable
+    if new.calls >= canary.min_calls and _percent(new) - _percent(old) > canary.max_error_percent:
+        message = (
+            f"{new.errors} of its {new.calls} calls failed ({_percent(new):.1f} %), {_percent(old):.1f} % elsewhere"
+        )
+        return Judgement(CanaryVerdict.ROLLED_BACK, message)
+    waits = [f"gateway `{name}`, which cannot be read" for name in fact.unreadable[:1]]
+    if new.calls < canary.min_calls:
+        waits.append(f"{canary.min_calls - new.calls} more calls")
+    if fact.seconds < canary.duration_seconds:
+        waits.append(f"the end of its {canary.duration_seconds} s")
+    if waits:
+        return Judgement(CanaryVerdict.PENDING, f"Waits for {' and '.join(waits)}")
+    if min(new.streams, old.streams) >= MIN_STREAMS and _ttft(new) * 100 > _ttft(old) * canary.max_ttft_percent:
+        message = f"Its streams' first token takes {_ttft(new):.0f} ms, {_ttft(old):.0f} ms elsewhere"
+        return Judgement(CanaryVerdict.ROLLED_BACK, message)
+    message = f"{new.errors} of its {new.calls} calls failed ({_percent(new):.1f} %), {_percent(old):.1f} % elsewhere"
+    return Judgement(CanaryVerdict.PROMOTED, message)
+
+
+def _judged(canary: Canary, revision: str, found: CanaryFacts, counts: CanaryFact | None) -> Judgement:
+    if counts is not None:
+        return judge(canary, counts)
+    if _ready(revision, found.pods):
+        return Judgement(CanaryVerdict.PENDING, "Waits for the gateways' first counts")
+    refused = next((pod.unschedulable for pod in found.pods if not pod.scheduled and pod.unschedulable), "")
+    if refused:
+        return Judgement(CanaryVerdict.PENDING, f"Waits for room: {refused.rstrip('. ')}")
+    failure = failure_of(found.pods, ())
+    return Judgement(CanaryVerdict.PENDING, failure.message if failure is not None else "Waits for its pod to be ready")
+
+
+def _ready(revision: str, pods: Sequence[PodFact]) -> bool:
+    return any(pod.ready and not pod.terminating and pod.revision == revision for pod in pods)
+
+
+def _percent(counts: CallCounts) -> float:
+    return 100 * counts.errors / counts.calls if counts.calls else 0.0
+
+
+def _ttft(counts: CallCounts) -> float:
+    """Mean, in milliseconds."""
+    return counts.ttft_milliseconds / counts.streams if counts.streams else 0.0
+
+
+def _statistics(counts: CallCounts) -> CallStatistics:
+    return CallStatistics(calls=counts.calls, errors=counts.errors, ttft_milliseconds=round(_ttft(counts)))
