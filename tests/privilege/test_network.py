@@ -78,27 +78,29 @@ def test_the_labels_of_a_gateway_open_nothing_outside_the_gateways_namespace() -
         assert not connects(policies, impostor, pods["operator"], 9090)
 
 
-def test_everybody_reaches_a_gateway_at_the_port_for_calls_and_nobody_at_another_but_the_scrapers() -> None:
+def test_everybody_reaches_a_gateway_at_the_port_for_calls_and_nobody_at_another_but_scrapers_and_operator() -> None:
     policies, pods = cluster("monitoring")
     free = {name for name in pods if " engine " not in name}
     for gateway in ("gateway eu-west", "gateway us-east"):
         assert reaching(policies, pods, gateway, 8080) == free - {gateway}
         assert {port: reaching(policies, pods, gateway, port) for port in pods[gateway].ports.values()} == {
             8080: free - {gateway},
-            9090: {"monitoring"},
+            9090: {"monitoring", "operator"},
             9091: {"monitoring"},
             9092: set(),
         }
 
 
-def test_only_the_named_namespaces_read_metrics_and_without_one_nobody_does() -> None:
+def test_only_the_named_namespaces_read_metrics_and_without_one_the_operator_alone_those_of_gateways() -> None:
     policies, pods = cluster("monitoring")
     assert reaching(policies, pods, "operator", 9090) == {"monitoring"}
     assert reaching(policies, pods, "operator", 8081) == set()
     assert "monitoring" in reaching(policies, pods, "tiny-solo engine eu-west default", 8000)
     policies, pods = cluster()
     assert reaching(policies, pods, "operator", 9090) == set()
-    assert reaching(policies, pods, "gateway eu-west", 9090) == set()
+    assert reaching(policies, pods, "gateway eu-west", 9090) == {"operator"}
+    impostor = replace(pods["operator"], namespace="strangers")
+    assert not connects(policies, impostor, pods["gateway eu-west"], 9090)
 
 
 def test_an_engine_begins_no_connection_but_to_download_its_weights() -> None:

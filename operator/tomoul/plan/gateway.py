@@ -62,7 +62,13 @@ def gateway(region: Region, settings: Settings) -> tuple[Manifest, ...]:
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": meta,
-            "spec": gateway_policy(selector, settings, open_port=HTTP_PORT, metrics_ports=(METRICS_PORT, AGENT_PORT)),
+            "spec": gateway_policy(
+                selector,
+                settings,
+                open_port=HTTP_PORT,
+                counts_port=METRICS_PORT,
+                metrics_ports=(METRICS_PORT, AGENT_PORT),
+            ),
         },
     )
 

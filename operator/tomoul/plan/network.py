@@ -30,22 +30,24 @@ def engine_policy(selector: dict[str, str], region: str, source: Source, setting
 
 
 def gateway_policy(
-    selector: dict[str, str], settings: Settings, *, open_port: int, metrics_ports: tuple[int, ...]
+    selector: dict[str, str], settings: Settings, *, open_port: int, counts_port: int, metrics_ports: tuple[int, ...]
 ) -> dict[str, Any]:
-    """`spec` of the policy of a region's gateways: calls come from anywhere, metrics go to the operator and
-    to scrapers.
+    """`spec` of the policy of a region's gateways: calls come from anywhere, scrapers from where they are said to be.
 
-    What gateways reach is left open: the API server's address and port are the cluster's own, other regions' gateways
-    are wherever their Regions say.
+    At `counts_port` the operator reads what became of a canary's calls. What gateways reach is left open: the API
+    server's address and port are the cluster's own, other regions' gateways are wherever their Regions say.
     """
-    ingress: list[dict[str, Any]] = [{"ports": [{"port": open_port, "protocol": "TCP"}]}]
-    # The operator counts the calls of canaries.
     operator = {
         "namespaceSelector": _namespace(settings.namespace),
         "podSelector": {"matchLabels": {LABEL_COMPONENT: COMPONENT_OPERATOR}},
     }
-    readers = [operator, *_scrapers(settings)]
-    ingress.append({"from": readers, "ports": [{"port": port, "protocol": "TCP"} for port in metrics_ports]})
+    ingress: list[dict[str, Any]] = [
+        {"ports": [{"port": open_port, "protocol": "TCP"}]},
+        {"from": [operator], "ports": [{"port": counts_port, "protocol": "TCP"}]},
+    ]
+    # Without a peer a rule admits everybody.
+    if scrapers := _scrapers(settings):
+        ingress.append({"from": scrapers, "ports": [{"port": port, "protocol": "TCP"} for port in metrics_ports]})
     return {"podSelector": {"matchLabels": selector}, "policyTypes": ["Ingress"], "ingress": ingress}
 
 
