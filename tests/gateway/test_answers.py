@@ -54,9 +54,10 @@ def test_the_id_of_another_regions_gateway_passes_untouched(platform: Platform, 
     assert log["response_bytes"] == len(answer.body)
 
 
-def test_an_answer_keeps_all_bytes_but_the_id(platform: Platform, chat: Chat) -> None:
-    choices = '[{"message":{"content":"\\u00e9 \\"id\\":\\"x\\"","tool_calls":[{"id":"call_1"}]}}]'
-    text = '{"choices":' + choices + ',\n "id" : "a/b", "n":1.0}\n'
+def test_an_answer_keeps_all_bytes_of_what_it_has_but_the_id(platform: Platform, chat: Chat) -> None:
+    message = '{"content":"\\u00e9 \\"id\\":\\"x\\"","refusal":null,"tool_calls":[{"id":"call_1"}]}'
+    choices = f'[{{"message":{message}, "logprobs" : null}}]'
+    text = '{"choices":' + choices + ',\n "id" : "a/b", "system_fingerprint":"f", "n":1.0}\n'
     answer_with(platform, reply(200, text.encode()))
     answer = chat()
     new_id = answer.json()["id"]

@@ -10,7 +10,6 @@ from tests.gateway.conftest import Chat
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, reply, stream
 
-NOT_YET = pytest.mark.xfail(reason="the gateway does not complete engines' answers yet", strict=True)
 BARE = {"id": "cmpl-1", "created": 1, "model": "/weights/on-disk"}
 
 
@@ -39,7 +38,6 @@ def test_an_answer_names_the_models_public_id_whatever_its_engine_calls_it(platf
     assert chat("both").json()["model"] == "acme/both"
 
 
-@NOT_YET
 def test_a_completion_has_a_fingerprint_of_what_answered(platform: Platform, chat: Chat) -> None:
     first, second = (answered(platform, chat, PLAIN).json()["system_fingerprint"] for _ in range(2))
     assert first == second
@@ -51,7 +49,6 @@ def test_every_chunk_names_the_models_public_id(platform: Platform, chat: Chat) 
     assert chunks[1]["choices"][0]["delta"]["content"] == '"model":"/weights/on-disk"'
 
 
-@NOT_YET
 @pytest.mark.parametrize(
     "choice", [PLAIN, {**PLAIN, "message": {"role": "assistant", "content": None, "tool_calls": [CALL]}}]
 )

@@ -1,5 +1,6 @@
 """What the filter knows of a model: where its calls go, what they may ask for, how its cache policy is kept."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
         "salt": _salt(route),
         "no_store": no_store,
         "clusters": {name: listed for name, listed in targets.items() if listed},
+        "fingerprint": _fingerprint(route),
         "route": route_key(route),
     }
     return {key: value for key, value in entry.items() if value not in (None, False, [], {})}
@@ -85,6 +87,12 @@ def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
 
 def _targets(cluster: str | None) -> list[dict[str, Any]]:
     return [] if cluster is None else [{"cluster": cluster}]
+
+
+def _fingerprint(route: ModelRoute) -> str:
+    """Changes with what answers: the model and its pools."""
+    pools = [(pool.name, pool.namespace, pool.service) for pool in route.pools]
+    return f"fp_{hashlib.sha256(json.dumps([route.id, pools]).encode()).hexdigest()[:10]}"
 
 
 def _salt(route: ModelRoute) -> str | None:

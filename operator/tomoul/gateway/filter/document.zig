@@ -38,6 +38,8 @@ pub const Model = struct {
     salt: ?enum { tenant, shared } = null,
     no_store: NoStore = .as_is,
     clusters: Clusters = .{},
+    /// `system_fingerprint` where the engine tells none.
+    fingerprint: []const u8,
     /// Key of the route that holds its timeouts.
     route: []const u8,
 };
@@ -143,8 +145,8 @@ fn modelList(arena: std.mem.Allocator, models: []const Model) ![]const u8 {
 const example =
     \\{"region":"eu","max_body_bytes":9,"shared_salt_key":"azE=","tenants":[{"name":"anonymous","salt_key":"azI="}],
     \\ "regions":[{"name":"eu"},{"name":"us","cluster":"region/us"}],
-    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{}","route":"r","clusters":{"pinned":[{"cluster":"x"}]}},
-    \\           {"id":"c","card":"{}","route":"r","salt":"tenant","no_store":"as_is"}]}
+    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{}","fingerprint":"f","route":"r","clusters":{"pinned":[{"cluster":"x"}]}},
+    \\           {"id":"c","card":"{}","fingerprint":"f","route":"r","salt":"tenant","no_store":"as_is"}]}
 ;
 
 test "models are found by id and alias, and an id goes before an alias" {

@@ -49,7 +49,7 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             stream.removeHeader(.response, "x-should-retry");
             if (!errors.worthAnotherTry(call.status)) stream.setHeader(.response, "x-should-retry", "false");
         } else if (is_stream) {
-            startStream(call, .{ .id = try newId(call), .model = try modelName(call) });
+            startStream(call, try namesOf(call));
         } else {
             const length = std.fmt.parseInt(u64, stream.header(.response, "content-length") orelse "0", 10) catch 0;
             if (length > call.document.source.max_body_bytes) {
@@ -110,11 +110,16 @@ fn newId(call: *Call) ![]const u8 {
     return std.fmt.allocPrint(call.allocator(), "\"{s}\"", .{ids.completionId(now)});
 }
 
-fn modelName(call: *Call) ![]const u8 {
-    return if (call.model) |model| text.quoted(call.allocator(), model.id) else "null";
+fn namesOf(call: *Call) !completion.Names {
+    const model = call.model orelse unreachable; // pools are reached by a model's route only
+    return .{
+        .id = try newId(call),
+        .model = try text.quoted(call.allocator(), model.id),
+        .fingerprint = try text.quoted(call.allocator(), model.fingerprint),
+    };
 }
 
-fn startStream(call: *Call, names: ?streams.Rewriter.Names) void {
+fn startStream(call: *Call, names: ?completion.Names) void {
     call.answer = .stream;
     call.rewriter = .init(call.allocator(), names, call.hidden);
     call.stream.removeHeader(.response, "content-length");
@@ -193,7 +198,7 @@ fn wholeBody(call: *Call, answered: []const u8) !?[]const u8 {
             return made.body;
         },
         .completion => {
-            const made = try completion.rewritten(allocator, answered, try newId(call), try modelName(call));
+            const made = try completion.rewritten(allocator, answered, try namesOf(call));
             call.usage = made.usage;
             return made.body;
         },

@@ -2,6 +2,7 @@
 //! never like a clean one.
 
 const std = @import("std");
+const completion = @import("completion.zig");
 const errors = @import("errors.zig");
 const ids = @import("ids.zig");
 const json = @import("json.zig");
@@ -59,9 +60,9 @@ const Swap = struct {
 pub const Rewriter = struct {
     allocator: std.mem.Allocator,
     hidden: Hidden,
-    /// The completion's id and the model's, both as JSON; null for another gateway's answer, which has counted the tokens
+    /// What all chunks say of the completion; null for another gateway's answer, which has counted the tokens
     /// and keeps the contract, but for the usage that only this gateway asked for.
-    names: ?Names,
+    names: ?completion.Names,
 
     /// The start of a line that has not ended yet: chunks do not end where lines do.
     rest: Text = .{},
@@ -77,9 +78,7 @@ pub const Rewriter = struct {
     /// Code of an error that the engine sent as an event.
     code: ?[]const u8 = null,
 
-    pub const Names = struct { id: []const u8, model: []const u8 };
-
-    pub fn init(allocator: std.mem.Allocator, names: ?Names, hidden: Hidden) Rewriter {
+    pub fn init(allocator: std.mem.Allocator, names: ?completion.Names, hidden: Hidden) Rewriter {
         return .{ .allocator = allocator, .names = names, .hidden = hidden, .done = names == null };
     }
 
@@ -182,7 +181,7 @@ pub const Rewriter = struct {
     }
 
     /// The same for a line that is not like those before: it is read as JSON.
-    fn learned(self: *Rewriter, names: Names, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
+    fn learned(self: *Rewriter, names: completion.Names, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
         const chunk = whole[start..];
         var members: json.Members = .{};
         if (!members.read(chunk)) return out.appendSlice(to, whole);
@@ -241,7 +240,7 @@ fn filled(chunk: []const u8, key: []const u8, opening: u8) bool {
 }
 
 const testing = std.testing;
-const test_names: Rewriter.Names = .{ .id = "\"chatcmpl_X\"", .model = "\"acme/chat\"" };
+const test_names: completion.Names = .{ .id = "\"chatcmpl_X\"", .model = "\"acme/chat\"", .fingerprint = "\"F\"" };
 
 fn rewritten(arena: std.mem.Allocator, rewriter: *Rewriter, whole: []const u8, size: usize) ![]const u8 {
     var out: Text = .{};
