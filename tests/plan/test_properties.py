@@ -8,11 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.plan.strategies import facts, model_names, worlds
+from tomoul.api.conditions import Reason
 from tomoul.api.meta import LABEL_MODEL_DEPLOYMENT, LABEL_REGION
+from tomoul.api.modeldeployment import ModelDeploymentStatus
 from tomoul.api.region import RegionState
 from tomoul.api.routingtable import RoutingTable
 from tomoul.plan.claims import claims
 from tomoul.plan.diff import diff_worlds
+from tomoul.plan.events import events
+from tomoul.plan.judge import MAX_MESSAGE
 from tomoul.plan.merge import merge_status
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import MAX_NAME, gateway_name, pool_name, workload_name
@@ -20,6 +24,9 @@ from tomoul.plan.planner import DesiredState, identity, plan
 from tomoul.plan.routing import route_hash
 from tomoul.plan.world import Facts, Key, Manifest, World
 
+MATRIX = [
+    "Accepted", "Scheduled", "ModelReady", "WorkloadReady", "RoutesProgrammed", "CachePolicyEnforced", "Ready",
+]  # fmt: skip
 relaxed = settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -206,6 +213,32 @@ def test_merging_an_unchanged_status_changes_nothing(world: World, now: Any, lat
     for planned in (*plan(world).models.values(), *plan(world).regions.values()):
         first = merge_status(planned.status.model_copy(update={"conditions": ()}), planned.status, now)
         assert merge_status(first, planned.status, later) == first
+
+
+@relaxed
+@given(worlds_with_facts(), st.datetimes())
+def test_a_model_is_ready_only_where_all_its_other_conditions_hold_and_says_which_does_not(
+    world: World, now: Any
+) -> None:
+    for key, planned in plan(world).models.items():
+        generation = world.models[key].metadata.generation
+        for row in planned.status.regions:
+            assert [entry.type for entry in row.conditions if entry.type in MATRIX] == MATRIX
+            *others, ready = row.conditions
+            assert ready.type == "Ready"
+            unmet = [entry for entry in others if entry.status != "True"]
+            assert (ready.status == "True") == (not unmet)
+            assert bool(row.waiting_for) <= bool(unmet)
+            if unmet:
+                assert ready.reason in {entry.reason for entry in unmet}
+            for entry in row.conditions:
+                assert entry.reason in set(Reason)
+                assert entry.observed_generation == generation
+                assert len(entry.message) <= MAX_MESSAGE
+                assert entry.message or entry.status == "True"
+        told = merge_status(planned.status, planned.status, now)
+        assert events(told, told) == ()
+        assert len(events(ModelDeploymentStatus(), told)) <= len(told.regions)
 
 
 def test_an_empty_world_has_an_empty_plan() -> None:
