@@ -131,7 +131,30 @@ pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !N
 
 fn string(members: *const json.Members, found: []const u8, name: []const u8) ?[]const u8 {
     const member = members.of(name, .string) orelse return null;
-    return member.raw(found);
+    return if (isWellFormed(member.inner(found))) member.raw(found) else null;
+}
+
+/// Whether what stands between quotes is a string by JSON's rules, which the reader of members leaves to who uses one.
+fn isWellFormed(inner: []const u8) bool {
+    var at: usize = 0;
+    while (at < inner.len) : (at += 1) {
+        if (inner[at] < 0x20) return false;
+        if (inner[at] != '\\') continue;
+        at += 1;
+        if (at == inner.len) return false;
+        switch (inner[at]) {
+            '"', '\\', '/', 'b', 'f', 'n', 'r', 't' => {},
+            'u' => {
+                if (inner.len - at < 5) return false;
+                for (inner[at + 1 ..][0..4]) |digit| {
+                    if (!std.ascii.isHex(digit)) return false;
+                }
+                at += 4;
+            },
+            else => return false,
+        }
+    }
+    return true;
 }
 
 fn isWord(code: []const u8) bool {
@@ -154,6 +177,11 @@ test "an engine's error takes OpenAI's shape" {
         .{
             "{\"message\":\"n\\u006f\",\"code\":\"a b\"}", 500,
             "{\"error\":{\"message\":\"n\\u006f\",\"type\":\"server_error\",\"param\":null,\"code\":\"a b\"}}", "engine_failed",
+        },
+        .{
+            "{\"message\":\"a\x01b\",\"param\":\"\\x\",\"code\":\"\\u00g0\"}", 400,
+            "{\"error\":{\"message\":\"The engine answered 400\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
         },
         .{
             "<html>", 503,
