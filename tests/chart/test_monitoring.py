@@ -2,13 +2,15 @@
 
 import json
 
+import pytest
 import yaml
 
-from tests.chart.helm import CHART, Object, one, render
+from tests.chart.helm import CHART, HelmError, Object, one, render
 from tomoul.api.region import Region
 from tomoul.plan.gateway import gateway
 from tomoul.plan.world import Settings
 
+MONITORS = ("metrics.monitors.enabled=true", "metrics.scrapeNamespaces={monitoring}")
 KINDS = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"}
 
 
@@ -17,7 +19,7 @@ def test_nothing_of_it_is_there_unless_the_values_say_so() -> None:
 
 
 def test_the_monitors_select_what_there_is_to_scrape_by_ports_that_it_has() -> None:
-    objects = render("metrics.monitors.enabled=true", "metrics.monitors.labels.release=prometheus")
+    objects = render(*MONITORS, "metrics.monitors.labels.release=prometheus")
     monitor, service = (
         one(objects, "ServiceMonitor", "tomoul-operator"),
         one(objects, "Service", "tomoul-operator-metrics"),
@@ -35,6 +37,11 @@ def test_the_monitors_select_what_there_is_to_scrape_by_ports_that_it_has() -> N
     containers = [*template["spec"]["containers"], *template["spec"]["initContainers"]]
     ports = {port["name"] for container in containers for port in container["ports"]}
     assert {end["port"] for end in monitor["spec"]["podMetricsEndpoints"]} <= ports
+
+
+def test_monitors_without_a_way_in_are_refused_with_the_value_that_opens_it() -> None:
+    with pytest.raises(HelmError, match=r"metrics\.monitors\.enabled needs metrics\.scrapeNamespaces, such as"):
+        render("metrics.monitors.enabled=true")
 
 
 def test_the_rule_is_the_rules_file_with_the_runbooks_address() -> None:

@@ -69,7 +69,11 @@ class GatewayPod:
         labels = {"namespace": SYSTEM, "pod": self.pod, "tomoul_ai_region": self.region}
         ports = {"metrics": self.metrics_port, "agent": self.agent_port}
         found = []
-        monitor = one(render("metrics.monitors.enabled=true"), "PodMonitor", "tomoul-gateway")
+        monitor = one(
+            render("metrics.monitors.enabled=true", "metrics.scrapeNamespaces={monitoring}"),
+            "PodMonitor",
+            "tomoul-gateway",
+        )
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
             rules = endpoint.get("metricRelabelings", ())
             assert all((rule["sourceLabels"], rule["action"]) == (["__name__"], "keep") for rule in rules)
