@@ -35,85 +35,85 @@ def test_every_alerts_metrics_are_there_while_all_is_well(prometheus: Prometheus
 
 UNIT_TESTS = {
     # alert: (series while it should fire, series while it should not), a value a minute
-    "TomoulNoLeader": ({"tomoul_leader": "0x40"}, {"tomoul_leader": "1x40"}),
+    "TomoulNoLeader": ({"tomoul_leader": "0x25"}, {"tomoul_leader": "1x25"}),
     "TomoulTwoLeaders": (
-        {'tomoul_leader{pod="a"}': "1x40", 'tomoul_leader{pod="b"}': "1x40"},
-        {'tomoul_leader{pod="a"}': "1x40", 'tomoul_leader{pod="b"}': "0x40"},
+        {'tomoul_leader{pod="a"}': "1x25", 'tomoul_leader{pod="b"}': "1x25"},
+        {'tomoul_leader{pod="a"}': "1x25", 'tomoul_leader{pod="b"}': "0x25"},
     ),
     "TomoulReconcileBug": (
-        {'tomoul_reconciles_total{kind="model",outcome="bug"}': "0+1x40"},
+        {'tomoul_reconciles_total{kind="model",outcome="bug"}': "0+1x25"},
         {
-            'tomoul_reconciles_total{kind="model",outcome="bug"}': "3x40",
-            'tomoul_reconciles_total{kind="model",outcome="done"}': "0+1x40",
+            'tomoul_reconciles_total{kind="model",outcome="bug"}': "3x25",
+            'tomoul_reconciles_total{kind="model",outcome="done"}': "0+1x25",
         },
     ),
-    "TomoulKeyKeepsFailing": ({'tomoul_key_failures{object="a"}': "9x40"}, {'tomoul_key_failures{object="a"}': "3x40"}),
+    "TomoulKeyKeepsFailing": ({'tomoul_key_failures{object="a"}': "9x25"}, {'tomoul_key_failures{object="a"}': "3x25"}),
     "TomoulQueueStalled": (
-        {'tomoul_queue_oldest_seconds{instance="a"}': "600x40", 'tomoul_leader{instance="a"}': "1x40"},
-        {'tomoul_queue_oldest_seconds{instance="a"}': "600x40", 'tomoul_leader{instance="a"}': "0x40"},
+        {'tomoul_queue_oldest_seconds{instance="a"}': "600x25", 'tomoul_leader{instance="a"}': "1x25"},
+        {'tomoul_queue_oldest_seconds{instance="a"}': "600x25", 'tomoul_leader{instance="a"}': "0x25"},
     ),
     "TomoulWatchMisses": (
-        {'tomoul_watch_missed_total{kind="Pod"}': "0+1x40"}, {'tomoul_watch_missed_total{kind="Pod"}': "0+0.1x40"},
+        {'tomoul_watch_missed_total{kind="Pod"}': "0+1x25"}, {'tomoul_watch_missed_total{kind="Pod"}': "0+0.1x25"},
     ),
     "TomoulListsFail": (
-        {'tomoul_resyncs_total{kind="Pod",outcome="failed"}': "0+0.2x40"},
-        {'tomoul_resyncs_total{kind="Pod",outcome="done"}': "0+0.2x40"},
+        {'tomoul_resyncs_total{kind="Pod",outcome="failed"}': "0+0.2x25"},
+        {'tomoul_resyncs_total{kind="Pod",outcome="done"}': "0+0.2x25"},
     ),
-    "TomoulRegionNotReady": ({'tomoul_region_ready{region="a"}': "0x40"}, {'tomoul_region_ready{region="a"}': "1x40"}),
+    "TomoulRegionNotReady": ({'tomoul_region_ready{region="a"}': "0x25"}, {'tomoul_region_ready{region="a"}': "1x25"}),
     "TomoulNoLiveGateway": (
         {
-            'tomoul_region_gateways{region="a",state="ready"}': "0x40",
-            'tomoul_region_gateways{region="a",state="desired"}': "2x40",
+            'tomoul_region_gateways{region="a",state="ready"}': "0x25",
+            'tomoul_region_gateways{region="a",state="desired"}': "2x25",
         },
         {
-            'tomoul_region_gateways{region="a",state="ready"}': "0x40",
-            'tomoul_region_gateways{region="a",state="desired"}': "0x40",
+            'tomoul_region_gateways{region="a",state="ready"}': "0x25",
+            'tomoul_region_gateways{region="a",state="desired"}': "0x25",
         },
     ),
     "TomoulRoutesNotAcknowledged": (
-        {'tomoul_route_acknowledgement_lag_seconds{region="a"}': "90x40"},
-        {'tomoul_route_acknowledgement_lag_seconds{region="a"}': "5x40"},
+        {'tomoul_route_acknowledgement_lag_seconds{region="a"}': "90x25"},
+        {'tomoul_route_acknowledgement_lag_seconds{region="a"}': "5x25"},
     ),
-    "TomoulModelNotReady": ({'tomoul_model_ready{object="a"}': "0x40"}, {'tomoul_model_ready{object="a"}': "1x40"}),
+    "TomoulModelNotReady": ({'tomoul_model_ready{object="a"}': "0x25"}, {'tomoul_model_ready{object="a"}': "1x25"}),
     "TomoulModelsWaitForGpus": (
-        {'tomoul_region_models{region="a",reason="Unschedulable"}': "1x40"},
-        {'tomoul_region_models{region="a",reason="Ready"}': "1x40"},
+        {'tomoul_region_models{region="a",reason="Unschedulable"}': "1x25"},
+        {'tomoul_region_models{region="a",reason="Ready"}': "1x25"},
     ),
     "TomoulGatewayNotScraped": (
-        {'tomoul_region_gateways{region="a",state="ready"}': "2x40", 'tomoul_agent_connected_envoys{pod="a"}': "1x40"},
-        {'tomoul_region_gateways{region="a",state="ready"}': "1x40", 'tomoul_agent_connected_envoys{pod="a"}': "1x40"},
+        {'tomoul_region_gateways{region="a",state="ready"}': "2x25", 'tomoul_agent_connected_envoys{pod="a"}': "1x25"},
+        {'tomoul_region_gateways{region="a",state="ready"}': "1x25", 'tomoul_agent_connected_envoys{pod="a"}': "1x25"},
     ),
     "TomoulGatewayWithoutEnvoy": (
-        {'tomoul_agent_connected_envoys{pod="a"}': "0x40"}, {'tomoul_agent_connected_envoys{pod="a"}': "1x40"},
+        {'tomoul_agent_connected_envoys{pod="a"}': "0x25"}, {'tomoul_agent_connected_envoys{pod="a"}': "1x25"},
     ),
     "TomoulConfigurationRefused": (
-        {'tomoul_agent_rejections_total{pod="a"}': "0+1x40"}, {'tomoul_agent_rejections_total{pod="a"}': "4x40"},
+        {'tomoul_agent_rejections_total{pod="a"}': "0+1x25"}, {'tomoul_agent_rejections_total{pod="a"}': "4x25"},
     ),
     "TomoulAgentCutOff": (
-        {'tomoul_agent_last_event_age_seconds{pod="a"}': "400x40"},
-        {'tomoul_agent_last_event_age_seconds{pod="a"}': "60x40"},
+        {'tomoul_agent_last_event_age_seconds{pod="a"}': "400x25"},
+        {'tomoul_agent_last_event_age_seconds{pod="a"}': "60x25"},
     ),
     "TomoulGatewayHeapFull": (
-        {'envoy_overload_envoy_resource_monitors_fixed_heap_pressure{pod="a"}': "95x40"},
-        {'envoy_overload_envoy_resource_monitors_fixed_heap_pressure{pod="a"}': "50x40"},
+        {'envoy_overload_envoy_resource_monitors_fixed_heap_pressure{pod="a"}': "95x25"},
+        {'envoy_overload_envoy_resource_monitors_fixed_heap_pressure{pod="a"}': "50x25"},
     ),
     "TomoulCallsFail": (
-        {'envoy_tomoul_calls_total{status="503"}': "0+6x40", 'envoy_tomoul_calls_total{status="200"}': "0+60x40"},
-        {'envoy_tomoul_calls_total{status="404"}': "0+6x40", 'envoy_tomoul_calls_total{status="200"}': "0+60x40"},
+        {'envoy_tomoul_calls_total{status="503"}': "0+6x25", 'envoy_tomoul_calls_total{status="200"}': "0+60x25"},
+        {'envoy_tomoul_calls_total{status="404"}': "0+6x25", 'envoy_tomoul_calls_total{status="200"}': "0+60x25"},
     ),
     "TomoulNoCapacity": (
-        {'envoy_tomoul_calls_total{code="region_capacity_unavailable"}': "0+1x40"},
-        {'envoy_tomoul_calls_total{code="region_capacity_unavailable"}': "7x40"},
+        {'envoy_tomoul_calls_total{code="region_capacity_unavailable"}': "0+1x25"},
+        {'envoy_tomoul_calls_total{code="region_capacity_unavailable"}': "7x25"},
     ),
     "TomoulFirstTokenSlow": (
-        {'envoy_tomoul_ttft_ms_bucket{le="10000"}': "0+1x40", 'envoy_tomoul_ttft_ms_bucket{le="30000"}': "0+10x40",
-         'envoy_tomoul_ttft_ms_bucket{le="+Inf"}': "0+10x40"},
-        {'envoy_tomoul_ttft_ms_bucket{le="10000"}': "0+10x40", 'envoy_tomoul_ttft_ms_bucket{le="30000"}': "0+10x40",
-         'envoy_tomoul_ttft_ms_bucket{le="+Inf"}': "0+10x40"},
+        {'envoy_tomoul_ttft_ms_bucket{le="10000"}': "0+1x25", 'envoy_tomoul_ttft_ms_bucket{le="30000"}': "0+10x25",
+         'envoy_tomoul_ttft_ms_bucket{le="+Inf"}': "0+10x25"},
+        {'envoy_tomoul_ttft_ms_bucket{le="10000"}': "0+10x25", 'envoy_tomoul_ttft_ms_bucket{le="30000"}': "0+10x25",
+         'envoy_tomoul_ttft_ms_bucket{le="+Inf"}': "0+10x25"},
     ),
     "TomoulNoStoreRefused": (
-        {'envoy_tomoul_no_store_calls_total{code="cache_policy_unsatisfiable"}': "0+1x40"},
-        {'envoy_tomoul_no_store_calls_total{code=""}': "0+1x40"},
+        {'envoy_tomoul_no_store_calls_total{code="cache_policy_unsatisfiable"}': "0+1x25"},
+        {'envoy_tomoul_no_store_calls_total{code=""}': "0+1x25"},
     ),
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def test_every_alert_fires_by_its_fault_and_not_without_it(tmp_path: Path) -> No
                     "promql_expr_test": [
                         {
                             "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}})',
-                            "eval_time": "35m",
+                            "eval_time": "20m",
                             "exp_samples": [{"value": 1}] if fires else [],
                         }
                     ],

@@ -25,7 +25,8 @@ from tests.gateway.test_usage import ASKED, counting
 from tests.gateway.wire import FakeEngine, call
 from tests.integration.operators import GROUP, OperatorProcess, path
 from tests.observability.prometheus import Target
-from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.gateway.filter.build import filter_folder
+from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
 
 SYSTEM = "tomoul-system"
 REGIONS = ("eu-west", "us-east")
@@ -58,8 +59,9 @@ class GatewayPod:
         )
         self.envoy = Process(
             [
-                ENVOY, "--config-yaml", json.dumps(bootstrap), "--service-node", pod, "--service-cluster", region,
-                "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning",
+                "env", f"{MODULES_PATH}={filter_folder()}", ENVOY, "--config-yaml", json.dumps(bootstrap),
+                "--service-node", pod, "--service-cluster", region, "--concurrency", "1",
+                "--use-dynamic-base-id", "--log-level", "warning",
             ],
             self.folder / "envoy.log",
         )  # fmt: skip
