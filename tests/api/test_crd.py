@@ -222,7 +222,7 @@ def test_kubectl_get_shows_each_kind_with_its_longest_name_in_at_most_120_column
         obj = every(kind)
         obj["metadata"]["name"] = "n" * length
         if kind == "region":
-            obj["spec"]["jurisdiction"] = "European Economic Area"
+            obj["spec"]["jurisdiction"] = "European-Economic-Area"
         else:
             obj["metadata"]["namespace"] = namespace
         path = f"{collection(obj)}/{obj['metadata']['name']}"
@@ -231,6 +231,8 @@ def test_kubectl_get_shows_each_kind_with_its_longest_name_in_at_most_120_column
         status = STATUSES[kind].model_dump(mode="json", by_alias=True, exclude_none=True)
         if kind == "modeldeployment":
             status |= {"readyRegions": "16/16", "reason": reason}
+        if kind == "region":
+            status["conditions"][0]["reason"] = Reason.NODE_MEMORY_PRESSURE
         control_plane.api.patch(f"{path}/status", {"status": status})
     table = {"apiVersion": "tomoul.ai/v1alpha1", "kind": "RoutingTable", "metadata": {"name": "n" * 32}}
     created.append(f"/apis/tomoul.ai/v1alpha1/routingtables/{'n' * 32}")

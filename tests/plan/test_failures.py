@@ -90,7 +90,9 @@ def test_a_container_that_was_ready_and_is_not_any_more_fails_its_probe_and_one_
     found = failure_of([PodFact("p", containers=[container], readiness_changed=NOW + timedelta(hours=1))], ())
     assert found is not None
     assert found.reason == Reason.PROBE_FAILED
-    assert failure_of([PodFact("p", containers=[container], readiness_changed=NOW - timedelta(minutes=1))], ()) is None
+    for seconds in (-60, 1):
+        changed = NOW + timedelta(seconds=seconds)
+        assert failure_of([PodFact("p", containers=[container], readiness_changed=changed)], ()) is None
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ class Kind:
         return f"{self.plural}.{GROUP}"
 
 
-def _condition(kind: str) -> str:
-    return f'.status.conditions[?(@.type=="{kind}")].status'
+def _condition(kind: str, field: str = "status") -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
@@ -90,6 +90,7 @@ KINDS: Sequence[Kind] = (
             Column("State", ".spec.state", description="Whether it takes calls"),
             Column("Models", ".status.models", description="Ready and desired models"),
             Column("Ready", _condition("Ready"), description="Whether its gateways serve"),
+            Column("Reason", _condition("Ready", "reason"), description="Why it is not ready"),
             AGE,
             Column("Generation", ".status.routingGeneration", "integer", "Generation of its RoutingTable", 1),
         ),

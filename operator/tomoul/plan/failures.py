@@ -25,6 +25,8 @@ _KILLED = frozenset({137, 143})
 # What a node says of containers that ended with the node itself: they are started again.
 _NODE_STOPPED = frozenset({"ContainerStatusUnknown", "Unknown"})
 _REPLACED_WITHIN = timedelta(minutes=1)
+# A container that ended is often running again before its pod is told not to be ready.
+_RESTARTS_WITHIN = timedelta(seconds=10)
 _TELLS = re.compile(r"error|exception|fatal|panic|not found|denied|failed", re.IGNORECASE)
 
 _WAY_OUT = {
@@ -120,7 +122,7 @@ def _lost_readiness(pod: PodFact, container: ContainerFact) -> bool:
         return False
     if pod.readiness_changed is None or container.running_since is None:
         return False
-    return pod.readiness_changed > container.running_since
+    return pod.readiness_changed - container.running_since > _RESTARTS_WITHIN
 
 
 def _replaces(pod: PodFact, lost: PodFact) -> bool:
