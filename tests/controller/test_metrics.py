@@ -203,6 +203,8 @@ async def test_an_operator_whose_workers_or_election_stand_still_is_told_dead_by
     now += LONGEST_QUEUE_PAUSE + 1
     assert health.alive() == "", "a standby's keys wait for ever"
     monkeypatch.setattr(Lease, "held", True)
+    assert health.alive() == "", "workers begin once everything is listed"
+    monkeypatch.setattr(Observed, "synced", True)
     assert health.alive() == "1 keys wait, and no worker has moved for 601 s"
     queue.done(await queue.get())
     assert health.alive() == ""

@@ -60,6 +60,7 @@ class Health:
             return f"no round of lists has ended for {age:.0f} s"
         if (pause := time.monotonic() - self._lease.attempted) > LONGEST_ELECTION_PAUSE:
             return f"the lease has been neither renewed nor asked for since {pause:.0f} s"
-        if self._lease.held and (pause := self._queue.idle_seconds) > LONGEST_QUEUE_PAUSE:
+        works = self._lease.held and self._observed.synced  # before that, nobody takes keys
+        if works and (pause := self._queue.idle_seconds) > LONGEST_QUEUE_PAUSE:
             return f"{len(self._queue)} keys wait, and no worker has moved for {pause:.0f} s"
         return ""
