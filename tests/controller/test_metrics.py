@@ -138,7 +138,8 @@ def test_regions_hosted_here_and_their_models_have_figures_and_others_have_none(
         }
         item = {"apiVersion": API_VERSION, "kind": "Region", "metadata": meta(name), "spec": {}, "status": status}
         operator.see(item)
-    for name, reason in (("one", "Ready"), ("two", "Unschedulable"), ("three", "Unschedulable")):
+    stopped = ("four", "ScaledToZero")
+    for name, reason in (("one", "Ready"), ("two", "Unschedulable"), ("three", "Unschedulable"), stopped):
         rows = [{"name": region, "conditions": ready(str(reason == "Ready"), reason)} for region in ("eu", "elsewhere")]
         operator.see(
             {
@@ -170,6 +171,7 @@ def test_regions_hosted_here_and_their_models_have_figures_and_others_have_none(
         "model_ready models three acme/three eu": 0,
         "region_models eu Ready": 1,
         "region_models eu Unschedulable": 2,
+        "region_models eu ScaledToZero": 1,
     }
 
 

@@ -64,6 +64,7 @@ def unwell(cluster: GitOpsCluster) -> Iterator[GitOpsCluster]:
         model("fails", "models", engine={"type": "LlamaCpp", "image": image}, regions=here),
         model("refused", "models", engine={"type": "LlamaCpp", "args": ["--port", "1"]}, regions=here),
         model("off", "models", regions=[{"name": "off", "replicas": 1}]),
+        model("none", "models", regions=[{"name": "eu-west", "replicas": 0}]),
         {**cluster.get("Region", "ap-south"), "metadata": {"name": "off"}, "spec": {"state": "Disabled"}, "status": {}},
     ]
     cluster.kubelet.set_status(
@@ -85,6 +86,7 @@ def unwell(cluster: GitOpsCluster) -> Iterator[GitOpsCluster]:
         ("ModelDeployment", "fails", "ImagePullFailed", ("Degraded", "Failed")),
         ("ModelDeployment", "refused", "UnsupportedByEngine", ("Degraded", "Failed")),
         ("ModelDeployment", "off", "RegionDisabled", ("Suspended", "Current")),
+        ("ModelDeployment", "none", "ScaledToZero", ("Suspended", "Current")),
         ("Region", "eu-west", "Ready", ("Healthy", "Current")),
         ("Region", "ap-south", "HostedElsewhere", ("Healthy", "Current")),
         ("Region", "off", "RegionDisabled", ("Suspended", "Current")),

@@ -14,6 +14,9 @@ from tomoul.api.region import RegionState
 from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.observed import Observed
 
+_INTENDED = (Reason.REGION_DISABLED, Reason.SCALED_TO_ZERO)
+"""Reasons for which a model is not Ready as its owner wants it: nobody's alarm."""
+
 
 class Figures(Collector):
     """What the regions hosted here have, and which models are ready in them."""
@@ -81,7 +84,7 @@ class Figures(Collector):
                 found = next((entry for entry in row.conditions if entry.type == ConditionType.READY), None)
                 reason = found.reason if found is not None else ""
                 counts[row.name, reason] += 1
-                if reason == Reason.REGION_DISABLED:
+                if reason in _INTENDED:
                     continue
                 ready.add_metric([key.namespace, key.name, model.spec.model.id, row.name], _is_ready(row.conditions))
         for (region, reason), count in counts.items():
