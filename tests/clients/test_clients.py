@@ -49,6 +49,7 @@ def test_the_clients_are_of_the_versions_that_their_names_say(reports: Reports) 
 def test_a_client_reads_a_completion_and_the_gateways_headers(report: Any) -> None:
     answer = report["completion"]
     assert (answer["text"], answer["finish_reason"], answer["tokens"]) == ("Hello", "stop", 7)
+    assert answer["refusal"] is None
     assert ULID.fullmatch(answer["id"])
     assert answer["region"] == "eu-west"
     assert answer["request_id"]
