@@ -78,6 +78,7 @@ def test_every_flag_that_the_chart_passes_is_one_of_the_operators() -> None:
         "metrics.scrapeNamespaces={monitoring}",
         "propagate.labels={team}",
         "propagate.annotations={example.com/owner}",
+        "scaling.externalMetrics=true",
     )
     assert subcommand == "operator"
     assert {flag.partition("=")[0] for flag in flags} <= known

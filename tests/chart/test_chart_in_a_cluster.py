@@ -17,7 +17,7 @@ OPERATOR = "tomoul-operator"
 def chart(control_plane: ControlPlane) -> Iterator[list[Object]]:
     """The chart's objects, applied in a namespace that admits only pods that Pod Security `restricted` does."""
     control_plane.add_namespace(SYSTEM, {"pod-security.kubernetes.io/enforce": "restricted"})
-    objects = render(namespace=SYSTEM)
+    objects = render("scaling.externalMetrics=true", namespace=SYSTEM)
     manifest = yaml.safe_dump_all(found for found in objects if found["kind"] != "CustomResourceDefinition")
     control_plane.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=manifest)
     yield objects

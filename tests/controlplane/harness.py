@@ -12,6 +12,7 @@ from types import TracebackType
 import yaml
 
 from tests.controlplane.api import Api, ApiError, eventually
+from tests.controlplane.front_proxy import front_proxy_flags
 from tests.controlplane.kubelet import Kubelet, Status, running
 from tests.controlplane.process import Process, free_port
 from tests.controlplane.programs import program
@@ -25,6 +26,7 @@ CONTROLLERS = (
     "disruption-controller",
     "endpointslice-controller",
     "garbage-collector-controller",
+    "horizontal-pod-autoscaler-controller",
     "job-controller",
     "namespace-controller",
     "pod-garbage-collector-controller",
@@ -53,6 +55,7 @@ class ControlPlane:
         self._token = secrets.token_hex(16)
         self._ca_file = folder / "certificates" / "apiserver.crt"
         self._processes: dict[str, Process] = {}
+        self._front_proxy: Sequence[str] = ()
 
     def __enter__(self) -> "ControlPlane":
         try:
@@ -68,6 +71,7 @@ class ControlPlane:
         self.stop()
 
     def _start(self) -> None:
+        self._front_proxy = front_proxy_flags(self.folder / "front-proxy")
         (self.folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
         etcd = f"http://127.0.0.1:{self._etcd_port}"
         self._run(
@@ -83,6 +87,7 @@ class ControlPlane:
             "kube-controller-manager", config, "--leader-elect=false", "--secure-port=0",
             "--use-service-account-credentials=false", f"--root-ca-file={self._ca_file}",
             f"--controllers={','.join(CONTROLLERS)}", "--kube-api-qps=500", "--kube-api-burst=500",
+            "--horizontal-pod-autoscaler-sync-period=1s",
         )  # fmt: skip
         self._run(
             "kube-scheduler", config, "--leader-elect=false", "--secure-port=0",
@@ -113,7 +118,7 @@ class ControlPlane:
             f"--service-account-signing-key-file={key}", f"--service-account-key-file={key}",
             # A node without a kubelet would keep this plug-in's not-ready taint for ever.
             "--disable-admission-plugins=TaintNodesByCondition", "--enable-admission-plugins=PodSecurity",
-            "--profiling=false", "--shutdown-delay-duration=0s",
+            "--profiling=false", "--shutdown-delay-duration=0s", *self._front_proxy,
         )  # fmt: skip
         given = {flag.partition("=")[0] for flag in self._apiserver_flags}
         kept = (flag for flag in flags if flag.partition("=")[0] not in given)

@@ -1,5 +1,6 @@
 """`tomoul operator` as a process, and the objects that a test looks at."""
 
+import json
 import re
 import signal
 import subprocess
@@ -22,6 +23,7 @@ COLLECTIONS = {
     "ServiceAccount": "/api/v1/serviceaccounts",
     "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
 }
 OURS = "app.kubernetes.io/managed-by=tomoul"
 
@@ -53,6 +55,11 @@ class OperatorProcess:
             lines = answer.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line.startswith("tomoul"))
         return {name: float(value) for name, value in pairs if "_created" not in name}
+
+    def read_json(self, where: str) -> Any:
+        """The JSON at a path of the metrics port."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports()[1]}{where}", timeout=10) as answer:
+            return json.loads(answer.read())
 
     def writes(self) -> dict[str, float]:
         return {name: value for name, value in self.metrics().items() if name.startswith("tomoul_api_writes_total")}

@@ -12,6 +12,7 @@ class ConditionType(StrEnum):
     WORKLOAD_READY = "WorkloadReady"
     ROUTES_PROGRAMMED = "RoutesProgrammed"
     CACHE_POLICY_ENFORCED = "CachePolicyEnforced"
+    SCALING_ACTIVE = "ScalingActive"
     GATEWAYS_READY = "GatewaysReady"
     ENFORCED = "Enforced"
     READY = "Ready"
@@ -67,6 +68,11 @@ class Reason(StrEnum):
     ENFORCED = "Enforced"
     ENGINE_CANNOT_ISOLATE = "EngineCannotIsolate"
     NO_STORE_POOL_EMPTY = "NoStorePoolEmpty"
+    # ScalingActive
+    SCALING_ACTIVE = "ScalingActive"
+    WAITING_FOR_AUTOSCALER = "WaitingForAutoscaler"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    AUTOSCALER_MISSING = "AutoscalerMissing"
     # Enforced (Tenant)
     AUTH_DISABLED = "AuthDisabled"
     # Ready, and conditions that cannot be judged yet

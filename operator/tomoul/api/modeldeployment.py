@@ -25,6 +25,7 @@ from tomoul.api.names import (
 )
 from tomoul.api.rollout import Rollout, RolloutStatus
 from tomoul.api.rules import INT64, ListBy, ListSet, immutable, rule
+from tomoul.api.scaling import Scaling
 
 
 class Ownership(StrEnum):
@@ -183,14 +184,34 @@ class RegionTarget(ApiModel):
         default=None,
         ge=0,
         le=1000,
-        description="Engine pods; leave it out where an autoscaler sets the Deployment's scale",
+        description="Engine pods; leave it out for `scaling`, or where an autoscaler of your own sets the scale",
     )
+    scaling: Scaling | None = Field(default=None, description="Engine pods by the calls in flight")
     no_store_replicas: int | None = Field(
         default=None,
         ge=0,
         le=1000,
         description="Engine pods of the pool without a cache, which `noStore: NotStored` makes; 1 if left out",
     )
+    no_store_scaling: Scaling | None = Field(
+        default=None, description="Engine pods of the pool without a cache, by its own calls in flight"
+    )
+
+    @rule(
+        "!has(self.replicas) || !has(self.scaling)",
+        field="replicas",
+        message="must be left out beside `scaling`, which sets it",
+    )
+    def _one_thing_sets_the_replicas(self) -> bool:
+        return self.replicas is None or self.scaling is None
+
+    @rule(
+        "!has(self.noStoreReplicas) || !has(self.noStoreScaling)",
+        field="noStoreReplicas",
+        message="must be left out beside `noStoreScaling`, which sets it",
+    )
+    def _one_thing_sets_the_replicas_without_a_cache(self) -> bool:
+        return self.no_store_replicas is None or self.no_store_scaling is None
 
 
 class Timeouts(ApiModel):
@@ -294,13 +315,17 @@ class ModelDeploymentSpec(ApiModel):
         return not unsalted or self.cache.no_store != NoStore.ISOLATED
 
     @rule(
-        "self.cache.noStore == 'NotStored' || self.regions.all(region, !has(region.noStoreReplicas))",
+        "self.cache.noStore == 'NotStored' "
+        "|| self.regions.all(region, !has(region.noStoreReplicas) && !has(region.noStoreScaling))",
         field="regions",
-        message="must have no `noStoreReplicas` unless `cache.noStore` is NotStored, which alone makes a second pool",
+        message="must have no `noStoreReplicas` or `noStoreScaling` unless `cache.noStore` is NotStored, "
+        "which alone makes a second pool",
     )
     def _replicas_have_a_pool(self) -> bool:
         second = self.cache.no_store == NoStore.NOT_STORED
-        return second or all(target.no_store_replicas is None for target in self.regions)
+        return second or all(
+            target.no_store_replicas is None and target.no_store_scaling is None for target in self.regions
+        )
 
     @rule(
         "!has(self.routing.fallback) "

@@ -13,6 +13,7 @@ from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.controller.lease import LeaseLostError
 from tomoul.controller.run import OperatorOptions, run_operator
+from tomoul.controller.scaling.sampler import SAMPLE_SECONDS
 from tomoul.plan.propagate import reserved
 from tomoul.plan.world import Settings
 
@@ -177,6 +178,26 @@ def _names(value: str) -> tuple[str, ...]:
     default=600.0,
     help="How often lists repair what watches may have missed.",
 )
+@option(
+    "--external-metrics-service",
+    envvar="TOMOUL_EXTERNAL_METRICS_SERVICE",
+    default="",
+    help="Service in --namespace by which the API server gets external metrics from here; none if not given.",
+)
+@option(
+    "--external-metrics-port",
+    envvar="TOMOUL_EXTERNAL_METRICS_PORT",
+    type=click.IntRange(0, 65535),
+    default=8443,
+    help="Port of the external metrics; 0 takes a free one.",
+)
+@option(
+    "--sample-seconds",
+    envvar="TOMOUL_SAMPLE_SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=SAMPLE_SECONDS,
+    help="How often the gateways are asked for the calls in flight of pools that scale.",
+)
 @kubeconfig_option
 @log_format_option
 def command(
@@ -199,6 +220,9 @@ def command(
     metrics_port: int,
     lease_name: str,
     resync_seconds: float,
+    external_metrics_service: str,
+    external_metrics_port: int,
+    sample_seconds: float,
     kubeconfig: str | None,
     log_format: LogFormat,
 ) -> None:
@@ -227,6 +251,9 @@ def command(
         metrics_port=metrics_port,
         lease_name=lease_name,
         resync_seconds=resync_seconds,
+        external_metrics_service=external_metrics_service,
+        external_metrics_port=external_metrics_port,
+        sample_seconds=sample_seconds,
     )
     try:
         asyncio.run(run_operator(options, kubeconfig))

@@ -12,6 +12,7 @@ from tomoul.api.conditions import Reason
 from tomoul.api.manifest import Resource
 from tomoul.kube.manifests import read_files
 from tomoul.plan.acceptance import refusals
+from tomoul.plan.capacity import NO_DEMAND, Demand
 from tomoul.plan.claims import claims
 from tomoul.plan.diff import Action, FieldChange, RegionDiff, diff_worlds
 from tomoul.plan.gather import gather
@@ -138,12 +139,26 @@ def _short(value: object) -> str:
     return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
 
 
-def _gpu_totals(regions: Sequence[RegionDiff]) -> Mapping[str, tuple[int, int]]:
-    totals: dict[str, tuple[int, int]] = {}
+def _gpu_totals(regions: Sequence[RegionDiff]) -> Mapping[str, tuple[Demand, Demand]]:
+    totals: dict[str, tuple[Demand, Demand]] = {}
     for total in (total for region in regions for total in region.gpus):
-        old, new = totals.get(total.accelerator, (0, 0))
-        totals[total.accelerator] = (old + total.before, new + total.after)
+        old, new = totals.get(total.accelerator, (NO_DEMAND, NO_DEMAND))
+        totals[total.accelerator] = (_sum(old, total.before), _sum(new, total.after))
     return dict(sorted(totals.items()))
+
+
+def _sum(one: Demand, other: Demand) -> Demand:
+    return Demand(one.least + other.least, one.most + other.most)
+
+
+def _gpus_as_json(accelerator: str, before: Demand, after: Demand) -> dict[str, Any]:
+    return {
+        "accelerator": accelerator,
+        "before": before.least,
+        "after": after.least,
+        "beforeAtMost": before.most,
+        "afterAtMost": after.most,
+    }
 
 
 def _as_json(regions: Sequence[RegionDiff], errors: Sequence[str]) -> dict[str, Any]:
@@ -154,13 +169,11 @@ def _as_json(regions: Sequence[RegionDiff], errors: Sequence[str]) -> dict[str, 
                 "region": region.region,
                 "objects": [_entry(change._asdict()) for change in region.objects],
                 "routes": [_entry(change._asdict()) for change in region.routes],
-                "gpus": [total._asdict() for total in region.gpus],
+                "gpus": [_gpus_as_json(*total) for total in region.gpus],
             }
             for region in regions
         ],
-        "gpus": [
-            {"accelerator": name, "before": old, "after": new} for name, (old, new) in _gpu_totals(regions).items()
-        ],
+        "gpus": [_gpus_as_json(name, old, new) for name, (old, new) in _gpu_totals(regions).items()],
         "errors": list(errors),
     }
 

@@ -9,9 +9,18 @@ from tomoul.controller.fields import owns, rendered_hash
 from tomoul.controller.observed import Observed
 from tomoul.controller.writer import Writer
 from tomoul.kube.errors import Forbidden, Invalid
-from tomoul.kube.resources import DEPLOYMENTS, ROUTING_TABLES, Resource, key_of, resource_of
+from tomoul.kube.resources import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    ROUTING_TABLES,
+    SCALED_OBJECTS,
+    Resource,
+    key_of,
+    resource_of,
+)
 from tomoul.plan.world import DeploymentFact, Key, Manifest
 
+_AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALERS, SCALED_OBJECTS)
 _ENDING = "because it is being terminated"  # what the API server says of a namespace that nothing may be added to
 
 
@@ -37,14 +46,17 @@ async def converge(
 ) -> None:
     """Apply `objects`, then delete the owner's other children, RoutingTables and those of the regions `keep` apart.
 
-    An object that is refused does not keep the others from being applied. Raises KubeError, NotYetError, or Refused
-    after all others are done.
+    Autoscalers that are not wanted go first: they would fight with what takes their place. An object that is refused
+    does not keep the others from being applied. Raises KubeError, NotYetError, or Refused after all others are done.
     """
     refusals: dict[str, list[str]] = {}
-    wanted: set[tuple[Resource, Key]] = set()
+    wanted = {(resource_of(manifest), key_of(manifest)) for manifest in objects}
+    unwanted = _unwanted(observed, owner_uid, wanted, keep)
+    for resource, key in unwanted:
+        if resource in _AUTOSCALERS:
+            await remove(observed, writer, resource, key)
     for manifest in objects:
         resource, key = resource_of(manifest), key_of(manifest)
-        wanted.add((resource, key))
         try:
             await ensure(observed, writer, owner_uid, manifest)
         except (Invalid, Forbidden) as error:
@@ -52,12 +64,22 @@ async def converge(
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
             region = manifest["metadata"].get("labels", {}).get(LABEL_REGION, "")
             refusals.setdefault(region, []).append(f"{resource.kind} `{key.name}`: {error}")
-    for resource, key in sorted(observed.children(owner_uid) - wanted, key=lambda child: (child[0].kind, child[1])):
-        live = observed.child(resource, key)
-        if resource != ROUTING_TABLES and live is not None and live.parent.region not in keep:
+    for resource, key in unwanted:
+        if resource not in _AUTOSCALERS:
             await remove(observed, writer, resource, key)
     if refusals:
         raise Refused({region: "; ".join(words) for region, words in refusals.items()})
+
+
+def _unwanted(
+    observed: Observed, owner_uid: str, wanted: AbstractSet[tuple[Resource, Key]], keep: AbstractSet[str]
+) -> list[tuple[Resource, Key]]:
+    found = []
+    for resource, key in sorted(observed.children(owner_uid) - wanted, key=lambda child: (child[0].kind, child[1])):
+        live = observed.child(resource, key)
+        if resource != ROUTING_TABLES and live is not None and live.parent.region not in keep:
+            found.append((resource, key))
+    return found
 
 
 async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: Manifest) -> None:

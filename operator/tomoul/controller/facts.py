@@ -27,7 +27,7 @@ from tomoul.controller.fields import applied_fields, owned
 from tomoul.kube.client import Object
 from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.quantity import amounts
-from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact, Taint
+from tomoul.plan.world import ApiFact, AutoscalerFact, DeploymentFact, Key, NodeFact, PodFact, Taint
 
 MANAGER = "tomoul-operator"
 STATUS_MANAGER = "tomoul-operator-status"
@@ -152,6 +152,35 @@ def routing_table(item: Object) -> Child[RoutingTable | None]:
     except ValidationError:
         table = None
     return _child(item, table)
+
+
+def autoscaler(item: Object) -> Child[AutoscalerFact]:
+    """A HorizontalPodAutoscaler."""
+    found = {entry["type"]: entry for entry in item.get("status", {}).get("conditions", ())}
+    active, limited = found.get("ScalingActive", {}), found.get("ScalingLimited", {})
+    fact = AutoscalerFact(
+        kind=item["kind"],
+        active=active.get("status", "Unknown"),
+        message=active.get("message", "") if active.get("status") == "False" else "",
+        at_maximum=limited.get("status") == "True" and limited.get("reason") == "TooManyReplicas",
+    )
+    return _child(item, fact)
+
+
+def scaled_object(item: Object) -> Child[AutoscalerFact]:
+    """KEDA's ScaledObject."""
+    found = {entry["type"]: entry for entry in item.get("status", {}).get("conditions", ())}
+    ready = found.get("Ready", {})
+    message = ready.get("message", "") if ready.get("status") == "False" else ""
+    return _child(item, AutoscalerFact(kind=item["kind"], active=ready.get("status", "Unknown"), message=message))
+
+
+def api_service(item: Object) -> ApiFact:
+    """An APIService."""
+    spec = item.get("spec", {})
+    service = spec.get("service")
+    found = Key(service.get("namespace", ""), service.get("name", "")) if service else None
+    return ApiFact(found, spec.get("caBundle", ""))
 
 
 def node(item: Object) -> NodeFact:

@@ -15,7 +15,19 @@ from tomoul.kube import resources
 from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
 from tomoul.plan.claims import Claims, claims
-from tomoul.plan.world import CanaryFact, DeploymentFact, Facts, Key, NodeFact, PodFact, Settings, World
+from tomoul.plan.scaling import KEDA_API
+from tomoul.plan.world import (
+    ApiFact,
+    AutoscalerFact,
+    CanaryFact,
+    DeploymentFact,
+    Facts,
+    Key,
+    NodeFact,
+    PodFact,
+    Settings,
+    World,
+)
 
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector for what the operator makes, pods included."""
@@ -57,6 +69,13 @@ class Observed:
         self.pods: Store[Pod] = Store(resources.PODS, facts.pod, selector=OURS, listener=self._on_pod)
         self.nodes: Store[NodeFact] = Store(resources.NODES, facts.node, listener=self._on_node)
         self.namespaces: Store[Namespace] = Store(resources.NAMESPACES, facts.namespace, listener=self._on_namespace)
+        self.autoscalers: Store[Child[AutoscalerFact]] = Store(
+            resources.HORIZONTAL_POD_AUTOSCALERS, facts.autoscaler, selector=OURS, listener=self._on_autoscaler
+        )
+        self.apis: Store[ApiFact] = Store(resources.API_SERVICES, facts.api_service, listener=self._on_api)
+        self.scaled_objects: Store[Child[AutoscalerFact]] = Store(
+            resources.SCALED_OBJECTS, facts.scaled_object, selector=OURS, listener=self._on_autoscaler
+        )
         self.others: Mapping[Resource, Store[Child[None]]] = {
             resource: Store(resource, facts.child, selector=OURS, listener=self._on_child)
             for resource in (
@@ -75,9 +94,14 @@ class Observed:
             self.tables,
             self.deployments,
             self.pods,
+            self.autoscalers,
+            self.apis,
             *self.others.values(),
         )
         self.stores: Mapping[Resource, Store[Any]] = {store.resource: store for store in stores}
+        self.optional: Mapping[str, Store[Any]] = {KEDA_API: self.scaled_objects}
+        """Stores of kinds that may not exist, by the APIService that tells whether they do; fed by `optional.py`."""
+        self._optional = {store.resource: store for store in self.optional.values()}
         self._models: dict[Key, ModelDeployment] = {}
         self._unreadable_models: dict[Key, str | None] = {}
         self._by_model_id: dict[str, set[Key]] = {}
@@ -86,6 +110,8 @@ class Observed:
         self._tenants: dict[Key, Tenant] = {}
         self._deployments: dict[Key, DeploymentFact] = {}
         self._tables: dict[str, RoutingTable] = {}
+        self._autoscalers: dict[Key, AutoscalerFact] = {}
+        self._apis: dict[str, ApiFact] = {}
         self._pods: dict[Key, dict[Key, PodFact]] = {}
         self._pods_of: dict[Key, tuple[PodFact, ...]] = {}
         self._nodes: tuple[NodeFact, ...] | None = None
@@ -115,6 +141,8 @@ class Observed:
                 nodes=self._nodes,
                 tables=self._tables,
                 canaries=self.canaries,
+                autoscalers=self._autoscalers,
+                apis=self._apis,
             ),
             jurisdictions=self._jurisdictions,
             unreadable_regions=self._unreadable_regions,
@@ -137,8 +165,13 @@ class Observed:
 
     def child(self, resource: Resource, key: Key) -> Child[Any] | None:
         """An object that the operator makes, as it was last seen."""
-        found: Child[Any] | None = self.stores[resource].get(key)
-        return found
+        store = self.store(resource)
+        return store.get(key) if store is not None else None
+
+    def store(self, resource: Resource) -> Store[Any] | None:
+        """The Store of a kind, or None if nothing is kept of it."""
+        found = self.stores.get(resource)
+        return found if found is not None else self._optional.get(resource)
 
     def _on_model(self, change: Change[Declared[ModelDeployment]]) -> None:
         before = self._models.get(change.key)
@@ -189,6 +222,21 @@ class Observed:
         else:
             self._tables[change.key.name] = change.new.fact
         self._on_child(change)
+
+    def _on_autoscaler(self, change: Change[Child[AutoscalerFact]]) -> None:
+        # While one kind takes over from the other, both may have the name: the new one's fact counts.
+        if change.new is not None:
+            self._autoscalers[change.key] = change.new.fact
+        elif change.old is not None and self._autoscalers.get(change.key) == change.old.fact:
+            del self._autoscalers[change.key]
+        self._on_child(change)
+
+    def _on_api(self, change: Change[ApiFact]) -> None:
+        if change.new is None:
+            self._apis.pop(change.key.name, None)
+        else:
+            self._apis[change.key.name] = change.new
+        self.listener(change)
 
     def _on_pod(self, change: Change[Pod]) -> None:
         for pod, present in ((change.old, False), (change.new, True)):

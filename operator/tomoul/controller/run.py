@@ -21,9 +21,14 @@ from tomoul.controller.keys import WorkKey
 from tomoul.controller.lease import Lease
 from tomoul.controller.metrics import Metrics, loop_lag
 from tomoul.controller.observed import Listener, Observed
+from tomoul.controller.optional import follow_optional
 from tomoul.controller.recorder import Recorder
 from tomoul.controller.repair import keep_repairing, sync
 from tomoul.controller.salt import ensure_salt
+from tomoul.controller.scaling.activation import keep_activating
+from tomoul.controller.scaling.keda import metrics_for_keda
+from tomoul.controller.scaling.sampler import SAMPLE_SECONDS, Sampler
+from tomoul.controller.scaling.server import ExternalMetricsServer, keep_certificate
 from tomoul.controller.triggers import Triggers
 from tomoul.controller.worker import work
 from tomoul.controller.workqueue import WorkQueue
@@ -60,6 +65,10 @@ class OperatorOptions:
     metrics_port: int = 9090
     lease_name: str = "tomoul-operator"
     resync_seconds: float = 600.0
+    external_metrics_service: str = ""
+    """Service by which the API server reaches this operator for external metrics; they are not served if empty."""
+    external_metrics_port: int = 8443
+    sample_seconds: float = SAMPLE_SECONDS
     identity: str = field(default_factory=_identity)
 
 
@@ -98,6 +107,8 @@ class Operator:
         writer = Writer(client, self._lease, self._observed, self._metrics)
         self._synced = asyncio.Event()
         self._recorder = Recorder(client, self._lease, self._metrics, options.identity, _now)
+        self._sampler = Sampler(self._observed, options.sample_seconds)
+        self._service = Key(options.settings.namespace, options.external_metrics_service)
         self._canaries = CanaryWatch(self._observed, self._triggers.counted, read_gateway)
         self._context = Context(self._observed, writer, client, self._triggers, self._recorder, self._canaries, _now)
 
@@ -106,7 +117,9 @@ class Operator:
         options = self._options
         async with (
             serve(options.health_port, {"/healthz": self._health.alive, "/readyz": self._health.ready}) as health,
-            serve(options.metrics_port, {}, self._metrics.registry) as metrics,
+            serve(
+                options.metrics_port, {}, self._metrics.registry, handlers=metrics_for_keda(self._sampler)
+            ) as metrics,
         ):
             logger.info("health on port %d, metrics on port %d", health, metrics)
             try:
@@ -133,7 +146,14 @@ class Operator:
                 group.create_task(_raise(bug)),
                 group.create_task(self._repair()),
                 group.create_task(self._lead()),
+                group.create_task(follow_optional(self._client, self._observed)),
+                group.create_task(self._sampler.run()),
             ]
+            if self._service.name:
+                server = ExternalMetricsServer(
+                    self._client, self._sampler, self._service, self._options.external_metrics_port
+                )
+                parts.append(group.create_task(server.run()))
             await _first(stop.wait(), asyncio.wait([feeding]))
         logger.info("stopping")
         for part in parts:
@@ -176,6 +196,9 @@ class Operator:
             group.create_task(self._keep_salt())
             group.create_task(self._recorder.run())
             group.create_task(self._canaries.run())
+            group.create_task(keep_activating(self._context, self._sampler, self._options.sample_seconds))
+            if self._service.name:
+                group.create_task(keep_certificate(self._context, self._service))
             for _ in range(self._options.workers):
                 group.create_task(work(self._context, self._queue, self._metrics))
 

@@ -12,6 +12,7 @@ from tomoul.controller.observed import Observed, model_ids
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
+from tomoul.plan.scaling import EXTERNAL_METRICS_API, KEDA_API
 from tomoul.plan.world import Key, NodeFact, PodFact
 
 TABLE_DELAY = 0.3
@@ -44,6 +45,8 @@ class Triggers:
                 self._node(change)
             case resources.NAMESPACES:
                 self._namespace(change)
+            case resources.API_SERVICES:
+                self._api(change.key.name)
             case resources.PODS:
                 self._pod(change)
             case resources.ROUTING_TABLES:
@@ -117,6 +120,12 @@ class Triggers:
             if key.namespace == change.key.name:
                 self._queue.add(WorkKey(Kind.MODEL, *key))
         self._tables()
+
+    def _api(self, name: str) -> None:
+        if name in (KEDA_API, EXTERNAL_METRICS_API):
+            for key, model in self._observed.world().models.items():
+                if any(target.scaling or target.no_store_scaling for target in model.spec.regions):
+                    self._queue.add(WorkKey(Kind.MODEL, *key))
 
     def _pod(self, change: Change[Pod]) -> None:
         for parent in {pod.parent for pod in (change.old, change.new) if pod is not None}:

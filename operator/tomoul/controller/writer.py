@@ -85,6 +85,11 @@ class Writer:
         except (NotFound, Conflict):
             return  # gone, or another object by now: what was meant is not there
 
+    async def patch(self, resource: Resource, key: Key, operations: Sequence[Mapping[str, Any]]) -> None:
+        """JSON patch of an object that somebody else made. NotFound if it is gone."""
+        await self._permit("patch", resource.kind)
+        self._seen(await self._client.patch_json(resource, key, operations, manager=MANAGER))
+
     async def patch_status(self, resource: Resource, key: Key, operations: Sequence[Mapping[str, Any]]) -> None:
         """JSON patch of a status. Invalid if one of its `test` operations fails."""
         await self._permit("patch", resource.kind)
@@ -99,5 +104,5 @@ class Writer:
         self._metrics.writes.labels(verb, kind).inc()
 
     def _seen(self, item: Object) -> None:
-        if (store := self._observed.stores.get(resource_of(item))) is not None:
+        if (store := self._observed.store(resource_of(item))) is not None:
             store.put(item)

@@ -1,10 +1,14 @@
 """Capacity: GPUs on a region's nodes, and what its models ask for; counted in devices."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.region import Accelerator, AcceleratorCapacity, Region
+from tomoul.api.routingtable import PoolName
 from tomoul.plan.acceptance import accelerator_of, accepted_regions
 from tomoul.plan.claims import claims
+from tomoul.plan.scaling import scaling_of
 from tomoul.plan.workload import pools, wanted_replicas
 from tomoul.plan.world import World
 
@@ -19,19 +23,47 @@ def lost_nodes(world: World) -> frozenset[str]:
     return frozenset(node.name for node in world.facts.nodes if not node.reachable)
 
 
-def demand(world: World) -> Mapping[tuple[str, str], int]:
-    """GPUs that the accepted models ask for, by region and accelerator; an autoscaled pool counts as one replica."""
-    totals: dict[tuple[str, str], int] = {}
+class Demand(NamedTuple):
+    """GPUs that models ask for: the fewest and the most that their pools may have."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return str(self.least) if self.least == self.most else f"{self.least}..{self.most}"
+
+
+NO_DEMAND = Demand(0, 0)
+
+
+def demand(world: World) -> Mapping[tuple[str, str], Demand]:
+    """GPUs that the accepted models ask for, by region and accelerator.
+
+    A pool whose replicas somebody else's autoscaler sets counts as one replica.
+    """
+    totals: dict[tuple[str, str], Demand] = {}
     owners = claims(world.models)
     for key, model in world.models.items():
         for name in accepted_regions(world, key, owners):
             accelerator = accelerator_of(model.spec, world.regions[name])
             if accelerator is None or not world.settings.hosts(name):
                 continue
-            replicas = [wanted_replicas(model.spec, name, pool) for pool in pools(model.spec)]
-            devices = model.spec.resources.count * sum(1 if count is None else count for count in replicas)
-            totals[name, accelerator.name] = totals.get((name, accelerator.name), 0) + devices
+            before = totals.get((name, accelerator.name), NO_DEMAND)
+            count = model.spec.resources.count
+            bounds = [_bounds(model.spec, name, pool) for pool in pools(model.spec)]
+            totals[name, accelerator.name] = Demand(
+                before.least + count * sum(bound.least for bound in bounds),
+                before.most + count * sum(bound.most for bound in bounds),
+            )
     return dict(sorted(totals.items()))
+
+
+def _bounds(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> Demand:
+    """Replicas of a pool."""
+    if (scaling := scaling_of(spec, region, pool)) is not None:
+        return Demand(scaling.min_replicas, scaling.max_replicas)
+    replicas = wanted_replicas(spec, region, pool)
+    return Demand(1, 1) if replicas is None else Demand(replicas, replicas)
 
 
 def _of_accelerator(world: World, region: Region, accelerator: Accelerator) -> AcceleratorCapacity:

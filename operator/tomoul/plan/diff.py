@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from tomoul.api.meta import LABEL_REGION
-from tomoul.plan.capacity import demand
+from tomoul.plan.capacity import NO_DEMAND, Demand, demand
 from tomoul.plan.planner import DesiredState, identity, plan
 from tomoul.plan.world import Manifest, World
 
@@ -50,11 +50,11 @@ class RouteChange(NamedTuple):
 
 
 class GpuTotal(NamedTuple):
-    """GPUs that models ask for in a region; an autoscaled pool counts as one replica."""
+    """GPUs that models ask for in a region, from the fewest to the most that their pools may have."""
 
     accelerator: str
-    before: int
-    after: int
+    before: Demand
+    after: Demand
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
                 objects=tuple(objects.get(region, ())),
                 routes=tuple(_route_changes(region, old.tables.get(region), new.tables.get(region))),
                 gpus=tuple(
-                    GpuTotal(name, gpus_before.get((region, name), 0), gpus_after.get((region, name), 0))
+                    GpuTotal(
+                        name, gpus_before.get((region, name), NO_DEMAND), gpus_after.get((region, name), NO_DEMAND)
+                    )
                     for name in accelerators
                 ),
             )

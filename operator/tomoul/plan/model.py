@@ -39,6 +39,7 @@ from tomoul.plan.propagate import propagated
 from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
+from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty
 from tomoul.plan.shortage import shortage
 from tomoul.plan.workload import POOLS, pools, wanted_replicas, workload
 from tomoul.plan.world import Key, Manifest, World
@@ -74,7 +75,7 @@ def plan_model(
         region = active_here(world, name)
         if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
             rollout = region_rollout(world, model, region, pools(model.spec), said)
-            made = workload(model, region, world.settings, rollout)
+            made = (*workload(model, region, world.settings, rollout), *autoscalers(model, region, world))
             objects += [propagated(manifest, model, world.settings) for manifest in made]
             rows.append(_row(world, model, region, claims, rollout))
         elif refusal is not None and region is not None:
@@ -153,6 +154,9 @@ def _judged(
     verdicts[ConditionType.READY] = (
         Verdict("True", Reason.READY) if unmet is None else Verdict("False", unmet.reason, unmet.message)
     )
+    # Not a part of Ready: a pool that cannot grow goes on answering.
+    if (scaling := judged_scaling(world, model, name, rollouts)) is not None:
+        verdicts[ConditionType.SCALING_ACTIVE] = scaling
     return RegionModelStatus(
         name=name,
         conditions=_conditions(model, verdicts),
@@ -206,6 +210,13 @@ def _rollouts(world: World, model: ModelDeployment, region: str) -> dict[PoolNam
     return found
 
 
+def _idle(model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict) -> Verdict:
+    """The verdict; where pools have no replicas because nobody calls, that is as it should be."""
+    if verdict.reason is Reason.SCALED_TO_ZERO and all(may_be_empty(model.spec, region, pool) for pool in rollouts):
+        return Verdict("True", Reason.SCALED_TO_ZERO, "Nobody calls: the next call is refused and starts a replica")
+    return verdict
+
+
 def _existing(world: World, model: ModelDeployment, region: str) -> dict[PoolName, Rollout]:
     """The rollouts of the pools that there are, as they are."""
     found: dict[PoolName, Rollout] = {}
@@ -227,6 +238,8 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls are refused: {others}")
     for pool, rollout in rollouts.items():
         if pool == "no-store" and rollout.ready == 0:
+            if rollout.wanted == 0 and may_be_empty(model.spec, region, pool):
+                return Verdict("True", promise.reason, f"{promise.message}; the next `no-store` call starts a replica")
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
     return Verdict("True", promise.reason, promise.message)

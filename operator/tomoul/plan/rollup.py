@@ -27,6 +27,9 @@ def roll_up(model: ModelDeployment, rows: Sequence[RegionModelStatus]) -> ModelD
     wanted = [row for row in rows if _find(row, ConditionType.ACCEPTED).reason != Reason.REGION_DISABLED] or list(rows)
     generation = model.metadata.generation
     verdicts = {kind: _over(kind, wanted) if rows else _ELSEWHERE for kind in _ORDER}
+    scaled = [row for row in wanted if any(entry.type == ConditionType.SCALING_ACTIVE for entry in row.conditions)]
+    if scaled:
+        verdicts[ConditionType.SCALING_ACTIVE] = _over(ConditionType.SCALING_ACTIVE, scaled)
     if not rows:
         verdicts[ConditionType.ACCEPTED] = Verdict("True", Reason.HOSTED_ELSEWHERE, _ELSEWHERE.message)
     ready = sum(_find(row, ConditionType.READY).status == "True" for row in wanted)

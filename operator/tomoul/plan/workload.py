@@ -36,6 +36,8 @@ def wanted_replicas(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> i
     assert target is not None, f"the model does not name region {region}"
     if pool == "default":
         return target.replicas
+    if target.no_store_scaling is not None:
+        return None
     return 1 if target.no_store_replicas is None else target.no_store_replicas
 
 

@@ -158,6 +158,29 @@ class Taint(NamedTuple):
 
 
 @dataclass(frozen=True)
+class AutoscalerFact:
+    """What a plan needs to know of a HorizontalPodAutoscaler or a KEDA ScaledObject."""
+
+    kind: str
+    active: Literal["True", "False", "Unknown"] = "Unknown"
+    """Whether it has the figures that it scales by."""
+    message: str = ""
+    """Why it has not, in its own words."""
+    at_maximum: bool = False
+    """Whether it would have more replicas than it may."""
+
+
+@dataclass(frozen=True)
+class ApiFact:
+    """What a plan needs to know of an APIService: one version of one API group that the API server has."""
+
+    service: Key | None = None
+    """Service that answers; None for the API server itself, its custom resources included."""
+    ca_bundle: str = ""
+    """What the Service's certificate is checked by, as base64."""
+
+
+@dataclass(frozen=True)
 class NodeFact:
     """What a plan needs to know of a node."""
 
@@ -211,6 +234,10 @@ class Facts:
     """RoutingTables by name as last read, with their status."""
     canaries: Mapping[Key, CanaryFact] = field(default_factory=dict)
     """Counts by namespace and name of the canary's Deployment."""
+    autoscalers: Mapping[Key, AutoscalerFact] = field(default_factory=dict)
+    """By namespace and name of the Deployment that each scales, which is its own name too."""
+    apis: Mapping[str, ApiFact] = field(default_factory=dict)
+    """APIServices by name, such as `v1alpha1.keda.sh`; none offline."""
 
 
 @dataclass(frozen=True)

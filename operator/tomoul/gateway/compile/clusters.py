@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tomoul.api.routingtable import RemoteGateway
-from tomoul.gateway.compile.names import HOST_METADATA, TYPES, pool_cluster, region_cluster
+from tomoul.gateway.compile.names import HOST_METADATA, TYPES, pool_cluster, region_cluster, stat_name
 from tomoul.gateway.compile.resources import EnvoyResource, PoolKey
 
 _CONNECT_TIMEOUT = "2s"
@@ -112,6 +112,7 @@ def fallback_cluster_resource(name: str, members: Sequence[str]) -> EnvoyResourc
     """An aggregate that tries `members` (cluster names) in order."""
     return {
         "name": name,
+        **({"alt_stat_name": stat_name(name)} if stat_name(name) != name else {}),
         "connect_timeout": _CONNECT_TIMEOUT,
         "lb_policy": "CLUSTER_PROVIDED",
         "common_lb_config": _NO_PANIC,

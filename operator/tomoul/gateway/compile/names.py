@@ -54,3 +54,8 @@ def fallback_cluster(model_id: str) -> str:
 def no_store_fallback_cluster(model_id: str) -> str:
     """The same for `X-Tomoul-Cache: no-store` where that has a pool of its own."""
     return f"fallback-no-store/{model_id}"
+
+
+def stat_name(cluster: str) -> str:
+    """The name of a cluster in Envoy's statistics, where a dot would end it: model ids may have some."""
+    return cluster.replace(".", "_")

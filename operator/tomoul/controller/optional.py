@@ -1,0 +1,35 @@
+"""Optional kinds: those of other projects, which are used where they are installed and may come and go.
+
+The API server has an APIService for every version of every group, custom resources included: one watch, which the
+operator has anyway, tells which of them there are. kopf looks for kinds only once, so these have a reflector each.
+"""
+
+import asyncio
+
+from tomoul.controller.observed import Observed
+from tomoul.kube.client import KubeClient
+from tomoul.kube.reflector import reflect
+
+CHECK_SECONDS = 1.0
+
+
+async def follow_optional(client: KubeClient, observed: Observed) -> None:
+    """Feed the Stores of `observed.optional` for as long as their kinds exist."""
+    running: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as group:
+        while True:
+            installed = {name for name in observed.optional if name in observed.world().facts.apis}
+            for name in sorted(installed - running.keys()):
+                running[name] = group.create_task(reflect(client, observed.optional[name]))
+            for name in sorted(running.keys() - installed):
+                running.pop(name).cancel()
+                _empty(observed, name)
+            await asyncio.sleep(CHECK_SECONDS)
+
+
+def _empty(observed: Observed, name: str) -> None:
+    """With the kind its objects are gone."""
+    store = observed.optional[name]
+    store.synced = False
+    for key in list(store):
+        store.drop(key, store.tick())

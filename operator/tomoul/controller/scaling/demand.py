@@ -1,0 +1,95 @@
+"""Demand: how many calls each pool has in flight, as the gateways' Envoys count them. Pure: figures in, figures out."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+STALE_SECONDS = 30.0
+"""How old a gateway's figures may be. Without one of them there are no figures: too few would end replicas."""
+REFUSED_SECONDS = 60.0
+"""How long a refused call asks for a replica: as long as `Retry-After` tells its client to wait at most."""
+
+_POOL_STATS = "upstream_rq_active|upstream_rq_pending_active|upstream_cx_none_healthy"
+STATS_QUERY: Mapping[str, str] = {
+    "usedonly": "",
+    "filter": rf"^cluster\.(pool/.*\.({_POOL_STATS})|fallback(-no-store)?/.*\.upstream_rq_503)$",
+}
+"""What is asked of `/stats/prometheus`. Of a pool's cluster: calls with the engine, calls that wait for a connection to
+it, and calls that found no engine. Of an aggregate: calls that no region answered."""
+_IN_FLIGHT = ("upstream_rq_active", "upstream_rq_pending_active")
+_REFUSED = ("upstream_cx_none_healthy", "upstream_rq")
+_LINE = re.compile(r'^envoy_cluster_(\w+)\{(?:[^}]*,)?envoy_cluster_name="([^"]+)"[^}]*\} (\d+)', re.MULTILINE)
+
+
+class Reading(NamedTuple):
+    """What one gateway says of one cluster."""
+
+    in_flight: int = 0
+    refused: int = 0
+    """Calls that nobody could answer, since the gateway started."""
+
+
+@dataclass(frozen=True)
+class _Heard:
+    at: float
+    readings: Mapping[str, Reading]
+
+
+def parse_stats(text: str) -> Mapping[str, Reading]:
+    """Readings by cluster from Envoy's answer to `STATS_QUERY`."""
+    found: dict[str, Reading] = {}
+    for name, cluster, value in _LINE.findall(text):
+        before = found.get(cluster, Reading())
+        if name in _REFUSED:
+            found[cluster] = before._replace(refused=int(value))
+        elif name in _IN_FLIGHT:
+            found[cluster] = before._replace(in_flight=before.in_flight + int(value))
+    return found
+
+
+class Demand:
+    """The gateways' latest readings."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._heard: dict[str, _Heard] = {}
+        self._refused_at: dict[str, float] = {}
+
+    def hear(self, gateway: str, readings: Mapping[str, Reading]) -> None:
+        """Take a gateway's readings. Its first ones are where its counters are counted from."""
+        now = self._monotonic()
+        before = self._heard.get(gateway)
+        if before is not None:
+            for cluster, reading in readings.items():
+                # Its counters begin anew when its Envoy restarts.
+                if reading.refused and reading.refused != before.readings.get(cluster, Reading()).refused:
+                    self._refused_at[cluster] = now
+        self._heard[gateway] = _Heard(now, readings)
+
+    def forget_others(self, gateways: Iterable[str]) -> None:
+        """Drop what gateways said that are gone."""
+        kept = set(gateways)
+        self._heard = {name: heard for name, heard in self._heard.items() if name in kept}
+        oldest = self._monotonic() - REFUSED_SECONDS
+        self._refused_at = {cluster: at for cluster, at in self._refused_at.items() if at >= oldest}
+
+    def calls(self, clusters: Sequence[str], live: Iterable[str], draining: Iterable[str] = ()) -> int | None:
+        """Calls in flight to a pool over these gateways, or None where a live one is not known to have how many.
+
+        `clusters` are the pool's own, and those that call it among others. Of gateways that only end their calls, what
+        is known is added. A call that was refused a moment ago counts as one: its client is told to come again.
+        """
+        oldest = self._monotonic() - STALE_SECONDS
+        fresh = {name: heard.readings for name, heard in self._heard.items() if heard.at >= oldest}
+        serving = set(live)
+        if not serving or not serving <= fresh.keys():
+            return None
+        counted = [fresh[name] for name in serving.union(draining) if name in fresh]
+        total = sum(readings.get(clusters[0], Reading()).in_flight for readings in counted)
+        return max(total, 1) if any(self._refused(cluster) for cluster in clusters) else total
+
+    def _refused(self, cluster: str) -> bool:
+        at = self._refused_at.get(cluster)
+        return at is not None and at >= self._monotonic() - REFUSED_SECONDS

@@ -1,0 +1,92 @@
+"""Sampler: asks the gateways of every region that has pools that scale, again and again, what they have in flight.
+
+Envoy has no watch for its figures. Every replica of the operator asks, so that each can answer for all pools.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from tomoul.controller.observed import Observed
+from tomoul.controller.scaling.demand import STATS_QUERY, Demand, parse_stats
+from tomoul.gateway.compile.names import fallback_cluster, no_store_fallback_cluster, pool_cluster, stat_name
+from tomoul.gateway.compile.resources import PoolKey
+from tomoul.plan.gateway import METRICS_PORT
+from tomoul.plan.naming import gateway_name
+from tomoul.plan.scaling import ScaledPool, scaled_pools
+from tomoul.plan.world import Key, PodFact
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_SECONDS = 5.0
+_TIMEOUT = ClientTimeout(total=4)
+
+
+def clusters_of(pool: ScaledPool) -> tuple[str, str]:
+    """Clusters in Envoy's statistics: the pool's own, and that of calls which name no region."""
+    fallback = fallback_cluster if pool.pool == "default" else no_store_fallback_cluster
+    return pool_cluster(PoolKey(pool.key.namespace, pool.key.name)), stat_name(fallback(pool.model_id))
+
+
+class Sampler:
+    """What is known of the calls to each pool that scales."""
+
+    def __init__(self, observed: Observed, seconds: float = SAMPLE_SECONDS) -> None:
+        self._observed = observed
+        self._seconds = seconds
+        self._demand = Demand()
+        self._silent: set[str] = set()
+        self.pools: Mapping[Key, ScaledPool] = {}
+        """All pools that scale, by their Deployment."""
+
+    async def run(self) -> None:
+        """Sample for ever."""
+        async with ClientSession(timeout=_TIMEOUT) as session:
+            while True:
+                self.pools = {pool.key: pool for pool in scaled_pools(self._observed.world())}
+                gateways = {
+                    pod.name: pod
+                    for region in {pool.region for pool in self.pools.values()}
+                    for pod in self._gateways(region)
+                }
+                self._demand.forget_others(gateways)
+                await asyncio.gather(*(self._ask(session, pod) for pod in gateways.values()))
+                await asyncio.sleep(self._seconds)
+
+    def requests_in_flight(self, key: Key) -> int | None:
+        """What an autoscaler should go by for the pool of a Deployment; None while that is not known.
+
+        A replica that is starting counts as one call: whoever it was started for must find it. KeyError for a pool
+        that does not scale.
+        """
+        pool = self.pools[key]
+        gateways = self._gateways(pool.region)
+        live = [pod.name for pod in gateways if pod.ready and not pod.terminating]
+        calls = self._demand.calls(clusters_of(pool), live, [pod.name for pod in gateways])
+        fact = self._observed.world().facts.deployments.get(key)
+        starting = fact is not None and fact.replicas > 0 and fact.ready == 0
+        return max(calls, 1) if calls is not None and starting else calls
+
+    def _gateways(self, region: str) -> Iterable[PodFact]:
+        world = self._observed.world()
+        pods = world.facts.pods.get(Key(world.settings.namespace, gateway_name(region)), ())
+        return [pod for pod in pods if pod.address and not pod.ended and (pod.ready or pod.terminating)]
+
+    async def _ask(self, session: ClientSession, pod: PodFact) -> None:
+        host = f"[{pod.address}]" if ":" in pod.address else pod.address
+        url = f"http://{host}:{METRICS_PORT}/stats/prometheus"
+        try:
+            async with session.get(url, params=STATS_QUERY, raise_for_status=True) as answer:
+                text = await answer.text()
+        except (ClientError, TimeoutError) as error:
+            # Told once: a gateway that ends is asked until its pod is gone.
+            level = logging.DEBUG if pod.name in self._silent or pod.terminating else logging.WARNING
+            logger.log(
+                level, "gateway %s does not tell its calls in flight: %s", pod.name, error or "no answer in time"
+            )
+            self._silent.add(pod.name)
+            return
+        self._silent.discard(pod.name)
+        self._demand.hear(pod.name, parse_stats(text))
