@@ -70,7 +70,7 @@ def ask(gateway: Gateway, model_id: str, *headers: tuple[str, str]) -> Answer:
 def test_calls_are_in_flight_from_their_arrival_to_their_last_byte_whether_they_name_the_region_or_not(
     busy: Gateway, held: threading.Event
 ) -> None:
-    demand = Demand()
+    demand = Demand(stale_seconds=60)
     with ThreadPoolExecutor(5) as clients:
         asked = [clients.submit(ask, busy, "acme/busy", ("x-tomoul-region", "eu-west")) for _ in range(3)]
         asked += [clients.submit(ask, busy, "acme/busy") for _ in range(2)]
@@ -94,7 +94,7 @@ REFUSALS: list[tuple[str, str, PoolName, list[tuple[str, str]]]] = [
 def test_a_call_that_no_region_can_answer_asks_for_a_replica_of_its_pool_here_and_of_no_other(
     busy: Gateway, model_id: str, service: str, pool: PoolName, headers: list[tuple[str, str]]
 ) -> None:
-    demand = Demand()
+    demand = Demand(stale_seconds=60)
     assert calls(busy, demand, model_id, service, pool) == 0
     refused = ask(busy, model_id, *headers)
     assert (refused.status, refused.error["code"]) == (503, "region_capacity_unavailable")

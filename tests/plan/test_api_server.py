@@ -1,21 +1,25 @@
 """The plan's objects before a real API server, with strict validation and Pod Security `restricted`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.controlplane.api import ApiError
+from tests.controlplane import keda
+from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.harness import ControlPlane
 from tests.golden import scenarios
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 PLURALS = {
     "Deployment": "deployments",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "NetworkPolicy": "networkpolicies",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "RoutingTable": "routingtables",
+    "ScaledObject": "scaledobjects",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
 }
@@ -50,6 +54,15 @@ def in_namespace(control_plane: ControlPlane) -> Any:
     return prepare
 
 
+@pytest.fixture(scope="module")
+def with_keda(control_plane: ControlPlane) -> Iterator[None]:
+    control_plane.api.apply(keda.PATH, keda.CRD)
+    eventually(lambda: control_plane.api.get("/apis/keda.sh/v1alpha1/scaledobjects"))
+    yield
+    control_plane.api.delete(keda.PATH)
+
+
+@pytest.mark.usefixtures("with_keda")
 @pytest.mark.parametrize("folder", scenarios("plan"), ids=lambda folder: folder.name)
 def test_the_api_server_takes_every_object_of_a_scenario(
     folder: Path, control_plane: ControlPlane, in_namespace: Any

@@ -84,7 +84,9 @@ def test_json_says_the_same_as_text(files: Path) -> None:
     answer = json.loads(result.stdout)
     assert answer["changes"] is True
     assert answer["errors"] == []
-    assert answer["gpus"] == [{"accelerator": "nvidia-l4", "before": 6, "after": 7}]
+    assert answer["gpus"] == [
+        {"accelerator": "nvidia-l4", "before": 6, "after": 7, "beforeAtMost": 6, "afterAtMost": 7}
+    ]
     eu_west = next(region for region in answer["regions"] if region["region"] == "eu-west")
     assert [(change["action"], change["kind"], change["fields"]) for change in eu_west["objects"]] == [
         ("change", "Deployment", [{"path": "spec.replicas", "old": 2, "new": 3}])
@@ -128,3 +130,11 @@ def test_a_file_that_is_no_text_is_an_error_and_not_a_crash(files: Path) -> None
     result = run(files)
     assert result.exit_code == 1
     assert "binary.yaml: document 1: is not UTF-8" in result.stderr
+
+
+def test_gpus_of_a_model_that_scales_are_shown_from_the_fewest_to_the_most(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "replicas: 2", "scaling: {minReplicas: 1, maxReplicas: 5, targetInFlight: 8}")
+    result = run(files, "--against", EXAMPLES)
+    assert "GPUs nvidia-l4: 4 → 3..7" in result.stdout
+    assert "GPUs in all regions, nvidia-l4: 6 → 5..9" in result.stdout
+    assert "+ HorizontalPodAutoscaler models/tiny-chat-eu-west" in " ".join(result.stdout.split())

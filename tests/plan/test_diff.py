@@ -1,7 +1,8 @@
 from dataclasses import replace
 
 from tests.plan.specs import KEY, model, region, world
-from tomoul.plan.diff import Action, FieldChange, diff_worlds, field_changes
+from tomoul.plan.capacity import Demand
+from tomoul.plan.diff import Action, FieldChange, GpuTotal, diff_worlds, field_changes
 
 
 def test_entries_of_lists_go_by_their_names_and_others_by_their_places() -> None:
@@ -45,4 +46,13 @@ def test_gpus_are_counted_by_replicas_and_pools() -> None:
     before = world(model(regions=[{"name": "eu-west", "replicas": 2, "noStoreReplicas": 1}], **fields))
     after = replace(before, models={KEY: model(regions=[{"name": "eu-west", "noStoreReplicas": 0}], **fields)})
     (diff,) = diff_worlds(before, after)
-    assert [(gpu.accelerator, gpu.before, gpu.after) for gpu in diff.gpus] == [("nvidia-l4", 12, 4)]
+    assert diff.gpus == (GpuTotal("nvidia-l4", Demand(12, 12), Demand(4, 4)),)
+
+
+def test_gpus_of_pools_that_scale_are_counted_from_the_fewest_to_the_most() -> None:
+    fields = {"resources": {"accelerator": "nvidia-l4", "count": 2}, "cache": {"noStore": "NotStored"}}
+    scaling = {"minReplicas": 2, "maxReplicas": 6, "targetInFlight": 8}
+    from_none = {"minReplicas": 0, "maxReplicas": 1, "targetInFlight": 8}
+    target = {"name": "eu-west", "scaling": scaling, "noStoreScaling": from_none}
+    (diff,) = diff_worlds(world(), world(model(regions=[target], **fields)))
+    assert diff.gpus == (GpuTotal("nvidia-l4", Demand(0, 0), Demand(4, 14)),)

@@ -2,11 +2,11 @@
 
 Resources are written as in a cluster. Two more documents may follow. `settings:` sets fields of Settings. `facts:` says
 what the cluster looks like: `pods` by the Deployment they belong to, written `models/tiny-chat/eu-west/default` or
-`gateway/eu-west`; `deployments` by the same; `nodes`; and `tables` by region, whose spec is the planned one unless
-`stale: true`, with a `generation` and the gateways' acknowledgements. A `revision: wanted` of a Deployment or a pod is
-that of the spec, and `image` says from which image another revision of a Deployment was made. `canaries` are counts by
-their Deployments. `programmed` lists routes, such as `models/tiny-chat/eu-west`, that the status says the gateways have
-acknowledged.
+`gateway/eu-west`; `deployments` and `autoscalers` by the same; `apis` by the name of their APIService; `nodes`; and
+`tables` by region, whose spec is the planned one unless `stale: true`, with a `generation` and the gateways'
+acknowledgements. A `revision: wanted` of a Deployment or a pod is that of the spec, and `image` says from which image
+another revision of a Deployment was made. `canaries` are counts by their Deployments. `programmed` lists routes, such
+as `models/tiny-chat/eu-west`, that the status says the gateways have acknowledged.
 """
 
 import json
@@ -29,6 +29,8 @@ from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
 from tomoul.plan.routing import model_route, plan_routing_table, route_hash
 from tomoul.plan.world import (
+    ApiFact,
+    AutoscalerFact,
     CallCounts,
     CanaryFact,
     ContainerFact,
@@ -92,7 +94,7 @@ def _settings(found: Mapping[str, Any]) -> Settings:
 
 
 def _facts(found: Mapping[str, Any], world: World) -> Facts:
-    assert found.keys() <= {"deployments", "pods", "nodes", "tables", "canaries", "programmed"}
+    assert found.keys() <= {"deployments", "pods", "nodes", "tables", "programmed", "autoscalers", "apis", "canaries"}
     return Facts(
         deployments={
             _key(name, world): DeploymentFact(**_revised(fact, name, world))
@@ -113,6 +115,8 @@ def _facts(found: Mapping[str, Any], world: World) -> Facts:
             for name, fact in found.get("canaries", {}).items()
         },
         tables={name: _table(world, name, **fact) for name, fact in found.get("tables", {}).items()},
+        autoscalers={_key(name, world): AutoscalerFact(**fact) for name, fact in found.get("autoscalers", {}).items()},
+        apis={name: _api(**fact) for name, fact in found.get("apis", {}).items()},
     )
 
 
@@ -122,6 +126,10 @@ def _pod(containers: Iterable[Mapping[str, Any]] = (), **fields: Any) -> PodFact
 
 def _container(ended: Mapping[str, Any] | None = None, **fields: Any) -> ContainerFact:
     return ContainerFact(**fields, ended=Termination(**ended) if ended is not None else None)
+
+
+def _api(service: str = "") -> ApiFact:
+    return ApiFact(Key(*service.split("/")) if service else None)
 
 
 def _key(name: str, world: World) -> Key:

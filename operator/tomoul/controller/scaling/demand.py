@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-STALE_SECONDS = 30.0
-"""How old a gateway's figures may be. Without one of them there are no figures: too few would end replicas."""
 REFUSED_SECONDS = 60.0
 """How long a refused call asks for a replica: as long as `Retry-After` tells its client to wait at most."""
 
@@ -52,7 +50,9 @@ def parse_stats(text: str) -> Mapping[str, Reading]:
 class Demand:
     """The gateways' latest readings."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stale_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """A gateway's figures that are older count as unknown."""
+        self._stale_seconds = stale_seconds
         self._monotonic = monotonic
         self._heard: dict[str, _Heard] = {}
         self._refused_at: dict[str, float] = {}
@@ -78,10 +78,11 @@ class Demand:
     def calls(self, clusters: Sequence[str], live: Iterable[str], draining: Iterable[str] = ()) -> int | None:
         """Calls in flight to a pool over these gateways, or None where a live one is not known to have how many.
 
-        `clusters` are the pool's own, and those that call it among others. Of gateways that only end their calls, what
-        is known is added. A call that was refused a moment ago counts as one: its client is told to come again.
+        Too few would end replicas. `clusters` are the pool's own, and those that call it among others. Of gateways that
+        only end their calls, what is known is added. A call that was refused a moment ago counts as one: its client is
+        told to come again.
         """
-        oldest = self._monotonic() - STALE_SECONDS
+        oldest = self._monotonic() - self._stale_seconds
         fresh = {name: heard.readings for name, heard in self._heard.items() if heard.at >= oldest}
         serving = set(live)
         if not serving or not serving <= fresh.keys():

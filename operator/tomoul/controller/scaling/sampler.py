@@ -21,7 +21,9 @@ from tomoul.plan.world import Key, PodFact
 logger = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 5.0
-_TIMEOUT = ClientTimeout(total=4)
+_TIMEOUT = 4.0
+_MISSED = 3
+"""Samples in a row that may fail before a gateway's figures are unknown."""
 
 
 def clusters_of(pool: ScaledPool) -> tuple[str, str]:
@@ -36,14 +38,14 @@ class Sampler:
     def __init__(self, observed: Observed, seconds: float = SAMPLE_SECONDS) -> None:
         self._observed = observed
         self._seconds = seconds
-        self._demand = Demand()
+        self._demand = Demand(_MISSED * seconds + _TIMEOUT)
         self._silent: set[str] = set()
         self.pools: Mapping[Key, ScaledPool] = {}
         """All pools that scale, by their Deployment."""
 
     async def run(self) -> None:
         """Sample for ever."""
-        async with ClientSession(timeout=_TIMEOUT) as session:
+        async with ClientSession(timeout=ClientTimeout(total=_TIMEOUT)) as session:
             while True:
                 self.pools = {pool.key: pool for pool in scaled_pools(self._observed.world())}
                 gateways = {

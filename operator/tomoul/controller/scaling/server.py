@@ -6,6 +6,7 @@ import json
 import logging
 import ssl
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _AUTHENTICATION = Key("kube-system", "extension-apiserver-authentication")
 """ConfigMap in which the API server says by which certificates it is known."""
 RELOAD_SECONDS = 60.0
 RETRY_SECONDS = 2.0
+CHECK_SECONDS = 1.0
+"""How often it is looked, without a request, whether the APIService has come or changed."""
 
 
 class ExternalMetricsServer:
@@ -94,11 +97,14 @@ async def keep_certificate(context: Context, service: Key) -> None:
     """Keep a certificate in the Secret, and the API server told of it, for ever; for the leader."""
     key = Key(service.namespace, SECRET)
     host = f"{service.name}.{service.namespace}.svc"
+    certificate, read = "", -RELOAD_SECONDS
     while True:
-        wait = RELOAD_SECONDS
+        wait = CHECK_SECONDS
         try:
-            secret = await _ensure_secret(context, key, host)
-            await _tell(context, service, secret["data"][CERTIFICATE])
+            if not certificate or time.monotonic() - read >= RELOAD_SECONDS:
+                certificate = (await _ensure_secret(context, key, host))["data"][CERTIFICATE]
+                read = time.monotonic()
+            await _tell(context, service, certificate)
         except KubeError as error:
             logger.warning("the certificate of the external metrics: %s", error)
             wait = RETRY_SECONDS
