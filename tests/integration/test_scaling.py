@@ -24,6 +24,7 @@ REGION = "eu-west"
 SERVICE = "tomoul-external-metrics"
 API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 EXTERNAL_METRICS = f"{API_SERVICES}/v1beta1.external.metrics.k8s.io"
+KEDA = ("scaledobjects", "keda.sh/v1alpha1")
 Object = dict[str, Any]
 
 
@@ -52,9 +53,22 @@ class Cluster:
 
     def __init__(self, control_plane: ControlPlane, stats: StatsServer, folder: Path) -> None:
         self.control_plane, self.api, self.stats = control_plane, control_plane.api, stats
+        self.folder = folder
         self.port = free_port()
-        self.operator = OperatorProcess(
-            control_plane.kubeconfig, folder / "operator.log", "--gateway-replicas=1", "--resync-seconds=2",
+        self.operator = self._start()
+
+    def restart(self) -> None:
+        """Another operator in the place of the one that runs."""
+        log = self.operator.log.read_text()
+        assert self.operator.stop() == 0, log
+        assert "this is a bug" not in log, log
+        self.operator = self._start()
+        eventually(self.operator.leads, 60)
+
+    def _start(self) -> OperatorProcess:
+        log = self.folder / f"operator-{len(list(self.folder.iterdir()))}.log"
+        return OperatorProcess(
+            self.control_plane.kubeconfig, log, "--gateway-replicas=1", "--resync-seconds=2",
             f"--external-metrics-service={SERVICE}", f"--external-metrics-port={self.port}", "--sample-seconds=0.2",
         )  # fmt: skip
 
@@ -283,7 +297,7 @@ def test_keda_takes_over_where_it_is_installed_and_gives_back_when_it_goes(metri
     metrics.apply(item)
     eventually(lambda: metrics.replicas(item) == 2)
     metrics.api.apply(keda.PATH, keda.CRD)
-    found = eventually(lambda: metrics.autoscaler(item, "scaledobjects", "keda.sh/v1alpha1"), 60)
+    found = eventually(lambda: metrics.autoscaler(item, *KEDA), 60)
     eventually(lambda: _gone(metrics, item))
     assert (found["spec"]["minReplicaCount"], found["spec"]["maxReplicaCount"]) == (1, 3)
     assert metrics.replicas(item) == 2
@@ -293,12 +307,28 @@ def test_keda_takes_over_where_it_is_installed_and_gives_back_when_it_goes(metri
         {"status": {"conditions": [{"type": "Ready", "status": "False", "message": "no answer"}]}},
     )
     eventually(lambda: says(metrics, item, "False MetricsUnavailable", "its ScaledObject says: no answer"))
+    eventually(lambda: _settled(metrics), 60, "what other tests have made is gone")
+    metrics.restart()
+    item["spec"]["regions"][0]["scaling"]["maxReplicas"] = 4
+    metrics.apply(item)
+
+    def changed() -> bool:
+        return bool(metrics.autoscaler(item, *KEDA)["spec"]["maxReplicaCount"] == 4)
+
+    eventually(changed)
+    written = metrics.operator.writes()['tomoul_api_writes_total{kind="ScaledObject",verb="apply"}']
+    assert written == 1, "what is there already is not written again after a restart"
     trigger = found["spec"]["triggers"][0]["metadata"]
     where = trigger["url"].split("/", 3)[3]
-    assert metrics.operator.read_json(f"/{where}") == {trigger["valueLocation"]: 16}
+    eventually(lambda: metrics.operator.read_json(f"/{where}") == {trigger["valueLocation"]: 16})
     metrics.api.delete(keda.PATH)
     eventually(lambda: metrics.autoscaler(item), 60)
     eventually(lambda: says(metrics, item, "True ScalingActive"), 60)
+
+
+def _settled(cluster: Cluster) -> bool:
+    namespaces = cluster.api.get("/api/v1/namespaces")["items"]
+    return all(each["status"]["phase"] == "Active" for each in namespaces)
 
 
 def _scaled_object(item: Object) -> str:

@@ -29,7 +29,7 @@ def cluster(*scrapers: str, egress: str = "Restricted") -> tuple[list[Policy], P
     settings = replace(world.settings, scrape_namespaces=scrapers, engine_egress=egress)
     objects = [*plan(replace(world, settings=settings)).objects, *render(*values)]
     policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
-    pods: Pods = {"outside": Peer(""), "stranger": Peer("strangers"), "neighbour": Peer("models")}
+    pods: Pods = {"outside": Peer(""), "stranger": Peer("strangers"), "neighbour": Peer("models"), "keda": Peer("keda")}
     for scraper in scrapers:
         pods[scraper] = Peer(scraper)
     for item in objects:
@@ -93,14 +93,27 @@ def test_everybody_reaches_a_gateway_at_the_port_for_calls_and_nobody_at_another
 
 def test_only_the_named_namespaces_read_metrics_and_without_one_the_operator_alone_those_of_gateways() -> None:
     policies, pods = cluster("monitoring")
-    assert reaching(policies, pods, "operator", 9090) == {"monitoring"}
+    assert reaching(policies, pods, "operator", 9090) == {"monitoring", "keda"}
     assert reaching(policies, pods, "operator", 8081) == set()
     assert "monitoring" in reaching(policies, pods, "tiny-solo engine eu-west default", 8000)
     policies, pods = cluster()
-    assert reaching(policies, pods, "operator", 9090) == set()
+    assert reaching(policies, pods, "operator", 9090) == {"keda"}
     assert reaching(policies, pods, "gateway eu-west", 9090) == {"operator"}
     impostor = replace(pods["operator"], namespace="strangers")
     assert not connects(policies, impostor, pods["gateway eu-west"], 9090)
+
+
+def test_the_port_for_external_metrics_is_open_where_they_are_served_and_keda_reads_nothing_where_it_is_not() -> None:
+    stranger, operator = Peer("strangers"), one(render(), "Deployment", "tomoul-operator")
+    labels = operator["spec"]["template"]["metadata"]["labels"]
+    for values, port, opened in ((("scaling.externalMetrics=true",), 8443, True), ((), 8443, False)):
+        objects = render(*values)
+        spec = one(objects, "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
+        policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
+        assert connects(policies, stranger, Peer(SYSTEM, labels, ports_of(spec)), port) is opened
+    policies = [item for item in render("scaling.kedaNamespace=") if item["kind"] == "NetworkPolicy"]
+    target = Peer(SYSTEM, labels, ports_of(operator["spec"]["template"]["spec"]))
+    assert not connects(policies, Peer("keda"), target, 9090)
 
 
 def test_an_engine_begins_no_connection_but_to_download_its_weights() -> None:

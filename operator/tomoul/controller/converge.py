@@ -57,6 +57,8 @@ async def converge(
             await remove(observed, writer, resource, key)
     for manifest in objects:
         resource, key = resource_of(manifest), key_of(manifest)
+        if not observed.is_listed(resource):
+            continue  # once it is known what there is of the kind, the owner comes again
         try:
             await ensure(observed, writer, owner_uid, manifest)
         except (Invalid, Forbidden) as error:

@@ -173,6 +173,11 @@ class Observed:
         found = self.stores.get(resource)
         return found if found is not None else self._optional.get(resource)
 
+    def is_listed(self, resource: Resource) -> bool:
+        """Whether it is known what there is of a kind; of one that may not exist that can take longer."""
+        store = self._optional.get(resource)
+        return store is None or store.synced
+
     def _on_model(self, change: Change[Declared[ModelDeployment]]) -> None:
         before = self._models.get(change.key)
         self._unreadable_models.pop(change.key, None)

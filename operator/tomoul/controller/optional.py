@@ -5,6 +5,8 @@ operator has anyway, tells which of them there are. kopf looks for kinds only on
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 from tomoul.controller.observed import Observed
 from tomoul.kube.client import KubeClient
@@ -13,14 +15,19 @@ from tomoul.kube.reflector import reflect
 CHECK_SECONDS = 1.0
 
 
-async def follow_optional(client: KubeClient, observed: Observed) -> None:
-    """Feed the Stores of `observed.optional` for as long as their kinds exist."""
+async def follow_optional(client: KubeClient, observed: Observed, on_listed: Callable[[str], None]) -> None:
+    """Feed the Stores of `observed.optional` for as long as their kinds exist.
+
+    `on_listed` is called with the name of an APIService after each complete list of its kind.
+    """
     running: dict[str, asyncio.Task[None]] = {}
     async with asyncio.TaskGroup() as group:
         while True:
             installed = {name for name in observed.optional if name in observed.world().facts.apis}
             for name in sorted(installed - running.keys()):
-                running[name] = group.create_task(reflect(client, observed.optional[name]))
+                running[name] = group.create_task(
+                    reflect(client, observed.optional[name], on_listed=partial(on_listed, name))
+                )
             for name in sorted(running.keys() - installed):
                 running.pop(name).cancel()
                 _empty(observed, name)

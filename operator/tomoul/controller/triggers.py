@@ -46,7 +46,7 @@ class Triggers:
             case resources.NAMESPACES:
                 self._namespace(change)
             case resources.API_SERVICES:
-                self._api(change.key.name)
+                self.api(change.key.name)
             case resources.PODS:
                 self._pod(change)
             case resources.ROUTING_TABLES:
@@ -84,6 +84,13 @@ class Triggers:
         self._queue.add(WorkKey(Kind.MODEL, *model))
         for region in regions:
             self._queue.add_after(WorkKey(Kind.TABLE, "", region), TABLE_DELAY)
+
+    def api(self, name: str) -> None:
+        """An APIService has come, changed or gone, or all objects of its kind are known now."""
+        if name in (KEDA_API, EXTERNAL_METRICS_API):
+            for key, model in self._observed.world().models.items():
+                if any(target.scaling or target.no_store_scaling for target in model.spec.regions):
+                    self._queue.add(WorkKey(Kind.MODEL, *key))
 
     def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._queue.add(WorkKey(Kind.MODEL, *change.key))

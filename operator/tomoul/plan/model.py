@@ -135,7 +135,7 @@ def _judged(
     wanted = route_hash(route) if route is not None else ""
     found = list(rollouts.values())
     lost = lost_nodes(world)
-    served = stalled(found, running(found, lost))
+    served = _idle(model, name, rollouts, stalled(found, running(found, lost)))
     placed = scheduled(found)
     # Capacity is only looked at where it is missing: it changes with every other model's pods.
     lacking = shortage(world, model, region, found) if placed.reason is Reason.UNSCHEDULABLE else None
@@ -144,7 +144,7 @@ def _judged(
     verdicts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: placed,
-        ConditionType.MODEL_READY: answering(found, lost),
+        ConditionType.MODEL_READY: _idle(model, name, rollouts, answering(found, lost)),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,

@@ -34,8 +34,9 @@ def gateway_policy(
 ) -> dict[str, Any]:
     """`spec` of the policy of a region's gateways: calls come from anywhere, scrapers from where they are said to be.
 
-    At `counts_port` the operator reads what became of a canary's calls. What gateways reach is left open: the API
-    server's address and port are the cluster's own, other regions' gateways are wherever their Regions say.
+    At `counts_port` the operator reads what became of a canary's calls, and how many pools that scale have in flight.
+    What gateways reach is left open: the API server's address and port are the cluster's own, other regions' gateways
+    are wherever their Regions say.
     """
     operator = {
         "namespaceSelector": _namespace(settings.namespace),
