@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from tests.agent.envoy import Envoy, short_folder
+from tests.chart.helm import one, render
+from tests.controlplane import keda
 from tests.controlplane.api import Object, eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tests.controlplane.process import Process
@@ -23,6 +25,8 @@ from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
 SYSTEM = "tomoul-system"
 MODELS = "models"
+API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
+EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -48,7 +52,14 @@ class Exercise:
         with Proxy(kubeconfig, self.folder) as proxy:
             flags = [arg for arg in self._args if not arg.startswith(("operator", "--namespace", "--resync"))]
             log = self.folder / "operator.log"
-            started = OperatorProcess(proxy.kubeconfig, log, *flags, f"--namespace={SYSTEM}", "--resync-seconds=2")
+            started = OperatorProcess(
+                proxy.kubeconfig,
+                log,
+                *flags,
+                f"--namespace={SYSTEM}",
+                "--resync-seconds=2",
+                "--external-metrics-port=0",
+            )
             try:
                 eventually(started.leads, 60)
                 yield proxy
@@ -113,12 +124,14 @@ class Exercise:
         }
         for item in (chat, solo, tenant):
             self.apply(item)
+        self._spoil_certificate()
         with self.operator() as operator:
             eventually(lambda: condition(self.api.get(path("Tenant", "acme", MODELS)), "Enforced"), 60)
             with self.gateway("eu-west") as agent:
                 eventually(lambda: self.programmed("tiny-chat", "eu-west"), 60)
                 self._change(chat)
                 self._repair()
+                self._scale(solo)
                 self._lose_a_gateway()
                 self._miss_deletions(operator, agent)
                 with contextlib.suppress(AssertionError):
@@ -145,6 +158,37 @@ class Exercise:
             self.api.delete(path(kind, name, MODELS))
         eventually(lambda: all(self.children(kind, "tiny-solo") for kind in kinds))
 
+    def _spoil_certificate(self) -> None:
+        """A certificate that cannot be used is made anew."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tomoul-external-metrics"}}
+        self.api.apply(f"/api/v1/namespaces/{SYSTEM}/secrets/tomoul-external-metrics", secret)
+
+    def _scale(self, solo: Object) -> None:
+        """A model scales, by KEDA once that is installed, and then not; the API server is told the certificate."""
+        api_service = one(render("scaling.externalMetrics=true"), "APIService", EXTERNAL_METRICS)
+        self.api.apply(f"{API_SERVICES}/{EXTERNAL_METRICS}", api_service)
+        eventually(lambda: "caBundle" in self.api.get(f"{API_SERVICES}/{EXTERNAL_METRICS}")["spec"])
+        scaled = yaml.safe_load(yaml.safe_dump(solo))
+        target = scaled["spec"]["regions"][0]
+        del target["replicas"]
+        target["scaling"] = {"maxReplicas": 2, "targetInFlight": 8}
+        self.apply(scaled)
+        eventually(lambda: self.children("HorizontalPodAutoscaler", "tiny-solo"))
+        self.api.apply(keda.PATH, keda.CRD)
+        objects = f"/apis/keda.sh/v1alpha1/namespaces/{MODELS}/scaledobjects"
+        eventually(lambda: self.api.get(objects)["items"], 60)
+        eventually(lambda: not self.children("HorizontalPodAutoscaler", "tiny-solo"))
+        self.apply(solo)
+        eventually(lambda: not self.api.get(objects)["items"])
+        # What is left over of a model, of both kinds: see `_miss_deletions`.
+        leftover = {"name": "passing", "labels": {"app.kubernetes.io/managed-by": "tomoul"}}
+        to = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "passing"}}
+        autoscaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": leftover}
+        scaled_object = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": leftover}
+        where = path("HorizontalPodAutoscaler", "passing", MODELS)
+        self.api.apply(where, {**autoscaler, "spec": {**to, "maxReplicas": 1}})
+        self.api.apply(f"{objects}/passing", {**scaled_object, "spec": {**to, "triggers": []}})
+
     def _lose_a_gateway(self) -> None:
         """The entry of a gateway that never was leaves the table."""
         entry = {"name": "tomoul-gateway-gone", "acceptedGeneration": 1}
@@ -164,6 +208,10 @@ class Exercise:
         ):  # fmt: skip
             self.api.delete(path(kind, name, namespace))
         self.api.delete("/api/v1/nodes/passing")
+        self.api.delete(path("HorizontalPodAutoscaler", "passing", MODELS))
+        self.api.delete(f"/apis/keda.sh/v1alpha1/namespaces/{MODELS}/scaledobjects/passing")
+        # Nobody answers behind it here, and a namespace is only gone once all APIs have said what they have there.
+        self.api.delete(f"{API_SERVICES}/{EXTERNAL_METRICS}")
         self.api.delete("/api/v1/namespaces/passing")
 
 

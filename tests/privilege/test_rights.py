@@ -14,7 +14,7 @@ from tests.privilege.recorder import Recorder
 from tests.privilege.rights import Request, Right, granted, only_by
 
 ACCOUNTS = ("tomoul-operator", "tomoul-gateway")
-VALUES = (f"workloadNamespaces={{{MODELS}}}", "gateway.replicas=1")
+VALUES = (f"workloadNamespaces={{{MODELS}}}", "gateway.replicas=1", "scaling.externalMetrics=true")
 KINDS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
@@ -82,13 +82,16 @@ def test_workload_namespaces_bound_where_the_same_rights_hold(exercised: Exercis
     def kinds(objects: list[Object]) -> set[tuple[str, str, str]]:
         return {right[:3] for right in granted(objects, "tomoul-operator")}
 
-    everywhere = render()
+    everywhere = render("scaling.externalMetrics=true")
     assert kinds(everywhere) == kinds(exercised.chart)
     writes = {"create", "patch", "delete", "update"}
     own = ("tomoul.ai",)
-    wide = {r for r in exercised.granted("tomoul-operator") if r.verb in writes and not r.namespace}
+    wide = {r for r in exercised.granted("tomoul-operator") if r.verb in writes and not r.namespace and not r.name}
     assert {right.group for right in wide} == set(own), "cluster-wide it writes nothing but its own group's resources"
-    both = render(f"workloadNamespaces={{{MODELS},{SYSTEM}}}")
+    named = {r for r in exercised.granted("tomoul-operator") if r.verb in writes and not r.namespace and r.name}
+    external_metrics = "v1beta1.external.metrics.k8s.io"
+    assert named == {Right("patch", "apiregistration.k8s.io", "apiservices", name=external_metrics)}
+    both = render(f"workloadNamespaces={{{MODELS},{SYSTEM}}}", "scaling.externalMetrics=true")
     assert kinds(both) == kinds(everywhere)
 
 
@@ -106,7 +109,7 @@ def test_no_account_reads_secrets_but_by_their_names(account: str, values: tuple
 def bind(control_plane: ControlPlane, account: str, rights: set[Right]) -> None:
     """Give an account of the system namespace exactly these rights."""
     subject = {"kind": "ServiceAccount", "name": account, "namespace": SYSTEM}
-    for namespace in ("", SYSTEM, MODELS, "default"):
+    for namespace in ("", SYSTEM, MODELS, "default", "kube-system"):
         prefix = "Cluster" if not namespace else ""
         where = f"/namespaces/{namespace}" if namespace else ""
         base = f"/apis/rbac.authorization.k8s.io/v1{where}/{prefix.lower()}"

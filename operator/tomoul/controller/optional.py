@@ -15,7 +15,9 @@ from tomoul.kube.reflector import reflect
 CHECK_SECONDS = 1.0
 
 
-async def follow_optional(client: KubeClient, observed: Observed, on_listed: Callable[[str], None]) -> None:
+async def follow_optional(
+    client: KubeClient, observed: Observed, on_listed: Callable[[str], None], *, relist_seconds: float
+) -> None:
     """Feed the Stores of `observed.optional` for as long as their kinds exist.
 
     `on_listed` is called with the name of an APIService after each complete list of its kind.
@@ -26,7 +28,12 @@ async def follow_optional(client: KubeClient, observed: Observed, on_listed: Cal
             installed = {name for name in observed.optional if name in observed.world().facts.apis}
             for name in sorted(installed - running.keys()):
                 running[name] = group.create_task(
-                    reflect(client, observed.optional[name], on_listed=partial(on_listed, name))
+                    reflect(
+                        client,
+                        observed.optional[name],
+                        on_listed=partial(on_listed, name),
+                        relist_seconds=relist_seconds,
+                    )
                 )
             for name in sorted(running.keys() - installed):
                 running.pop(name).cancel()

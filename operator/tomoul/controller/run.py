@@ -146,7 +146,11 @@ class Operator:
                 group.create_task(_raise(bug)),
                 group.create_task(self._repair()),
                 group.create_task(self._lead()),
-                group.create_task(follow_optional(self._client, self._observed, self._triggers.api)),
+                group.create_task(
+                    follow_optional(
+                        self._client, self._observed, self._triggers.api, relist_seconds=self._options.resync_seconds
+                    )
+                ),
                 group.create_task(self._sampler.run()),
             ]
             if self._service.name:
