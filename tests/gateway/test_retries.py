@@ -10,6 +10,7 @@ from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, Reply, call, reply, send
 
 BODY = {"model": "acme/both", "messages": []}
+UNKNOWN_CODING = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n"
 Make = Callable[[Platform, Chat], Answer]
 
 
@@ -45,6 +46,7 @@ IN_VAIN = {
     "another media type": (415, header_says("content-type", "text/plain")),
     "large headers": (431, header_says("x-large", "x" * 100_000)),
     "no HTTP": (400, lambda platform, chat: send(platform.eu.port, b"GARBAGE\r\n\r\n")),
+    "an unknown coding": (501, lambda platform, chat: send(platform.eu.port, UNKNOWN_CODING)),
     "an engine's 400": (400, engine_answers(400)),
     "an engine's 404": (404, engine_answers(404)),
     "an engine's 422": (422, engine_answers(422)),

@@ -72,7 +72,7 @@ def _mapper(
 
 # For all others OpenAI's clients are told not to try again: the same call would end the same way, and one that was too
 # slow would cost its engine as much once more.
-_WORTH_A_RETRY = frozenset({"region_capacity_unavailable", "engine_failed", "request_timeout"})
+_WORTH_A_RETRY = frozenset({"region_capacity_unavailable", "engine_failed", "request_timeout", "internal_error"})
 _SERVER_CODES = frozenset({"region_capacity_unavailable", "engine_failed", "timeout", "internal_error"})
 
 
