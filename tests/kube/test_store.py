@@ -79,5 +79,9 @@ def test_what_only_lists_have_told_counts_as_missed_by_the_watch_unless_it_tells
         store.replace(service(name, version), began)
     store.drop(Key("default", "gone"), began)
     store.put(service("late", 2))
+    store.forget_deleted(began)
     assert store.take_missed() == 3
     assert store.take_missed() == 0
+    store.drop(Key("default", "new"), store.tick())
+    store.forget_deleted(store.tick())
+    assert store.take_missed() == 0, "nobody asks in an agent, which must not remember names for ever"

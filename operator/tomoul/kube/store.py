@@ -146,6 +146,7 @@ class Store(Mapping[Key, T]):
         self._entries = {
             key: entry for key, entry in self._entries.items() if entry.value is not None or entry.observed >= since
         }
+        self._only_listed &= self._entries.keys()
 
     def _set(self, key: Key, value: T | None, version: int) -> None:
         entry = self._entries.get(key)
