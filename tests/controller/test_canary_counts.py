@@ -1,6 +1,6 @@
 """What is counted of a canary's calls, from what gateways say."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tomoul.controller.canary_counts import Reading, Tally, readings_of
@@ -91,6 +91,7 @@ def test_gateways_that_come_and_go_take_nothing_back() -> None:
 steps = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 5), st.integers(0, 5)), max_size=30)
 
 
+@settings(deadline=None)
 @given(steps)
 def test_counts_only_grow_and_errors_are_some_of_the_calls(found: list[tuple[str, int, int]]) -> None:
     calls: dict[str, CallCounts] = {"a": CallCounts(), "b": CallCounts(), "c": CallCounts()}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plan.specs import KEY, model, world
@@ -254,6 +254,7 @@ calls = st.integers(0, 500).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(calls, calls, st.integers(0, 120), st.sampled_from([(), ("a",)]))
 def test_nothing_is_promoted_on_missing_data_and_more_failures_never_help(
     new: CallCounts, old: CallCounts, seconds: int, unreadable: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plan.specs import KEY, model, region, world
@@ -97,6 +97,7 @@ pod_lists = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(node_lists, pod_lists)
 def test_auto_surges_just_where_a_whole_replica_is_free_on_one_node(known: list[NodeFact], pods: list[PodFact]) -> None:
     found = rollout(planned(Facts(deployments={POOL: fact(OLD)}, pods={POOL: pods}, nodes=known)))
@@ -109,6 +110,7 @@ def test_auto_surges_just_where_a_whole_replica_is_free_on_one_node(known: list[
     assert (found.strategy == "Surge") is (max(free, default=0) >= 2)
 
 
+@settings(deadline=None)
 @given(node_lists, pod_lists, node_lists, pod_lists, st.booleans())
 def test_a_choice_holds_until_its_revision_has_taken_over_whatever_becomes_free_or_full(
     first: list[NodeFact], pods: list[PodFact], later: list[NodeFact], others: list[PodFact], told: bool

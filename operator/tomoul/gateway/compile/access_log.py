@@ -34,6 +34,9 @@ REGION = _first_of(
 SERVED = f"%UPSTREAM_METADATA({HOST_METADATA}:kind)%"
 """`pool` for a call that an engine here took, `region` for one that another region's gateway took."""
 
+POOL = f"%UPSTREAM_METADATA({HOST_METADATA}:pool)%"
+"""`canary` for a call that a canary answered."""
+
 
 def access_log() -> list[dict[str, Any]]:
     """AccessLog entries; a kubelet's probes are left out."""

@@ -7,7 +7,7 @@ from tomoul.gateway.compile.clusters import fallback_cluster_resource, pool_clus
 from tomoul.gateway.compile.document import filter_document, filter_extension
 from tomoul.gateway.compile.endpoints import load_assignments
 from tomoul.gateway.compile.listeners import gateway_listener
-from tomoul.gateway.compile.models import model_clusters, pool_keys
+from tomoul.gateway.compile.models import canary_keys, model_clusters, pool_keys
 from tomoul.gateway.compile.resources import Endpoints, EnvoyResource, EnvoyResources, GatewayOptions
 from tomoul.gateway.compile.routes import route_configuration
 
@@ -35,6 +35,7 @@ def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, option
     targets = [model_clusters(route, draining=draining, reachable=frozenset(gateways)) for route in routes]
 
     pools = sorted({pool for route in routes for pool in pool_keys(route)})
+    canaries = {pool for route in routes for pool in canary_keys(route)}
     cluster_resources = [
         *(pool_cluster_resource(pool) for pool in pools),
         *(region_cluster_resource(gateway, options.region) for gateway in gateways.values()),
@@ -50,7 +51,7 @@ def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, option
         routes=_by_name([route_configuration(routes)]),
         extensions=_by_name([extension]),
         clusters=_by_name(cluster_resources),
-        endpoints=dict(sorted(load_assignments(pools, endpoints).items())),
+        endpoints=dict(sorted(load_assignments(pools, endpoints, canaries).items())),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tomoul.api.modeldeployment import CacheMode, NoStore
 from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.gateway.compile.names import (
+    canary_cluster,
     fallback_cluster,
     no_store_fallback_cluster,
     pool_cluster,
@@ -20,7 +21,7 @@ from tomoul.gateway.compile.routes import route_key
 
 @dataclass(frozen=True)
 class ModelClusters:
-    """Where a model's calls go; None where they can go nowhere."""
+    """Where a model's calls go; None where they can go nowhere, or there is no canary."""
 
     pinned: str | None
     """Calls that name this region."""
@@ -29,6 +30,10 @@ class ModelClusters:
     no_store_pinned: str | None
     """The same with `X-Tomoul-Cache: no-store`, where that has a pool of its own."""
     no_store_unpinned: str | None
+    canary_pinned: str | None
+    canary_unpinned: str | None
+    canary_weight: int
+    """Share of the calls that go to the canary, in percent."""
     aggregates: Mapping[str, Sequence[str]]
     """Aggregates that must exist: name → members in order."""
 
@@ -47,12 +52,21 @@ def model_clusters(route: ModelRoute, *, draining: bool, reachable: frozenset[st
             return aggregate
         return members[0] if members else None
 
-    default, no_store = _pool(route, "default"), _pool(route, "no-store")
+    default, no_store, canary = (_pool(route, name) for name in ("default", "no-store", "canary"))
+    tried: dict[bool, str | None] = {True: None, False: None}
+    if canary is not None and default is not None:
+        # A canary that has no pod ready, or refuses a call before it has begun, costs nobody an answer.
+        for pinned in (True, False) if not draining else (True,):
+            tried[pinned] = canary_cluster(route.id, pinned=pinned)
+            aggregates[canary_cluster(route.id, pinned=pinned)] = [canary, default, *([] if pinned else elsewhere)]
     return ModelClusters(
         pinned=default,
         unpinned=unpinned(default, fallback_cluster(route.id)),
         no_store_pinned=no_store,
         no_store_unpinned=unpinned(no_store, no_store_fallback_cluster(route.id)) if no_store else None,
+        canary_pinned=tried[True],
+        canary_unpinned=tried[False],
+        canary_weight=next((pool.weight or 0 for pool in route.pools if pool.name == "canary"), 0),
         aggregates=aggregates,
     )
 
@@ -60,7 +74,11 @@ def model_clusters(route: ModelRoute, *, draining: bool, reachable: frozenset[st
 def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
     """One model's entry in the filter's document. What is false, empty or unknown is left out."""
     no_store = _no_store(route)
-    targets = {"pinned": _targets(clusters.pinned), "unpinned": _targets(clusters.unpinned)}
+    weight = clusters.canary_weight
+    targets = {
+        "pinned": _targets(clusters.pinned, clusters.canary_pinned, weight),
+        "unpinned": _targets(clusters.unpinned, clusters.canary_unpinned, weight),
+    }
     if no_store == "pool":
         targets["no_store_pinned"] = _targets(clusters.no_store_pinned)
         targets["no_store_unpinned"] = _targets(clusters.no_store_unpinned)
@@ -85,8 +103,15 @@ def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value not in (None, False, [], {})}
 
 
-def _targets(cluster: str | None) -> list[dict[str, Any]]:
-    return [] if cluster is None else [{"cluster": cluster}]
+def _targets(cluster: str | None, canary: str | None = None, weight: int = 0) -> list[dict[str, Any]]:
+    if cluster is None:
+        return []
+    if canary is None:
+        return [{"cluster": cluster}]
+    return [
+        {"cluster": canary, "weight": weight, "trial": "canary"},
+        {"cluster": cluster, "weight": 100 - weight, "trial": "stable"},
+    ]
 
 
 def _fingerprint(route: ModelRoute) -> str:
@@ -122,6 +147,11 @@ def model_card(route: ModelRoute) -> dict[str, Any]:
 def pool_keys(route: ModelRoute) -> list[PoolKey]:
     """The model's pools in this region."""
     return [PoolKey(pool.namespace, pool.service) for pool in route.pools]
+
+
+def canary_keys(route: ModelRoute) -> list[PoolKey]:
+    """Those of them that are canaries."""
+    return [PoolKey(pool.namespace, pool.service) for pool in route.pools if pool.name == "canary"]
 
 
 def _pool(route: ModelRoute, name: PoolName) -> str | None:

@@ -23,7 +23,8 @@ HEADER_FORWARDED = "x-tomoul-forwarded"
 HEADER_REGION = "x-tomoul-region"
 
 HOST_METADATA = "tomoul"
-"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `region` (the pin to stamp), `sender`."""
+"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `pool` (only a
+canary's), `region` (the pin to stamp), `sender`."""
 
 LOG_METADATA = "tomoul"
 """Namespace of the dynamic metadata that the filter leaves for the access log and the metrics, and of the listener's,
@@ -49,6 +50,11 @@ def region_cluster(region: str) -> str:
 def fallback_cluster(model_id: str) -> str:
     """The aggregate for calls of a model that name no region."""
     return f"fallback/{model_id}"
+
+
+def canary_cluster(model_id: str, *, pinned: bool) -> str:
+    """The aggregate for calls that a canary takes, with whatever is to answer them where it does not."""
+    return f"canary/{model_id}" if pinned else f"canary-fallback/{model_id}"
 
 
 def no_store_fallback_cluster(model_id: str) -> str:

@@ -36,6 +36,8 @@ pub const Call = struct {
     model: ?*const documents.Model = null,
     pin: ?[]const u8 = null,
     cache: ?[]const u8 = null,
+    /// Which pods it is meant for; null where no new revision is tried.
+    trial: ?documents.Trial = null,
     code: ?[]const u8 = null,
     usage: streams.Usage = .{},
     ttft_ms: ?u64 = null,
@@ -103,6 +105,7 @@ pub const Call = struct {
             .{ "pin", self.pin },
             .{ "cache", self.cache },
             .{ "code", self.code },
+            .{ "trial", if (self.trial) |trial| @tagName(trial) else null },
             .{ "served", if (self.served) "pool" else null },
         };
         var entries: [strings.len]abi.Pair = undefined;

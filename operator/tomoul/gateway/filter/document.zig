@@ -5,7 +5,10 @@ const std = @import("std");
 const salt = @import("salt.zig");
 const text = @import("text.zig");
 
-pub const Target = struct { cluster: []const u8, weight: u32 = 1 };
+/// Which pods a call is meant for while a new revision is tried.
+pub const Trial = enum { canary, stable };
+
+pub const Target = struct { cluster: []const u8, weight: u32 = 1, trial: ?Trial = null };
 
 /// Where a model's calls go, by whether they name this region and whether `no-store` has a pool of its own; empty where
 /// they can go nowhere.

@@ -88,14 +88,15 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
         }, "The model `{s}` answers only calls that name a region in `X-Tomoul-Region`", .{model.id});
     }
     var salt_buffer: [salts.length]u8 = undefined;
-    const cluster, const salt = try clusterAndSalt(call, model, &salt_buffer);
+    const target, const salt = try targetAndSalt(call, model, &salt_buffer);
+    call.trial = target.trial;
     try checkCapabilities(call, sent, &members, model);
 
     call.is_stream = if (members.get("stream")) |member| std.mem.eql(u8, member.raw(sent), "true") else false;
     const options = if (call.is_stream) try rewrite.meteredOptions(call, sent, &members, model) else null;
     try rewrite.apply(call, place, sent, &members, model, salt, options);
     stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
-    sendTo(call, cluster, model.route);
+    sendTo(call, target.cluster, model.route);
 }
 
 fn sendTo(call: *Call, cluster: []const u8, route: ?[]const u8) void {
@@ -225,8 +226,8 @@ fn availableRegions(call: *Call, model: *const Model) ![]const u8 {
     return std.mem.concat(call.allocator(), u8, &.{ ",\"available_regions\":", listed });
 }
 
-/// The cluster for the call and the salt to send, by the model's policy.
-fn clusterAndSalt(call: *Call, model: *const Model, buffer: *[salts.length]u8) Refused!struct { []const u8, ?[]const u8 } {
+/// Where the call goes and the salt to send, by the model's policy.
+fn targetAndSalt(call: *Call, model: *const Model, buffer: *[salts.length]u8) Refused!struct { documents.Target, ?[]const u8 } {
     const pinned = call.pin != null;
     const no_store = std.mem.eql(u8, call.cache.?, "no-store");
     var targets = if (pinned) model.clusters.pinned else model.clusters.unpinned;
@@ -253,17 +254,17 @@ fn clusterAndSalt(call: *Call, model: *const Model, buffer: *[salts.length]u8) R
     }, "The model `{s}` is not available in the region `{s}`", .{ model.id, region });
 }
 
-/// One of the clusters, each as often as its weight says.
-fn pick(targets: []const documents.Target) []const u8 {
-    if (targets.len == 1) return targets[0].cluster;
+/// One of the targets, each as often as its weight says.
+fn pick(targets: []const documents.Target) documents.Target {
+    if (targets.len == 1) return targets[0];
     var total: u64 = 0;
     for (targets) |target| total += target.weight;
     var left = if (total == 0) 0 else std.crypto.random.uintLessThan(u64, total);
     for (targets) |target| {
-        if (left < target.weight) return target.cluster;
+        if (left < target.weight) return target;
         left -= target.weight;
     }
-    return targets[0].cluster;
+    return targets[0];
 }
 
 /// Answers `GET /v1/models`, or with an escaped `name` that of one model.
