@@ -99,4 +99,4 @@ def _cache() -> Path:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Compile the filter into a folder.")
     parser.add_argument("folder", type=Path)
-    compile_filter(parser.parse_args().folder)
+    compile_filter(parser.parse_args().folder.resolve())
