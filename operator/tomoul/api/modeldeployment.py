@@ -221,8 +221,19 @@ class Timeouts(ApiModel):
     idle_seconds: int = Field(default=300, ge=1, le=86400, description="For the next byte, the first one included")
 
 
+class Affinity(StrEnum):
+    """Which replica of a region takes a call.
+
+    None: the one with the fewest calls. Prefix: the one that took calls of the same tenant with the same beginning, or
+    the same `prompt_cache_key`, and so may have it in its prompt cache, unless it has a quarter more calls than others.
+    """
+
+    NONE = "None"
+    PREFIX = "Prefix"
+
+
 class Routing(ApiModel):
-    """Which regions may answer a call that names none."""
+    """Which regions may answer a call that names none, and which replica does."""
 
     fallback: tuple[RegionName, ...] = Field(
         default=(),
@@ -230,6 +241,7 @@ class Routing(ApiModel):
         description="Regions, in order, for calls that name none and that the gateway's own region cannot answer",
     )
     require_region: bool = Field(default=False, description="Refuse calls that name no region")
+    affinity: Affinity = Field(default=Affinity.NONE, description="Which replica of a region takes a call")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
 
     @rule(

@@ -65,6 +65,9 @@ class ModelRoute(ApiModel):
     )
     require_region: bool = Field(default=False, description="Refuse calls that name no region")
     cache: RouteCache = Field(description="Cache policy in this region")
+    affinity: Literal["Prefix"] | None = Field(
+        default=None, description="What keeps calls with the same beginning at one replica, where something does"
+    )
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
     remove_fields: tuple[Bounded, ...] = Field(
         default=(), max_length=16, description="Top-level body fields that a client must not control"

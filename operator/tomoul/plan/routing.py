@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from tomoul.api.meta import API_VERSION
-from tomoul.api.modeldeployment import CacheMode, ModelDeployment, NoStore, Ownership
+from tomoul.api.modeldeployment import Affinity, CacheMode, ModelDeployment, NoStore, Ownership
 from tomoul.api.region import Region, RegionState
 from tomoul.api.rollout import RolloutPhase
 from tomoul.api.routingtable import (
@@ -104,6 +104,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         fallback=_fallback(world, model_id, spec.routing.fallback, region, serving),
         require_region=spec.routing.require_region,
         cache=_cache(world, model, region) if region in serving else wanted_cache(model),
+        affinity="Prefix" if spec.routing.affinity is Affinity.PREFIX else None,
         timeouts=spec.routing.timeouts,
         remove_fields=engine_of(spec).REMOVE_FIELDS,
         usage_option=engine_of(spec).USAGE_OPTION,

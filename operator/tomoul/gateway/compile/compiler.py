@@ -36,8 +36,9 @@ def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, option
 
     pools = sorted({pool for route in routes for pool in pool_keys(route)})
     canaries = {pool for route in routes for pool in canary_keys(route)}
+    by_prefix = {pool for route in routes if route.affinity for pool in pool_keys(route)}
     cluster_resources = [
-        *(pool_cluster_resource(pool) for pool in pools),
+        *(pool_cluster_resource(pool, affinity=pool in by_prefix) for pool in pools),
         *(region_cluster_resource(gateway, options.region) for gateway in gateways.values()),
         *(
             fallback_cluster_resource(name, members)

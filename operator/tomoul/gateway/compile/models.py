@@ -96,6 +96,7 @@ def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
         "salt_field": route.cache.salt_field,
         "salt": _salt(route),
         "no_store": no_store,
+        "affinity": route.affinity is not None,
         "clusters": {name: listed for name, listed in targets.items() if listed},
         "fingerprint": _fingerprint(route),
         "route": route_key(route),

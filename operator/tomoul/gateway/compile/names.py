@@ -17,6 +17,9 @@ HEADER_ROUTE = "x-tomoul-route"
 # Response header between Envoy's own errors and the filter: the error's code.
 HEADER_CODE = "x-tomoul-code"
 
+FILTER_STATE_HASH = "envoy.hashable_string"
+"""What the filter leaves for pools that choose a host by it; the name of Envoy's own kind of object."""
+
 # Request header between gateways: code of the region that forwarded the call. It grants nothing to who sends it.
 HEADER_FORWARDED = "x-tomoul-forwarded"
 

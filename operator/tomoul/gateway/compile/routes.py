@@ -8,7 +8,14 @@ from typing import Any
 
 from tomoul.api.modeldeployment import Timeouts
 from tomoul.api.routingtable import ModelRoute
-from tomoul.gateway.compile.names import HEADER_CLUSTER, HEADER_ROUTE, ROUTE_CONFIGURATION, TYPES, timeouts_route
+from tomoul.gateway.compile.names import (
+    FILTER_STATE_HASH,
+    HEADER_CLUSTER,
+    HEADER_ROUTE,
+    ROUTE_CONFIGURATION,
+    TYPES,
+    timeouts_route,
+)
 from tomoul.gateway.compile.resources import EnvoyResource
 
 # A call that the engine may have begun is never sent twice: only what failed before its first byte was sent.
@@ -71,6 +78,7 @@ def _route(name: str, timeouts: Timeouts) -> dict[str, Any]:
         "route": {
             "cluster_header": HEADER_CLUSTER,
             "auto_host_rewrite": True,
+            "hash_policy": [{"filter_state": {"key": FILTER_STATE_HASH}}],
             "timeout": f"{timeouts.request_seconds}s",
             "idle_timeout": f"{timeouts.idle_seconds}s",
         },
@@ -97,7 +105,8 @@ def _retry_policy(retry_on: str) -> dict[str, Any]:
                 },
             }
         ],
-        "host_selection_retry_max_attempts": 5,
+        # A ring may name the same host again and again before another one.
+        "host_selection_retry_max_attempts": 20,
         "retry_priority": {
             "name": "envoy.retry_priorities.previous_priorities",
             "typed_config": {

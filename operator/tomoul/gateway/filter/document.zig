@@ -40,6 +40,8 @@ pub const Model = struct {
     /// Whose salt calls get; null for none.
     salt: ?enum { tenant, shared } = null,
     no_store: NoStore = .as_is,
+    /// Whether calls with the same beginning go to one host.
+    affinity: bool = false,
     clusters: Clusters = .{},
     /// `system_fingerprint` where the engine tells none.
     fingerprint: []const u8,

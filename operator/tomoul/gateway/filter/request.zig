@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const affinity = @import("affinity.zig");
 const bodies = @import("body.zig");
 const errors = @import("errors.zig");
 const json = @import("json.zig");
@@ -94,6 +95,10 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
 
     call.is_stream = if (members.get("stream")) |member| std.mem.eql(u8, member.raw(sent), "true") else false;
     const options = if (call.is_stream) try rewrite.meteredOptions(call, sent, &members, model) else null;
+    if (model.affinity) {
+        const hash = affinity.hash(call.document.anonymous, sent, &members);
+        if (!stream.setFilterState("envoy.hashable_string", &hash)) @panic("Envoy takes no hash");
+    }
     try rewrite.apply(call, place, sent, &members, model, salt, options);
     stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
     sendTo(call, target.cluster, model.route);

@@ -1,6 +1,7 @@
 //! The sources that have unit tests; `zig test` starts here.
 
 comptime {
+    _ = @import("affinity.zig");
     _ = @import("completion.zig");
     _ = @import("document.zig");
     _ = @import("errors.zig");
