@@ -62,6 +62,8 @@ def manifests() -> list[Object]:
     elsewhere = {"apiVersion": regions[0]["apiVersion"], "kind": "Region", "metadata": {"name": "ap-south"}, "spec": {}}
     odd = model("odd-quantities", "models", resources={"cpu": "0.5", "memory": "1024Mi"})
     scaled = model("scaled", "models", regions=[{"name": "eu-west"}])
+    scaling = {"minReplicas": 1, "maxReplicas": 3, "targetInFlight": 8}
+    followed = model("follows-calls", "models", regions=[{"name": "us-east", "scaling": scaling}])
     far = model("far", "models", regions=[{"name": "ap-south", "replicas": 1}])
     tenant = {
         "apiVersion": regions[0]["apiVersion"],
@@ -69,7 +71,7 @@ def manifests() -> list[Object]:
         "metadata": {"name": "acme", "namespace": "models"},
         "spec": {"apiKeys": {"secretName": "acme-keys"}, "models": ["tomoul/tiny-chat"]},
     }
-    return [*regions, elsewhere, example("tiny-chat"), example("tiny-solo"), odd, scaled, far, tenant]
+    return [*regions, elsewhere, example("tiny-chat"), example("tiny-solo"), odd, scaled, followed, far, tenant]
 
 
 @pytest.fixture(scope="session")
