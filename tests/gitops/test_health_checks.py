@@ -118,13 +118,22 @@ def test_a_resource_that_the_operator_cannot_read_is_degraded_in_its_present_gen
     assert judged(item) == ("Degraded", "Failed")
 
 
-def test_a_tenant_is_judged_by_whether_gateways_enforce_it(cluster: GitOpsCluster) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason", "verdict"),
+    [
+        ("True", "Enforced", ("Healthy", "Current")),
+        ("False", "AuthDisabled", ("Suspended", "Current")),
+        ("Unknown", "HostedElsewhere", ("Healthy", "Current")),
+        ("False", "WaitingForGateways", ("Progressing", "InProgress")),
+    ],
+)
+def test_a_tenant_is_judged_by_whether_gateways_enforce_it(
+    cluster: GitOpsCluster, status: str, reason: str, verdict: tuple[str, str]
+) -> None:
     item = cluster.get("Tenant", "acme", "models")
-    assert condition(item, "Enforced")["reason"] == "AuthDisabled"
-    assert judged(item) == ("Suspended", "Current")
     (entry,) = [entry for entry in item["status"]["conditions"] if entry["type"] == "Enforced"]
-    entry |= {"status": "True", "reason": "Enforced"}
-    assert judged(item) == ("Healthy", "Current")
+    entry |= {"status": status, "reason": reason}
+    assert judged(item) == verdict
 
 
 def test_a_table_is_healthy_once_every_gateway_has_accepted_it(cluster: GitOpsCluster) -> None:

@@ -30,6 +30,7 @@ from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
 
 SYSTEM = "tomoul-system"
 REGIONS = ("eu-west", "us-east")
+KEY = "sk-observability-tests-0123456789abcdef"
 COMPONENT = "app.kubernetes.io/component"
 Object = dict[str, Any]
 
@@ -86,7 +87,7 @@ class GatewayPod:
     def chat(self, model: str, *headers: tuple[str, str], **fields: Any) -> int:
         """The status that a call gets."""
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **fields}
-        return call(self.port, body=body, headers=headers).status
+        return call(self.port, body=body, headers=[*headers, ("authorization", f"Bearer {KEY}")]).status
 
     def stop(self) -> None:
         self.agent.stop()
@@ -131,6 +132,7 @@ class World:
             labels = {"topology.kubernetes.io/region": region}
             self.control_plane.add_node(f"gpu-{region}", labels, {"nvidia.com/gpu": "8"})
         self._apply_examples()
+        self._apply_tenant()
         self.kubelet = self.control_plane.run_pods(status=self._status)
         self.kubelet.__enter__()
         self._stops.append(lambda: self.kubelet.__exit__(None, None, None))
@@ -156,6 +158,14 @@ class World:
                     item["metadata"]["name"], item["spec"]["model"]["id"] = "huge", "tomoul/huge"
                     item["spec"]["resources"]["count"] = 16
                     self._apply(item)
+
+    def _apply_tenant(self) -> None:
+        """Whose key all calls carry."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-keys"}, "stringData": {"key": KEY}}
+        self.api.create("/api/v1/namespaces/models/secrets", secret)
+        metadata = {"name": "acme", "namespace": "models"}
+        spec = {"apiKeys": {"secretName": "acme-keys"}}
+        self._apply({"apiVersion": "tomoul.ai/v1alpha1", "kind": "Tenant", "metadata": metadata, "spec": spec})
 
     def _apply_refused(self) -> None:
         """A model whose namespace may have no Services: a key that keeps failing."""
