@@ -59,3 +59,20 @@ def test_namespaces_are_told_apart() -> None:
     found = replace(labelled(None), jurisdictions={"others": frozenset({"EU"})})
     assert refused(found) == {}
     assert claims(found.models).claimants("acme/chat")
+
+
+def test_weights_that_must_stay_in_a_jurisdiction_are_brought_to_no_region_of_another() -> None:
+    source = {"file": {"path": "/models/a.gguf"}, "jurisdiction": "EU"}
+    regions = (region("eu-west", jurisdiction="EU"), region("us-east", jurisdiction="US"))
+    found = world(model(regions=TARGETS, source=source), regions=regions)
+    assert refused(found) == {
+        "us-east": "JurisdictionForbidden: spec.source.jurisdiction: the weights must stay in jurisdiction `EU`, and "
+        "Region `us-east` is in jurisdiction `US`: take the region out of `spec.regions`, or use a source that may "
+        "leave"
+    }
+    assert "us-east" not in {obj["metadata"]["labels"]["tomoul.ai/region"] for obj in plan(found).models[KEY].objects}
+
+
+def test_weights_that_must_stay_in_a_jurisdiction_go_to_no_region_that_states_none() -> None:
+    found = world(model(source={"file": {"path": "/models/a.gguf"}, "jurisdiction": "EU"}), regions=(region(),))
+    assert "Region `eu-west` states no jurisdiction" in refused(found)["eu-west"]

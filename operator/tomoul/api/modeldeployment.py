@@ -14,6 +14,7 @@ from tomoul.api.names import (
     AcceleratorName,
     Cpu,
     HuggingFaceRepository,
+    Jurisdiction,
     Memory,
     ModelId,
     ObjectName,
@@ -118,6 +119,9 @@ class Source(ApiModel):
     hf: HuggingFaceSource | None = Field(default=None, description="Hugging Face repository")
     pvc: PvcSource | None = Field(default=None, description="PersistentVolumeClaim")
     file: FileSource | None = Field(default=None, description="File or folder in the engine's image")
+    jurisdiction: Jurisdiction = Field(
+        default="", description="Legal area that the weights must not leave, such as `EU`; none if left out"
+    )
 
     @rule(
         "[has(self.hf), has(self.pvc), has(self.file)].filter(given, given).size() == 1",

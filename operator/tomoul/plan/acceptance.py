@@ -8,7 +8,7 @@ from tomoul.api.region import Accelerator, Region, RegionState
 from tomoul.plan.claims import Claim, Claims
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
-from tomoul.plan.jurisdiction import jurisdiction_refusal
+from tomoul.plan.jurisdiction import jurisdiction_refusal, source_refusal
 from tomoul.plan.unreadable import unreadable_rival
 from tomoul.plan.world import Key, World
 
@@ -63,6 +63,8 @@ def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, 
         return Refusal(Reason.REGION_DISABLED, f"spec.regions[{index}].name", message)
     if (forbidden := jurisdiction_refusal(world, key.namespace, region)) is not None:
         return Refusal(Reason.JURISDICTION_FORBIDDEN, f"spec.regions[{index}].name", forbidden)
+    if (kept := source_refusal(model.spec.source, region)) is not None:
+        return Refusal(Reason.JURISDICTION_FORBIDDEN, "spec.source.jurisdiction", kept)
     if model.spec.resources.accelerator is not None and accelerator_of(model.spec, region) is None:
         names = [accelerator.name for accelerator in region.spec.placement.accelerators]
         hint = _one_of(names, "leave it out to run on CPUs")
