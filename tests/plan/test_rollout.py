@@ -196,6 +196,6 @@ def test_the_deadline_and_the_drain_of_the_spec_are_the_pods() -> None:
     (applied,) = [obj for obj in found.objects if obj["kind"] == "Deployment"]
     assert applied["spec"]["progressDeadlineSeconds"] == 77
     pod = applied["spec"]["template"]["spec"]
-    sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert sleep == 35, "five seconds until no gateway sends it calls any more, then the drain"
+    hook = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert hook[-2:] == ["5", "30"], "five seconds until no gateway sends it calls any more, then the drain"
     assert pod["terminationGracePeriodSeconds"] == 45

@@ -8,6 +8,7 @@ from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Region, Toleration
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.acceptance import accelerator_of
+from tomoul.plan.draining import WITHDRAWAL_SECONDS, drain_command
 from tomoul.plan.engines.base import CACHE_DIR, HEALTH_PATH, MODELS_DIR, PORT, EngineContainer
 from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.firstcall import first_call
@@ -17,8 +18,6 @@ from tomoul.plan.propagate import propagated
 from tomoul.plan.world import Settings
 
 NON_ROOT_UID = 65532
-WITHDRAWAL_SECONDS = 5
-"""How long a pod that ends may still get calls: until its endpoint is gone from every gateway, with a margin."""
 GRACE_AFTER_DRAIN_SECONDS = 10
 LOAD_SECONDS = 3600
 """How long an engine may take to download and load its model before it is restarted."""
@@ -53,9 +52,8 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         # Busy engines answer late: only one that stays silent for a minute is restarted.
         "livenessProbe": _health(timeout=10, failures=12),
         "terminationMessagePolicy": TERMINATION_MESSAGE_POLICY,
-        # While the pod sleeps its endpoint is withdrawn and its streams finish; only then is it told to end. Nothing
-        # that an image may lack, such as a shell, is asked whether they have: a hook that fails would cut them.
-        "lifecycle": {"preStop": {"sleep": {"seconds": WITHDRAWAL_SECONDS + spec.rollout.drain_seconds}}},
+        # Meanwhile its endpoint is withdrawn and its calls end; only then is it told to stop.
+        "lifecycle": {"preStop": {"exec": {"command": drain_command(spec.rollout.drain_seconds)}}},
         "securityContext": container_security(read_only_root=engine.read_only_root),
     }
     if engine.command:
