@@ -108,8 +108,8 @@ def behind(cluster: Cluster, table: str, gateways: Sequence[str]) -> list[str]:
 
 
 def test_a_user_sees_models_regions_and_tables_in_one_command(platform: Platform, progress: Progress) -> None:
-    shown = platform.cluster.kubectl("get", "tmd,regions,routingtables", "-A")
-    progress.say(f"kubectl get tmd,regions,routingtables -A\n{shown}")
+    shown = platform.cluster.kubectl("get", "tmd,regions,routingtables", "-A", "-o", "wide")
+    progress.say(f"kubectl get tmd,regions,routingtables -A -o wide\n{shown}")
     for name in (CHAT, SOLO, *REGIONS):
         assert name in shown
 
