@@ -2,7 +2,7 @@
 
 import json
 
-API_KEY = "sk-benchmark"
+API_KEY = "sk-benchmark-of-the-gateway-and-its-peers"
 """What every request carries, whoever asks for it."""
 
 # Not all the same: litellm takes an engine that repeats itself for a broken one.

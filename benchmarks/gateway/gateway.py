@@ -1,5 +1,6 @@
 """Our gateway: what the agent does with a RoutingTable, in this process, and an Envoy of its own."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,18 +9,29 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.gateway.accounting import resident_bytes
+from benchmarks.gateway.bodies import API_KEY
 from benchmarks.gateway.envoy import Envoy
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
+from tomoul.gateway.compile.keys import SecretRef, read_keys
 from tomoul.gateway.compile.names import LISTENER
 from tomoul.gateway.compile.resources import Endpoint, GatewayOptions, PoolKey
+from tomoul.gateway.compile.tenants import known_tenants
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
 REGIONS = ("ap-south", "eu-west", "sa-east", "us-east", "us-west")
 REGION = "eu-west"
 NAMESPACE = "bench"
 _ACCEPT_SECONDS = 60.0
+_TENANTS = [f"tenant-{number:04}" for number in range(1000)]
+# All are counted, and none is reached.
+_LIMITS = {
+    "requestsPerMinute": 10_000_000,
+    "tokensPerMinute": 2_000_000_000,
+    "concurrentRequests": 1_000_000,
+    "maxOutputTokens": 10_000_000,
+}
 
 
 def model_ids(count: int) -> list[str]:
@@ -61,6 +73,10 @@ def routing_table(count: int, engine_port: int, changes: int = 0) -> RoutingTabl
                     if region != REGION
                 ],
                 "models": [route(*each) for each in enumerate(model_ids(count))],
+                "auth": "Required",
+                "tenants": [
+                    {"namespace": NAMESPACE, "name": name, "secretName": name, "limits": _LIMITS} for name in _TENANTS
+                ],
             },
         }
     )
@@ -83,6 +99,11 @@ class Gateway:
             metrics_port=0,
         )
         self._table = routing_table(models, engine_ports[0])
+        # The calls' key is the last tenant's.
+        self._keys = {
+            SecretRef(NAMESPACE, name): read_keys(name, {"key": b64encode(key.encode()).decode()})
+            for name, key in zip(_TENANTS, [*(name.ljust(40, "k") for name in _TENANTS[:-1]), API_KEY], strict=True)
+        }
         self._endpoints = {
             PoolKey(NAMESPACE, service_of(model)): [Endpoint("127.0.0.1", engine_ports[0])] for model in self.models
         }
@@ -125,7 +146,8 @@ class Gateway:
 
     async def _publish(self) -> float:
         begin = perf_counter()
-        version = self._ads.publish(compile_gateway([self._table], self._endpoints, self._options))
+        tenants = known_tenants([self._table], self._keys)
+        version = self._ads.publish(compile_gateway([self._table], self._endpoints, self._options, tenants))
         acknowledgement = await self._ads.accepted(version, _ACCEPT_SECONDS)
         if not acknowledgement.ok:
             raise RuntimeError(f"Envoy refused the configuration: {acknowledgement.message}")

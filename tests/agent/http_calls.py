@@ -16,15 +16,15 @@ class Answer:
     text: str
 
 
-async def get(where: Path | int, path: str, method: str = "GET", body: str = "") -> Answer:
-    """One request to a Unix socket or to a port of this machine."""
+async def get(where: Path | int, path: str, method: str = "GET", body: str = "", headers: str = "") -> Answer:
+    """One request to a Unix socket or to a port of this machine; each of `headers` ends in CR LF."""
     if isinstance(where, Path):
         reader, writer = await asyncio.open_unix_connection(str(where))
     else:
         reader, writer = await asyncio.open_connection("127.0.0.1", where)
     try:
         head = f"{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        writer.write(f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode())
+        writer.write(f"{head}{headers}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode())
         data = await reader.read()
     finally:
         writer.close()

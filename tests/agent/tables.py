@@ -25,6 +25,7 @@ def table_manifest(
         "spec": {
             "region": region,
             "knownRegions": [region],
+            "auth": "None",
             "models": [
                 {
                     "id": model,

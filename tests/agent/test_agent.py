@@ -27,6 +27,7 @@ from tomoul.kube.client import Listing
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.resources import ENDPOINT_SLICES, Resource
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.plan.world import Key
 
 TABLES = "/apis/tomoul.ai/v1alpha1/routingtables"
 COMPLETION = json.dumps({"id": "x", "object": "chat.completion", "model": "acme/phi", "choices": []})
@@ -75,10 +76,11 @@ class Gateway:
                 stop.set()
                 await task
 
-    async def call(self, model: str = "acme/phi") -> Answer:
+    async def call(self, model: str = "acme/phi", key: str = "") -> Answer:
         port = await self.envoy.port("gateway")
         body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]})
-        return await get(port, "/v1/chat/completions", "POST", body)
+        headers = f"Authorization: Bearer {key}\r\n" if key else ""
+        return await get(port, "/v1/chat/completions", "POST", body, headers)
 
     async def status_becomes(self, status: int, model: str = "acme/phi") -> Answer:
         async def check() -> Answer | None:
@@ -92,10 +94,12 @@ class Gateway:
 class LateSlices(HttpKubeClient):
     """Lists EndpointSlices long after the tables have been heard of."""
 
-    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+    async def list(
+        self, resource: Resource, *, selector: str = "", namespace: str = "", only: Key | None = None
+    ) -> Listing:
         if resource == ENDPOINT_SLICES:
             await asyncio.sleep(DEBOUNCE_SECONDS * 20)
-        return await super().list(resource, selector=selector, namespace=namespace)
+        return await super().list(resource, selector=selector, namespace=namespace, only=only)
 
 
 class Cluster:

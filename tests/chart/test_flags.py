@@ -2,6 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.chart.helm import operator_args
+from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli import operator
 from tomoul.controller.run import OperatorOptions
 from tomoul.plan.world import Settings
@@ -28,7 +29,7 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         "engines.llamaCpp.image=registry.local/cpu-engine:v7", "imagePullSecrets={registry,mirror}",
         "metrics.scrapeNamespaces={monitoring,audit}", "propagate.labels={team,example.com/cost-center}",
         "propagate.annotations={example.com/owner}",
-        "engines.egress=Open",
+        "engines.egress=Open", "gateway.auth=None",
     )  # fmt: skip
     assert settings_of(monkeypatch, *args, "--namespace=tomoul-system") == Settings(
         operator_image="registry.local/operator:v7",
@@ -39,6 +40,7 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         propagated_labels=("team", "example.com/cost-center"),
         propagated_annotations=("example.com/owner",),
         engine_egress="Open",
+        gateway_auth=GatewayAuth.NONE,
     )
 
 

@@ -187,7 +187,7 @@ async def test_keys_that_keep_failing_are_told_by_name_the_worst_first_and_never
     queue.retry(WorkKey(Kind.REGION, "", "eu"))
     families = {family.name: family for family in OperatorGauges(Operator().observed, queue, lease()).collect()}
     failing = {sample.labels["kind"]: sample.value for sample in families["tomoul_failing_keys"].samples}
-    assert failing == {"model": NAMED_KEYS + 5, "region": 1, "table": 0, "tenant": 0}
+    assert failing == {"model": NAMED_KEYS + 5, "region": 1, "table": 0, "tenant": 0, "key_access": 0}
     named = {sample.labels["object"]: sample.value for sample in families["tomoul_key_failures"].samples}
     assert named == {f"m{number}": number + 1 for number in range(5, NAMED_KEYS + 5)}
 

@@ -21,12 +21,15 @@ from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.names import LISTENER
 from tomoul.gateway.compile.resources import Endpoint, EnvoyResources, GatewayOptions, PoolKey
+from tomoul.gateway.compile.tenants import Keys, known_tenants
 from tomoul.gateway.filter.build import filter_folder
 from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
 
 ENVOY = Path(sys.prefix) / "bin" / "envoy"
 SALT_KEY = b"a key for tests"
 MAX_BODY = 1024 * 1024
+GATEWAYS = PoolKey("tomoul-system", "gateways")
+"""The Service of the gateways of every region, for tables that name it."""
 Result = TypeVar("Result")
 
 
@@ -96,13 +99,23 @@ class Gateway:
             )  # fmt: skip
         self.port = 0
 
-    def publish(self, tables: Sequence[RoutingTable], engines: Mapping[str, Sequence[FakeEngine]]) -> EnvoyResources:
-        """Serve `tables`; `engines` are the ready ones by Service. Returns when Envoy has accepted it."""
+    def publish(
+        self,
+        tables: Sequence[RoutingTable],
+        engines: Mapping[str, Sequence[FakeEngine]],
+        keys: Keys | None = None,
+        gateways: int = 1,
+    ) -> EnvoyResources:
+        """Serve `tables`; `engines` are the ready ones by Service, `gateways` those that share the tenants' limits.
+
+        Returns when Envoy has accepted it.
+        """
         endpoints = {
             PoolKey(NAMESPACE, service): [Endpoint("127.0.0.1", engine.port) for engine in ready]
             for service, ready in engines.items()
         }
-        resources = compile_gateway(tables, endpoints, self.options)
+        endpoints[GATEWAYS] = [Endpoint(f"10.0.0.{number}", 8080) for number in range(gateways)]
+        resources = compile_gateway(tables, endpoints, self.options, known_tenants(tables, keys or {}))
         self.publish_resources(resources)
         return resources
 

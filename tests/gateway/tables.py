@@ -26,6 +26,6 @@ def table(models: Sequence[dict[str, Any]], region: str = "eu-west", **fields: A
     return RoutingTable.model_validate(
         {
             "metadata": {"name": region, "generation": 1},
-            "spec": {"region": region, "models": list(models), "knownRegions": known, **fields},
+            "spec": {"region": region, "models": list(models), "knownRegions": known, "auth": "None", **fields},
         }
     )

@@ -38,11 +38,12 @@ def model(name: str, namespace: str, **spec: Any) -> Object:
 class Cluster:
     """A control plane with two regions, the examples, and an operator that runs."""
 
-    def __init__(self, control_plane: ControlPlane, kubelet: Kubelet, folder: Path) -> None:
+    def __init__(self, control_plane: ControlPlane, kubelet: Kubelet, folder: Path, *flags: str) -> None:
         self.control_plane = control_plane
         self.kubelet = kubelet
         self.api = control_plane.api
         self.folder = folder
+        self._flags = flags
         self.replicas = 0
         self.leader = self.start()
 
@@ -51,7 +52,7 @@ class Cluster:
         self.replicas += 1
         log = self.folder / f"operator-{self.replicas}.log"
         flags = (f"--host-regions={','.join(REGIONS)}", "--gateway-replicas=2", "--resync-seconds=5")
-        return OperatorProcess(self.control_plane.kubeconfig, log, *flags)
+        return OperatorProcess(self.control_plane.kubeconfig, log, *flags, *self._flags)
 
     def apply(self, item: Object) -> Object:
         metadata = item["metadata"]
@@ -106,7 +107,9 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(control_plane: ControlPlane, folder: Path, status: Status = running) -> Iterator[Cluster]:
+def running_cluster(
+    control_plane: ControlPlane, folder: Path, status: Status = running, *flags: str
+) -> Iterator[Cluster]:
     """The examples' Regions with a node each, pods with `status`, and an operator that leads; logs go to `folder`."""
     api = control_plane.api
     for namespace in (SYSTEM, "models"):
@@ -120,7 +123,7 @@ def running_cluster(control_plane: ControlPlane, folder: Path, status: Status = 
     for region in yaml.safe_load_all((REPOSITORY / "examples" / "regions.yaml").read_text()):
         api.apply(path("Region", region["metadata"]["name"]), region)
     with control_plane.run_pods(status=status) as kubelet:
-        started = Cluster(control_plane, kubelet, folder)
+        started = Cluster(control_plane, kubelet, folder, *flags)
         try:
             eventually(started.leader.leads, 60)
             yield started
@@ -128,6 +131,6 @@ def running_cluster(control_plane: ControlPlane, folder: Path, status: Status = 
             code, log = started.leader.stop(), started.leader.log.read_text()
         assert code == 0, log
         assert "this is a bug" not in log, log
-        for kind in ("ModelDeployment", "Region"):
+        for kind in ("ModelDeployment", "Tenant", "Region"):
             for item in api.get(COLLECTIONS[kind])["items"]:
                 api.delete(path(kind, item["metadata"]["name"], item["metadata"].get("namespace", "")))

@@ -24,12 +24,14 @@ COLLECTIONS = {
     "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/rolebindings",
 }
 OURS = "app.kubernetes.io/managed-by=tomoul"
 
 
 class OperatorProcess:
-    """One replica of the operator."""
+    """One replica of the operator, whose gateways ask for no keys unless `flags` say otherwise."""
 
     def __init__(self, kubeconfig: Path, log: Path, *flags: str) -> None:
         self.log = log
@@ -37,7 +39,7 @@ class OperatorProcess:
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "tomoul", "operator", f"--kubeconfig={kubeconfig}", "--health-port=0",
-                "--metrics-port=0", "--log-format=text", *flags,
+                "--metrics-port=0", "--log-format=text", "--gateway-auth=None", *flags,
             ],
             stderr=self._file,
             stdout=self._file,

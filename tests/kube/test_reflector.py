@@ -24,7 +24,7 @@ class Script:
         self._watches = watches
         self.calls: list[tuple[float, str]] = []
 
-    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+    async def list(self, resource: Resource, *, selector: str = "", **_: object) -> Listing:
         self.calls.append((asyncio.get_running_loop().time(), "list"))
         if not self._lists:
             await asyncio.Event().wait()
@@ -33,9 +33,7 @@ class Script:
             raise answer
         return answer
 
-    async def watch(
-        self, resource: Resource, *, resource_version: str, selector: str = "", timeout_seconds: int = 300
-    ) -> AsyncIterator[WatchEvent]:
+    async def watch(self, resource: Resource, *, resource_version: str, **_: object) -> AsyncIterator[WatchEvent]:
         self.calls.append((asyncio.get_running_loop().time(), f"watch from {resource_version}"))
         if not self._watches:
             await asyncio.Event().wait()

@@ -58,7 +58,7 @@ class Cluster:
             kind, item = self.pending[uids[choice % len(uids)]].pop(0)
             (store.remove if kind == "DELETED" else store.put)(item)
 
-    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+    async def list(self, resource: Resource, *, selector: str = "", **_: object) -> Listing:
         await pause()
         listing = Listing(list(self.objects.values()), str(self.version))
         await pause()
@@ -145,7 +145,7 @@ def test_an_object_that_lost_the_label_is_dropped() -> None:
     store = Store(SERVICES, lambda item: item["metadata"]["uid"], selector="owner=us")
     store.put(service("a", 1, uid="a1", labels={"owner": "us"}))
 
-    async def nothing_matches(resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+    async def nothing_matches(resource: Resource, *, selector: str = "", **_: object) -> Listing:
         assert selector == "owner=us"
         return Listing([], "1")
 

@@ -13,6 +13,7 @@ import openai
 import yaml
 
 from tests.local.waiting import until
+from tomoul.api.routingtable import GatewayAuth
 from tomoul.local.local_platform import Engine, LocalOptions, LocalPlatform
 
 READY_SECONDS = 40.0
@@ -21,9 +22,9 @@ READY_SECONDS = 40.0
 class RunningPlatform:
     """The platform and its thread."""
 
-    def __init__(self, paths: tuple[Path, ...]) -> None:
+    def __init__(self, paths: tuple[Path, ...], auth: GatewayAuth = GatewayAuth.NONE) -> None:
         self.reports: list[str] = []
-        self.platform = LocalPlatform(paths, LocalOptions(port=0), self.reports.append)
+        self.platform = LocalPlatform(paths, LocalOptions(port=0, auth=auth), self.reports.append)
         self._clients: list[openai.OpenAI] = []
         self._loop = asyncio.new_event_loop()
         self._stop: asyncio.Event
@@ -76,17 +77,17 @@ class RunningPlatform:
         """Wait until the platform has what it should have, and `condition` holds."""
         until(lambda: condition(self.platform) and self.platform.settled, "settling", READY_SECONDS)
 
-    def client(self, region: str | None = None) -> openai.OpenAI:
+    def client(self, region: str | None = None, key: str = "none") -> openai.OpenAI:
         """A client of a region's gateway, by default the first's; closed with the platform."""
         url = self.platform.gateways[region].url if region else self.platform.url
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=20)
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=20)
         self._clients.append(client)
         return client
 
 
 @contextmanager
-def running(*paths: Path) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform(paths)
+def running(*paths: Path, auth: GatewayAuth = GatewayAuth.NONE) -> Iterator[RunningPlatform]:
+    platform = RunningPlatform(paths, auth)
     try:
         yield platform
     finally:

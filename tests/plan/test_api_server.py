@@ -18,6 +18,8 @@ PLURALS = {
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "NetworkPolicy": "networkpolicies",
     "PodDisruptionBudget": "poddisruptionbudgets",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
     "RoutingTable": "routingtables",
     "ScaledObject": "scaledobjects",
     "Service": "services",

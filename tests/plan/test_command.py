@@ -18,8 +18,8 @@ def files(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EXAMPLES, tmp_path / "files"))
 
 
-def run(*args: object) -> Result:
-    return CliRunner().invoke(main, ["plan", *map(str, args)], catch_exceptions=False)
+def run(*args: object, auth: str = "None") -> Result:
+    return CliRunner().invoke(main, ["plan", "--auth", auth, *map(str, args)], catch_exceptions=False)
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -34,6 +34,10 @@ def test_files_alone_are_all_to_be_created() -> None:
     assert "+ route               tomoul/tiny-chat" in result.stdout
     assert "GPUs in all regions, nvidia-l4: 0 → 6" in result.stdout
     assert "0 to change, 0 to remove" in result.stdout
+
+
+def test_where_gateways_ask_for_keys_a_pool_beside_a_cache_that_cannot_be_kept_apart_is_not_planned() -> None:
+    assert "GPUs in all regions, nvidia-l4: 0 → 4" in run(EXAMPLES, auth="Required").stdout
 
 
 def test_files_against_themselves_leave_nothing_to_do() -> None:

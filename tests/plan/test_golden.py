@@ -19,7 +19,9 @@ def test_the_plan_of_a_scenario_is_the_one_on_file(folder: Path, request: pytest
 
 
 def rendered(world: World) -> dict[str, Any]:
-    """Per region its workloads and its table; the statuses; and the gateways only in scenarios without models."""
+    """Per region its workloads and its table; the statuses; what belongs to no region; and the gateways only in
+    scenarios without models.
+    """
     desired = plan(world)
     outputs: dict[str, Any] = {}
     for name in sorted(world.regions):
@@ -35,6 +37,8 @@ def rendered(world: World) -> dict[str, Any]:
             outputs[f"{name}.gateways"] = [without_bootstrap(obj) for obj in desired.regions[name].objects]
         if name in desired.tables:
             outputs[f"{name}.routing-table"] = desired.tables[name]
+    if shared := [obj for obj in desired.objects if LABEL_REGION not in obj["metadata"]["labels"]]:
+        outputs["key-access"] = shared
     statuses = {
         "models": {f"{key.namespace}/{key.name}": planned.status for key, planned in desired.models.items()},
         "regions": {name: planned.status for name, planned in desired.regions.items()},

@@ -20,9 +20,10 @@ import yaml
 
 from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
 from tomoul.api.region import Region
-from tomoul.api.routingtable import PoolName, RoutingTable
+from tomoul.api.routingtable import GatewayAuth, PoolName, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
+from tomoul.plan.isolation import isolated
 from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.naming import gateway_name, pool_name
 from tomoul.plan.pods import engine_pod
@@ -79,9 +80,9 @@ def world_of(documents: Iterable[Mapping[str, Any]]) -> World:
                     jurisdictions[metadata["name"]] = allowed
             case _:
                 raise AssertionError(f"what is this document? {document}")
-    world = World(
-        settings=_settings(settings), regions=regions, models=models, tenants=tenants, jurisdictions=jurisdictions
-    )
+    decided = _settings(settings)
+    run = {key: isolated(each, decided) for key, each in models.items()}
+    world = World(settings=decided, regions=regions, models=run, tenants=tenants, jurisdictions=jurisdictions)
     world = replace(world, facts=_facts(facts, world))
     for name in facts.get("programmed", ()):
         world = _with_programmed(world, *name.split("/"))
@@ -90,7 +91,10 @@ def world_of(documents: Iterable[Mapping[str, Any]]) -> World:
 
 def _settings(found: Mapping[str, Any]) -> Settings:
     hosted = found.get("hosted_regions")
-    return Settings(**{**found, "hosted_regions": frozenset(hosted) if hosted is not None else None})
+    auth = GatewayAuth(found.get("gateway_auth", GatewayAuth.NONE))
+    return Settings(
+        **{**found, "gateway_auth": auth, "hosted_regions": frozenset(hosted) if hosted is not None else None}
+    )
 
 
 def _facts(found: Mapping[str, Any], world: World) -> Facts:

@@ -22,6 +22,7 @@ from tests.faults.call import Call
 from tests.faults.proxy import Fault, Proxy
 from tests.integration.operators import OperatorProcess, condition, path
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.plan.key_access import NAME as KEYS
 
 SYSTEM = "tomoul-system"
 MODELS = "models"
@@ -125,6 +126,7 @@ class Exercise:
         for item in (chat, solo, tenant):
             self.apply(item)
         self._spoil_certificate()
+        self._add_keys()
         with self.operator() as operator:
             eventually(lambda: condition(self.api.get(path("Tenant", "acme", MODELS)), "Enforced"), 60)
             with self.gateway("eu-west") as agent:
@@ -132,6 +134,7 @@ class Exercise:
                 self._change(chat)
                 self._repair()
                 self._scale(solo)
+                self._revoke(tenant)
                 self._lose_a_gateway()
                 self._miss_deletions(operator, agent)
                 with contextlib.suppress(AssertionError):
@@ -188,6 +191,19 @@ class Exercise:
         where = path("HorizontalPodAutoscaler", "passing", MODELS)
         self.api.apply(where, {**autoscaler, "spec": {**to, "maxReplicas": 1}})
         self.api.apply(f"{objects}/passing", {**scaled_object, "spec": {**to, "triggers": []}})
+    def _add_keys(self) -> None:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme"}, "stringData": {"a": "k" * 32}}
+        self.api.create(f"/api/v1/namespaces/{MODELS}/secrets", secret)
+
+    def _revoke(self, tenant: Object) -> None:
+        """The last tenant of a namespace goes, with the gateways' right to read its keys, and comes back."""
+        enforced = path("Tenant", "acme", MODELS)
+        eventually(lambda: condition(self.api.get(enforced), "Enforced")["status"] == "True", 60)
+        self.api.delete(enforced)
+        for kind in ("Role", "RoleBinding"):
+            eventually(lambda kind=kind: self.api.gone(path(kind, KEYS, MODELS)))
+        self.apply(tenant)
+        eventually(lambda: condition(self.api.get(enforced), "Enforced")["status"] == "True", 60)
 
     def _lose_a_gateway(self) -> None:
         """The entry of a gateway that never was leaves the table."""
@@ -202,9 +218,13 @@ class Exercise:
         self.control_plane.add_namespace("passing")
         self.control_plane.add_node("passing")
         operator.fault = agent.fault = Deaf()
+        self.api.delete(f"/api/v1/namespaces/{MODELS}/secrets/acme")
+        # Before its Role goes, without which the gateway could not make sure.
+        eventually(lambda: "SecretNotFound" in str(self.api.get(path("RoutingTable", "eu-west"))["status"]), 60)
         for kind, name, namespace in (
             ("ModelDeployment", "tiny-chat", MODELS), ("ModelDeployment", "tiny-solo", MODELS),
-            ("Tenant", "acme", MODELS), ("Region", "eu-west", ""),
+            ("Role", KEYS, MODELS), ("RoleBinding", KEYS, MODELS), ("Tenant", "acme", MODELS),
+            ("Region", "eu-west", ""),
         ):  # fmt: skip
             self.api.delete(path(kind, name, namespace))
         self.api.delete("/api/v1/nodes/passing")

@@ -73,8 +73,14 @@ class Reason(StrEnum):
     WAITING_FOR_AUTOSCALER = "WaitingForAutoscaler"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     AUTOSCALER_MISSING = "AutoscalerMissing"
-    # Enforced (Tenant)
+    # Accepted (Tenant)
+    UNKNOWN_MODEL = "UnknownModel"
+    # Enforced (Tenant), besides those of RoutesProgrammed
     AUTH_DISABLED = "AuthDisabled"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - not a password
+    SECRET_UNREADABLE = "SecretUnreadable"  # noqa: S105
+    INVALID_KEY = "InvalidKey"
+    DUPLICATE_KEY = "DuplicateKey"
     # Ready, and conditions that cannot be judged yet
     READY = "Ready"
     PENDING = "Pending"

@@ -97,7 +97,12 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         Tenant, "tenants", "ttenant", "Namespaced",
-        (Column("Enforced", _condition("Enforced"), description="Whether the gateways enforce it"), AGE),
+        (
+            Column("Secret", ".spec.apiKeys.secretName", description="Secret with its API keys"),
+            Column("Enforced", _condition("Enforced"), description="Whether the gateways enforce it"),
+            Column("Reason", ".status.reason", description="Why it is not enforced"),
+            AGE,
+        ),
     ),
     Kind(
         RoutingTable, "routingtables", "trt", "Cluster",

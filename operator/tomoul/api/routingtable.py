@@ -1,6 +1,7 @@
 """RoutingTable: what the gateways of one region serve; written by the operator, acknowledged by the gateways."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,10 +9,18 @@ from pydantic import Field
 from tomoul.api.meta import API_VERSION, ApiModel, ObjectMeta, StatusModel
 from tomoul.api.modeldeployment import CacheMode, NoStore, Timeouts
 from tomoul.api.rules import INT64, ListBy
+from tomoul.api.tenant import MAX_MODELS, MAX_REGIONS, Limits
 
 PoolName = Literal["default", "no-store", "canary"]
 SeedSupport = Literal["deterministic", "best_effort"]
 Bounded = Annotated[str, Field(max_length=128)]
+
+
+class GatewayAuth(StrEnum):
+    """Whether calls need the API key of a Tenant; with None every caller is one anonymous tenant without limits."""
+
+    REQUIRED = "Required"
+    NONE = "None"
 
 
 class RouteCapabilities(ApiModel):
@@ -90,6 +99,29 @@ class RemoteGateway(ApiModel):
     ca_bundle: str | None = Field(default=None, max_length=16384, description="PEM certificates to trust")
 
 
+class TenantEntry(ApiModel):
+    """One tenant as the gateways see it. Its keys are in a Secret that each gateway reads itself."""
+
+    namespace: str = Field(max_length=63, description="Namespace of the Tenant and of its Secret")
+    name: str = Field(max_length=253, description="Name of the Tenant")
+    secret_name: str = Field(max_length=253, description="Name of the Secret with its API keys")
+    regions: tuple[Bounded, ...] = Field(
+        default=(), max_length=MAX_REGIONS, description="Regions it may reach; none listed means all"
+    )
+    models: tuple[Bounded, ...] = Field(
+        default=(), max_length=MAX_MODELS, description="Model ids it may call; none listed means all"
+    )
+    require_region: bool = Field(default=False, description="Refuse its calls that name no region")
+    limits: Limits = Field(default_factory=Limits, description="How much it may ask of the region")
+
+
+class GatewayService(ApiModel):
+    """The Service of the region's own gateways, by whose EndpointSlices each knows how many there are."""
+
+    namespace: str = Field(max_length=63, description="Namespace of the Service")
+    name: str = Field(max_length=63, description="Name of the Service")
+
+
 class RoutingTableSpec(ApiModel):
     """What the gateways of one region serve."""
 
@@ -100,6 +132,23 @@ class RoutingTableSpec(ApiModel):
         default=(), max_length=64, description="All regions that exist; any other code is unknown"
     )
     remote_gateways: tuple[RemoteGateway, ...] = Field(default=(), max_length=64, description="Other regions' gateways")
+    # What does not say that calls are open must not leave them so.
+    auth: GatewayAuth = Field(default=GatewayAuth.REQUIRED, description="Whether calls need an API key")
+    gateway_service: GatewayService | None = Field(
+        default=None, description="Service of the region's gateways, which share the tenants' limits"
+    )
+    tenants: tuple[TenantEntry, ...] = Field(
+        default=(), max_length=4096, description="Tenants, the oldest first: of two with one key it is the first's"
+    )
+
+
+class TenantProblem(StatusModel):
+    """Why a gateway does not take all keys of a tenant. No key is in it."""
+
+    namespace: str = Field(max_length=63, description="Namespace of the Tenant")
+    name: str = Field(max_length=253, description="Name of the Tenant")
+    reason: str = Field(max_length=63, description="Reason of the Tenant's condition Enforced")
+    message: str = Field(default="", max_length=512, description="What is wrong, for a person")
 
 
 class GatewayAcknowledgement(StatusModel):
@@ -114,6 +163,9 @@ class GatewayAcknowledgement(StatusModel):
     )
     message: str = Field(default="", max_length=2048, description="Why it was rejected, in Envoy's words")
     last_update_time: datetime | None = Field(default=None, description="When the gateway last reported a change")
+    tenant_problems: tuple[TenantProblem, ...] = Field(
+        default=(), max_length=256, description="Tenants some of whose keys it does not take"
+    )
 
 
 class RoutingTableStatus(StatusModel):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from tomoul.api.routingtable import GatewayAuth
+
 try:
     from tomoul.local.demo import run_local
     from tomoul.local.desired import InvalidFilesError
@@ -28,14 +30,21 @@ except ModuleNotFoundError as error:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder with the models' files.  [default: ~/.cache/tomoul/models]",
 )
-def command(paths: tuple[Path, ...], demo: bool, port: int, models: Path | None) -> None:
+@click.option(
+    "--auth",
+    type=click.Choice([auth.value for auth in GatewayAuth]),
+    default=GatewayAuth.NONE.value,
+    show_default=True,
+    help="With Required, calls need a key of one of the files' Tenants, in a Secret beside it.",
+)
+def command(paths: tuple[Path, ...], demo: bool, port: int, models: Path | None, auth: str) -> None:
     """Serve the resources in YAML files, or folders of them, with processes in the place of pods.
 
     The address is that of the first region's gateway; changes of the files are picked up as they are saved. Without a
     terminal, --demo ends after the walk. Its status is 1 if a step did not show what it should, or if it was stopped
     before the last one.
     """
-    options = LocalOptions(port=port, models=models or models_folder())
+    options = LocalOptions(port=port, models=models or models_folder(), auth=GatewayAuth(auth))
     try:
         passed = asyncio.run(run_local(paths, options, demo))
     except (InvalidFilesError, LocalError) as error:

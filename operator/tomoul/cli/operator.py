@@ -9,6 +9,7 @@ from typing import Literal
 import click
 from kubernetes.aio.config import ConfigException
 
+from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.controller.lease import LeaseLostError
@@ -145,6 +146,13 @@ def _names(value: str) -> tuple[str, ...]:
     help="Annotations, likewise.",
 )
 @option(
+    "--gateway-auth",
+    envvar="TOMOUL_GATEWAY_AUTH",
+    type=click.Choice([auth.value for auth in GatewayAuth]),
+    default=DEFAULTS.gateway_auth.value,
+    help="Whether calls need the API key of a Tenant; with None whoever reaches a gateway may call every model.",
+)
+@option(
     "--workers",
     envvar="TOMOUL_WORKERS",
     type=click.IntRange(1, 64),
@@ -215,6 +223,7 @@ def command(
     gateway_service_account: str,
     propagated_labels: tuple[str, ...],
     propagated_annotations: tuple[str, ...],
+    gateway_auth: str,
     workers: int,
     health_port: int,
     metrics_port: int,
@@ -243,6 +252,7 @@ def command(
         gateway_service_account=gateway_service_account,
         propagated_labels=propagated_labels,
         propagated_annotations=propagated_annotations,
+        gateway_auth=GatewayAuth(gateway_auth),
     )
     options = OperatorOptions(
         settings=settings,

@@ -10,6 +10,7 @@ import click
 
 from tomoul.api.conditions import Reason
 from tomoul.api.manifest import Resource
+from tomoul.api.routingtable import GatewayAuth
 from tomoul.kube.manifests import read_files
 from tomoul.plan.acceptance import refusals
 from tomoul.plan.capacity import NO_DEMAND, Demand
@@ -39,15 +40,24 @@ class Files(NamedTuple):
     "--against", multiple=True, type=_PATHS, help="File or folder with the state before; nothing if not given."
 )
 @click.option("--hosted", multiple=True, metavar="REGION", help="Region that the operator hosts; all if not given.")
+@click.option(
+    "--auth",
+    type=click.Choice([auth.value for auth in GatewayAuth]),
+    default=GatewayAuth.REQUIRED.value,
+    show_default=True,
+    help="Whether the gateways ask for keys, as the chart's `gateway.auth` says.",
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(paths: tuple[Path, ...], against: tuple[Path, ...], hosted: tuple[str, ...], output: str) -> None:
+def command(
+    paths: tuple[Path, ...], against: tuple[Path, ...], hosted: tuple[str, ...], auth: str, output: str
+) -> None:
     """Print what the resources in FILEs, or folders of them, would create, change and remove in each region.
 
     No cluster is asked: two sets of files are compared, such as two commits of a repository, by `tomoul plan new/
     --against old/`. The exit status is 0 if there is nothing to do, 2 if there are changes, and 1 if something is
     wrong.
     """
-    settings = Settings(hosted_regions=frozenset(hosted) if hosted else None)
+    settings = Settings(hosted_regions=frozenset(hosted) if hosted else None, gateway_auth=GatewayAuth(auth))
     before, after = _read(against, settings), _read(paths, settings)
     errors = [*before.errors, *after.errors]
     regions: tuple[RegionDiff, ...] = ()

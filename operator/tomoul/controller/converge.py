@@ -21,7 +21,8 @@ from tomoul.kube.resources import (
 from tomoul.plan.world import DeploymentFact, Key, Manifest
 
 _AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALERS, SCALED_OBJECTS)
-_ENDING = "because it is being terminated"  # what the API server says of a namespace that nothing may be added to
+NAMESPACE_ENDS = "because it is being terminated"
+"""What the API server says of a namespace that nothing may be added to any more."""
 
 
 class NotYetError(Exception):
@@ -62,7 +63,7 @@ async def converge(
         try:
             await ensure(observed, writer, owner_uid, manifest)
         except (Invalid, Forbidden) as error:
-            if _ENDING in str(error):
+            if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
             region = manifest["metadata"].get("labels", {}).get(LABEL_REGION, "")
             refusals.setdefault(region, []).append(f"{resource.kind} `{key.name}`: {error}")
@@ -85,7 +86,7 @@ def _unwanted(
 
 
 async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: Manifest) -> None:
-    """Apply one object unless the live one already has all of it from us."""
+    """Apply one object unless the live one already has all of it from us; an empty `owner_uid` means no owner."""
     resource, key = resource_of(manifest), key_of(manifest)
     stamp = rendered_hash(manifest)
     metadata = manifest["metadata"]
@@ -101,7 +102,7 @@ async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: M
             # A former owner of the same name: Kubernetes is about to delete it, and two cannot both control it.
             await writer.delete(resource, key, live.uid)
             raise NotYetError(f"{resource.kind} {key.name} belongs to an owner that is gone")
-        if live.owner_uid and live.hash == stamp and owns(parsed_fields(live), stamped):
+        if live.owner_uid == owner_uid and live.hash == stamp and owns(parsed_fields(live), stamped):
             return
         if resource == DEPLOYMENTS:
             await _hand_over_replicas(writer, live, stamped)

@@ -13,10 +13,11 @@ class Kind(StrEnum):
     REGION = "region"
     TABLE = "table"
     TENANT = "tenant"
+    KEY_ACCESS = "key_access"
 
 
 class WorkKey(NamedTuple):
-    """One object of a kind; a table has the name of its region."""
+    """One object of a kind; a table has the name of its region, the access to keys only a namespace."""
 
     kind: Kind
     namespace: str

@@ -15,6 +15,7 @@ from tomoul.kube import resources
 from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
 from tomoul.plan.claims import Claims, claims
+from tomoul.plan.isolation import isolated
 from tomoul.plan.scaling import KEDA_API
 from tomoul.plan.world import (
     ApiFact,
@@ -83,6 +84,8 @@ class Observed:
                 resources.SERVICE_ACCOUNTS,
                 resources.POD_DISRUPTION_BUDGETS,
                 resources.NETWORK_POLICIES,
+                resources.ROLES,
+                resources.ROLE_BINDINGS,
             )
         }
         stores: tuple[Store[Any], ...] = (
@@ -108,6 +111,7 @@ class Observed:
         self._regions: dict[str, Region] = {}
         self._unreadable_regions: set[str] = set()
         self._tenants: dict[Key, Tenant] = {}
+        self._unreadable_tenants: set[Key] = set()
         self._deployments: dict[Key, DeploymentFact] = {}
         self._tables: dict[str, RoutingTable] = {}
         self._autoscalers: dict[Key, AutoscalerFact] = {}
@@ -147,6 +151,7 @@ class Observed:
             jurisdictions=self._jurisdictions,
             unreadable_regions=self._unreadable_regions,
             unreadable_models=self._unreadable_models,
+            unreadable_tenants=self._unreadable_tenants,
         )
 
     def claims(self) -> Claims:
@@ -184,7 +189,7 @@ class Observed:
         if change.new is None:
             self._models.pop(change.key, None)
         elif change.new.resource is not None:
-            self._models[change.key] = change.new.resource
+            self._models[change.key] = isolated(change.new.resource, self.settings)
         elif before is None and not change.new.deleting:
             self._unreadable_models[change.key] = change.new.model_id
         # An object that has become invalid goes on with what it was: its routes must not vanish with its typing error.
@@ -208,10 +213,13 @@ class Observed:
         self.listener(change)
 
     def _on_tenant(self, change: Change[Declared[Tenant]]) -> None:
+        self._unreadable_tenants.discard(change.key)
         if change.new is None:
             self._tenants.pop(change.key, None)
         elif change.new.resource is not None:
             self._tenants[change.key] = change.new.resource
+        elif change.key not in self._tenants and not change.new.deleting:
+            self._unreadable_tenants.add(change.key)
         self.listener(change)
 
     def _on_deployment(self, change: Change[Child[DeploymentFact]]) -> None:

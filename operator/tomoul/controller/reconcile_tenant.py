@@ -15,5 +15,5 @@ async def reconcile_tenant(context: Context, key: Key) -> None:
     if found.resource is None:
         await write_invalid(context, TENANTS, key, found)
         return
-    status = plan_tenant(context.observed.world(), key)
+    status = plan_tenant(context.observed.world(), key, context.observed.claims())
     await write_status(context, TENANTS, key, found.uid, found.resource.status, status)

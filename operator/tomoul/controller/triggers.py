@@ -5,7 +5,8 @@ from typing import Any
 
 from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.routingtable import RoutingTable
+from tomoul.api.routingtable import RoutingTable, TenantProblem
+from tomoul.api.tenant import Tenant
 from tomoul.controller.facts import Child, Declared, Namespace, Pod
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed, model_ids
@@ -40,7 +41,9 @@ class Triggers:
             case resources.REGIONS:
                 self._region(change.key.name)
             case resources.TENANTS:
-                self._queue.add(WorkKey(Kind.TENANT, *change.key))
+                self._tenant(change.key)
+            case resources.ROLES | resources.ROLE_BINDINGS:
+                self._key_access(change.key.namespace)
             case resources.NODES:
                 self._node(change)
             case resources.NAMESPACES:
@@ -51,6 +54,7 @@ class Triggers:
                 self._pod(change)
             case resources.ROUTING_TABLES:
                 self._queue.add_after(WorkKey(Kind.TABLE, "", change.key.name), TABLE_DELAY)
+                self._told(change)
                 self._gateways(change.key.name, everyone=_acknowledging(change.old) != _acknowledging(change.new))
             case _:
                 self._child(change)
@@ -63,6 +67,10 @@ class Triggers:
             self._queue.add(WorkKey(Kind.MODEL, *key))
         for key in self._observed.tenants:
             self._queue.add(WorkKey(Kind.TENANT, *key))
+            self._key_access(key.namespace)
+        for resource in (resources.ROLES, resources.ROLE_BINDINGS):
+            for key in self._observed.stores[resource]:
+                self._key_access(key.namespace)
         self._tables()
 
     def figures(self, region: str) -> None:
@@ -101,11 +109,33 @@ class Triggers:
                     self.figures(target.name)
         for rival in self._observed.claimants(name for model in versions for name in model_ids(model)):
             self._queue.add(WorkKey(Kind.MODEL, *rival))
+        if change.old is None or change.new is None or len({model_ids(model) for model in versions}) > 1:
+            # Tenants name models.
+            self._tenants(self._observed.tenants)
         # Every table has all models: it also says in which other regions they are.
         self._tables()
 
+    def _tenant(self, key: Key) -> None:
+        self._queue.add(WorkKey(Kind.TENANT, *key))
+        self._key_access(key.namespace)
+        self._tables()
+
+    def _key_access(self, namespace: str) -> None:
+        self._queue.add(WorkKey(Kind.KEY_ACCESS, namespace, ""))
+
+    def _tenants(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._queue.add(WorkKey(Kind.TENANT, *key))
+
+    def _told(self, change: Change[Child[RoutingTable | None]]) -> None:
+        """Gateways have said something new of tenants' keys."""
+        old, new = _problems(change.old), _problems(change.new)
+        told = {Key(problem.namespace, problem.name) for problem in old ^ new}
+        self._tenants(key for key in told if key in self._observed.tenants)
+
     def _region(self, name: str) -> None:
         self._queue.add(WorkKey(Kind.REGION, "", name))
+        self._tenants(self._observed.tenants)
         self._queue.add_after(WorkKey(Kind.TABLE, "", name), TABLE_DELAY)
         self._tables()
         for key, model in self._observed.world().models.items():
@@ -173,6 +203,10 @@ class Triggers:
             # One that is being worked on may be about to say that it waits for just this.
             if named or _awaits_routes(model, region) or self._queue.is_active(work):
                 self._queue.add(work)
+        for key, tenant in self._observed.world().tenants.items():
+            work = WorkKey(Kind.TENANT, *key)
+            if everyone or not _is_enforced(tenant) or self._queue.is_active(work):
+                self._queue.add(work)
 
     def _tables(self) -> None:
         for key in self._observed.regions:
@@ -190,6 +224,18 @@ def _acknowledging(table: Child[RoutingTable | None] | None) -> set[str]:
     if table is None or table.fact is None:
         return set()
     return {entry.name for entry in table.fact.status.gateways if entry.accepted_generation}
+
+
+def _problems(table: Child[RoutingTable | None] | None) -> set[TenantProblem]:
+    """What the gateways say of tenants."""
+    if table is None or table.fact is None:
+        return set()
+    return {problem for entry in table.fact.status.gateways for problem in entry.tenant_problems}
+
+
+def _is_enforced(tenant: Tenant) -> bool:
+    """Whether the tenant's status says so."""
+    return any(c.type == ConditionType.ENFORCED and c.status == "True" for c in tenant.status.conditions)
 
 
 def _caches(pods: Iterable[PodFact]) -> set[str]:

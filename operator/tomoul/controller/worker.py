@@ -9,6 +9,7 @@ from tomoul.controller.converge import NotYetError, Refused
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.lease import LeaseLostError
 from tomoul.controller.metrics import Metrics
+from tomoul.controller.reconcile_key_access import reconcile_key_access
 from tomoul.controller.reconcile_model import reconcile_model
 from tomoul.controller.reconcile_region import reconcile_region
 from tomoul.controller.reconcile_table import reconcile_table
@@ -26,6 +27,7 @@ RECONCILERS: Mapping[Kind, Callable[[Context, Key], Awaitable[None]]] = {
     Kind.REGION: reconcile_region,
     Kind.TABLE: reconcile_table,
     Kind.TENANT: reconcile_tenant,
+    Kind.KEY_ACCESS: reconcile_key_access,
 }
 
 

@@ -41,14 +41,25 @@ class KubeClient(Protocol):
         """The object as it is now. NotFound if there is none."""
         ...
 
-    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
-        """All objects that match the label selector, read in pages; consistent as of the moment it began."""
+    async def list(
+        self, resource: Resource, *, selector: str = "", namespace: str = "", only: Key | None = None
+    ) -> Listing:
+        """All objects that match the label selector, read in pages; consistent as of the moment it began.
+
+        With `only` that object alone, if there is one: a Role that names it is enough for that.
+        """
         ...
 
     def watch(
-        self, resource: Resource, *, resource_version: str, selector: str = "", timeout_seconds: int = 300
+        self,
+        resource: Resource,
+        *,
+        resource_version: str,
+        selector: str = "",
+        only: Key | None = None,
+        timeout_seconds: int = 300,
     ) -> AsyncIterator[WatchEvent]:
-        """Changes since `resource_version`, bookmarks included, until the server ends the watch.
+        """Changes since `resource_version`, bookmarks included, until the server ends the watch; `only` as in `list`.
 
         Gone if the version is too old; Unavailable if the connection breaks or is silent for longer than bookmarks are.
         """

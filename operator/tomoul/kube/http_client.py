@@ -50,6 +50,8 @@ class HttpKubeClient:
         there is neither.
         """
         configuration = Configuration()
+        # Each watch holds a connection, and an agent has one for each tenant's Secret: what is past a limit would wait.
+        configuration.connection_pool_maxsize = 0
         if kubeconfig is None and incluster_config.SERVICE_HOST_ENV_NAME in os.environ:
             incluster_config.load_incluster_config(configuration)
         else:
@@ -72,12 +74,15 @@ class HttpKubeClient:
         """See KubeClient."""
         return await self._call("GET", resource.path(key))
 
-    async def list(self, resource: Resource, *, selector: str = "", namespace: str = "") -> Listing:
+    async def list(
+        self, resource: Resource, *, selector: str = "", namespace: str = "", only: Key | None = None
+    ) -> Listing:
         """See KubeClient."""
         items: list[Object] = []
-        query = {"limit": str(PAGE), "labelSelector": selector}
+        query = {"limit": str(PAGE), "labelSelector": selector, "fieldSelector": _fields(only)}
+        path = resource.path(namespace=only.namespace if only else namespace)
         while True:
-            page = await self._call("GET", resource.path(namespace=namespace), query)
+            page = await self._call("GET", path, query)
             # Items of a list come without these two, and everything downstream goes by them.
             items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
             if not (token := page["metadata"].get("continue")):
@@ -85,7 +90,13 @@ class HttpKubeClient:
             query["continue"] = token
 
     async def watch(
-        self, resource: Resource, *, resource_version: str, selector: str = "", timeout_seconds: int = 300
+        self,
+        resource: Resource,
+        *,
+        resource_version: str,
+        selector: str = "",
+        only: Key | None = None,
+        timeout_seconds: int = 300,
     ) -> AsyncIterator[WatchEvent]:
         """See KubeClient."""
         query = {
@@ -93,9 +104,11 @@ class HttpKubeClient:
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "labelSelector": selector,
+            "fieldSelector": _fields(only),
             "timeoutSeconds": str(timeout_seconds),
         }
-        async with self._request("GET", resource.path(), query, timeout=WATCH_TIMEOUT) as response:
+        path = resource.path(namespace=only.namespace if only else "")
+        async with self._request("GET", path, query, timeout=WATCH_TIMEOUT) as response:
             # Lines are split here: aiohttp's readline refuses long ones, and one object may have more than a megabyte.
             tail = b""
             async for chunk in response.content.iter_any():
@@ -189,6 +202,10 @@ class HttpKubeClient:
                 yield response
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+
+
+def _fields(only: Key | None) -> str:
+    return f"metadata.name={only.name}" if only else ""
 
 
 def _error(status: int, message: str, retry_after: float | None) -> KubeError:

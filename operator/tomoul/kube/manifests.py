@@ -25,7 +25,7 @@ def read_files(paths: Sequence[Path]) -> tuple[tuple[str, Parsed], ...]:
     """
     seen: dict[tuple[str, str, str], str] = {}
     found: list[tuple[str, Parsed]] = []
-    for path in _files(paths):
+    for path in files_of(paths):
         origin = str(path)
         try:
             parsed = parse_manifests(path.read_text(encoding="utf-8"), origin)
@@ -55,7 +55,8 @@ def _in_namespace(resource: Resource) -> Resource:
     return resource.model_copy(update={"metadata": metadata})
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def files_of(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files in `paths`, and the YAML files of its folders, each once."""
     for path in dict.fromkeys(paths):
         if path.is_dir():
             yield from sorted(file for file in path.rglob("*") if file.suffix in ENDINGS and file.is_file())

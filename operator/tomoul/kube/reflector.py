@@ -33,11 +33,13 @@ async def reflect(
     *,
     relist_seconds: float = 600.0,
     on_listed: Callable[[], None] = lambda: None,
+    on_error: Callable[[KubeError], None] = lambda error: None,
 ) -> None:
     """Feed `store` for ever; errors of the API server are logged and retried after 0.5 to 30 seconds.
 
     Every `relist_seconds` a list repairs what the watch may have missed. `on_listed` is called after each complete
     list: an empty one is no change that the store's listener could hear of, and yet the store is `synced` by it.
+    `on_error` gets each error before the wait.
     """
     delay = FIRST_DELAY
     while True:
@@ -48,6 +50,7 @@ async def reflect(
             on_listed()
             await _watch(client, store, version, until=listed + relist_seconds)
         except KubeError as error:
+            on_error(error)
             if listed is not None and _now() - listed >= SETTLED:
                 delay = FIRST_DELAY
             wait = max(delay * random.uniform(0.8, 1.2), getattr(error, "retry_after", None) or 0.0)  # noqa: S311
@@ -69,6 +72,7 @@ async def _watch(client: KubeClient, store: Store[T], version: str, *, until: fl
                 store.resource,
                 resource_version=version,
                 selector=store.selector,
+                only=store.only,
                 timeout_seconds=max(1, min(300, int(left))),
             ):
                 version = event.object["metadata"]["resourceVersion"]

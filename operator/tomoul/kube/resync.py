@@ -21,7 +21,7 @@ async def resync(client: KubeClient, store: Store[T]) -> str:
     Raises KubeError; what was repaired until then stays.
     """
     began = store.tick()
-    listing = await client.list(store.resource, selector=store.selector)
+    listing = await client.list(store.resource, selector=store.selector, only=store.only)
     store.heard()
     for item in listing.items:
         store.replace(item, began)

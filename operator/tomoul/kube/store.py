@@ -49,16 +49,18 @@ class Store(Mapping[Key, T]):
         project: Callable[[Object], T],
         *,
         selector: str = "",
+        only: Key | None = None,
         trigger: Callable[[T], object] = lambda value: value,
         listener: Callable[[Change[T]], None] = lambda change: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`project` reduces an object to what is kept of it (never None); `trigger` that to what causes work.
 
-        `selector` is the label selector, for the server, of what belongs here: `a=b,c`.
+        `selector` is the label selector, for the server, of what belongs here: `a=b,c`. `only`: that one object.
         """
         self.resource = resource
         self.selector = selector
+        self.only = only
         self.synced = False
         """Whether a complete list has been seen."""
         self.last_event = monotonic()

@@ -1,7 +1,7 @@
 """A region's gateway as processes: an ADS server in this process and an Envoy beside it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import Acknowledgement, AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import Endpoints, GatewayOptions
+from tomoul.gateway.compile.tenants import KnownTenant
 from tomoul.local.probe import responds
 from tomoul.local.process import Process
 from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
@@ -65,9 +66,9 @@ class Gateway:
             stack.push_async_callback(self._ads.stop)
             await self.envoy.run()
 
-    def publish(self, table: RoutingTable, endpoints: Endpoints) -> None:
-        """Make Envoy serve `table` with `endpoints`; nothing is sent if that is what it has."""
-        resources = compile_gateway([table], endpoints, self._options)
+    def publish(self, table: RoutingTable, endpoints: Endpoints, tenants: Sequence[KnownTenant]) -> None:
+        """Make Envoy serve `table` with `endpoints` to `tenants`; nothing is sent if that is what it has."""
+        resources = compile_gateway([table], endpoints, self._options, tenants)
         if resources != self._published:
             self._published = resources
             self.refusal = None

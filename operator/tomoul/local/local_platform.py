@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from tomoul.api.routingtable import RemoteGateway, RoutingTable
+from tomoul.api.routingtable import GatewayAuth, RemoteGateway, RoutingTable
 from tomoul.gateway.compile.resources import Endpoint, PoolKey
 from tomoul.gateway.filter.build import BuildError, filter_folder
 from tomoul.local.desired import Desired, InvalidFilesError, desired_state
@@ -43,6 +43,8 @@ class LocalOptions:
     """Loopback port of the first region's gateway; 0 for any free one."""
     models: Path = field(default_factory=models_folder)
     """Folder in which models' files are looked up."""
+    auth: GatewayAuth = GatewayAuth.NONE
+    """Whether calls need a key of one of the files' Tenants."""
 
 
 @dataclass(eq=False)
@@ -83,7 +85,7 @@ class LocalPlatform:
 
     async def __aenter__(self) -> "LocalPlatform":
         """Start everything; `ready` waits for it. Raises LocalError and InvalidFilesError."""
-        self._desired = await asyncio.to_thread(desired_state, self._paths, self._options.models)
+        self._desired = await asyncio.to_thread(self._read)
         try:
             self._modules = await asyncio.to_thread(filter_folder, self._report)
         except BuildError as error:
@@ -167,10 +169,13 @@ class LocalPlatform:
         engines = [engine.process for engine in self.engines.values()]
         return [*engines, *(gateway.envoy for gateway in self.gateways.values())]
 
+    def _read(self) -> Desired:
+        return desired_state(self._paths, self._options.models, self._options.auth)
+
     async def _watch(self) -> None:
         async for _ in changes(self._paths):
             try:
-                desired = await asyncio.to_thread(desired_state, self._paths, self._options.models)
+                desired = await asyncio.to_thread(self._read)
             except InvalidFilesError as error:
                 self._report(f"The files have errors; what ran before goes on:\n{error}")
                 continue
@@ -267,7 +272,7 @@ class LocalPlatform:
             )
             table = self._desired.tables[region]
             spec = table.spec.model_copy(update={"remote_gateways": others})
-            gateway.publish(table.model_copy(update={"spec": spec}), endpoints)
+            gateway.publish(table.model_copy(update={"spec": spec}), endpoints, self._desired.tenants)
 
     async def _tidy(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -134,7 +134,9 @@ def _object_changes(old: DesiredState, new: DesiredState) -> Mapping[str, list[O
     for key in sorted({*before, *after}, key=lambda key: (key[1], key[2:])):
         _, kind, namespace, name = key
         was, becomes = before.get(key), after.get(key)
-        region = ((becomes or was) or {})["metadata"]["labels"][LABEL_REGION]
+        region = ((becomes or was) or {})["metadata"]["labels"].get(LABEL_REGION)
+        if region is None:
+            continue  # access to keys is every region's; the tables say which tenants there are
         if was is None or becomes is None:
             action = Action.CREATE if was is None else Action.REMOVE
             found.setdefault(region, []).append(ObjectChange(action, kind, namespace, name))

@@ -33,12 +33,19 @@ def programmed(world: World, region: str, route: ModelRoute, acknowledged: str) 
     wanted = route_hash(route)
     if table is None or found is None or route_hash(found) != wanted:
         return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` does not hold the route yet")
+    return accepted_by_all(world, region, table, known=acknowledged == wanted)
+
+
+def accepted_by_all(world: World, region: str, table: RoutingTable, *, known: bool) -> Verdict:
+    """Whether every live gateway of `region` has accepted `table`; where what is asked for is `known` to have been
+    acknowledged before, any state of it.
+    """
     live = [pod.name for pod in gateway_pods(world, region) if pod.ready]
     if not live:
         return Verdict("False", Reason.NO_LIVE_GATEWAY, f"No gateway of region `{region}` is ready")
-    generation = 1 if acknowledged == wanted else table.metadata.generation
+    generation = 1 if known else table.metadata.generation
     entries = acknowledgements(table)
-    refused = rejection(table, live) if acknowledged != wanted else None
+    refused = rejection(table, live) if not known else None
     if refused is not None:
         return refused
     behind = [name for name in live if name not in entries or entries[name].accepted_generation < generation]

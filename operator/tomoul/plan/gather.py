@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.tenant import Tenant
+from tomoul.plan.isolation import isolated
 from tomoul.plan.world import Key, Settings, World
 
 
@@ -19,7 +20,7 @@ def gather(resources: Iterable[Region | ModelDeployment | Tenant], settings: Set
             case Region():
                 regions[key.name] = resource
             case ModelDeployment():
-                models[key] = resource
+                models[key] = isolated(resource, settings)
             case Tenant():
                 tenants[key] = resource
     return World(settings=settings, regions=regions, models=models, tenants=tenants)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import (
+    CacheMode,
     ModelDeployment,
     ModelDeploymentStatus,
     NoStore,
@@ -13,7 +14,7 @@ from tomoul.api.modeldeployment import (
     RegionModelStatus,
 )
 from tomoul.api.region import Region
-from tomoul.api.routingtable import ModelRoute, PoolName
+from tomoul.api.routingtable import GatewayAuth, ModelRoute, PoolName
 from tomoul.plan.acceptance import refusals, unrouted_aliases
 from tomoul.plan.answering import answering
 from tomoul.plan.capacity import lost_nodes
@@ -22,6 +23,7 @@ from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.gateways import programmed
+from tomoul.plan.isolation import shares
 from tomoul.plan.judge import (
     MAX_MESSAGE,
     Rollout,
@@ -242,4 +244,8 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
                 return Verdict("True", promise.reason, f"{promise.message}; the next `no-store` call starts a replica")
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
+    disabled = model.spec.cache.mode is CacheMode.DISABLED
+    if disabled and world.settings.gateway_auth is GatewayAuth.REQUIRED and shares(model.spec):
+        why = f"{model.spec.engine.type} cannot keep tenants apart in a cache"
+        return Verdict("True", promise.reason, f"{promise.message}: {why}")
     return Verdict("True", promise.reason, promise.message)

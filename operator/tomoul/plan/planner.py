@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tomoul.api.tenant import TenantStatus
 from tomoul.plan.claims import claims
+from tomoul.plan.key_access import key_access
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.region import RegionPlan, plan_region
 from tomoul.plan.routing import plan_routing_table
@@ -35,12 +36,14 @@ def plan(world: World) -> DesiredState:
     tables = {name: table for name, table in found.items() if table is not None}
     objects = [obj for planned in models.values() for obj in planned.objects]
     objects += [obj for planned in regions.values() for obj in planned.objects]
+    for namespace in sorted({key.namespace for key in world.tenants}):
+        objects += key_access(world, namespace)
     return DesiredState(
         objects=tuple(sorted((*objects, *tables.values()), key=identity)),
         models=models,
         regions=regions,
         tables=tables,
-        tenants={key: plan_tenant(world, key) for key in sorted(world.tenants)},
+        tenants={key: plan_tenant(world, key, owners) for key in sorted(world.tenants)},
     )
 
 

@@ -10,6 +10,7 @@ from tomoul.api.modeldeployment import Affinity, CacheMode, ModelDeployment, NoS
 from tomoul.api.region import Region, RegionState
 from tomoul.api.rollout import RolloutPhase
 from tomoul.api.routingtable import (
+    GatewayService,
     ModelRoute,
     PoolName,
     RemoteGateway,
@@ -27,6 +28,7 @@ from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, pool_name, table_name
 from tomoul.plan.promptcache import truthful
 from tomoul.plan.rollout import CANARY
+from tomoul.plan.tenants import tenant_entries
 from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, frozen_route, is_frozen, takes_fallback
 from tomoul.plan.workload import pools
 from tomoul.plan.world import Key, Manifest, World
@@ -46,6 +48,9 @@ def plan_routing_table(world: World, region: str, claims: Claims | None = None) 
         models=tuple(route for route in routes if route is not None),
         known_regions=tuple(sorted(world.regions.keys() | world.unreadable_regions)),
         remote_gateways=_remote_gateways(world, region),
+        auth=world.settings.gateway_auth,
+        gateway_service=GatewayService(namespace=world.settings.namespace, name=gateway_name(region)),
+        tenants=tenant_entries(world, region),
     )
     return {
         "apiVersion": API_VERSION,

@@ -1,16 +1,112 @@
 """Tenant: what can be said of one."""
 
+from collections.abc import Iterator, Mapping
+
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.tenant import TenantStatus
-from tomoul.plan.judge import Verdict, condition
+from tomoul.api.routingtable import GatewayAuth, RoutingTable, TenantProblem
+from tomoul.api.tenant import TenantRegionStatus, TenantStatus
+from tomoul.plan.claims import Claims
+from tomoul.plan.gateways import accepted_by_all, acknowledgements, gateway_pods
+from tomoul.plan.judge import Verdict, condition, first_unmet
+from tomoul.plan.routing import active_here
+from tomoul.plan.tenants import entry_hash, find_entry, tenant_entry
 from tomoul.plan.world import Key, World
 
+_SHOWN = 5
+"""Most names that a message lists."""
 
-def plan_tenant(world: World, key: Key) -> TenantStatus:
+
+def plan_tenant(world: World, key: Key, claims: Claims) -> TenantStatus:
     """The status of one Tenant of `world.tenants`; KeyError if it is not there."""
-    generation = world.tenants[key].metadata.generation
-    message = "Gateways run without authentication: every caller is one anonymous tenant and nothing here applies"
-    verdict = Verdict("False", Reason.AUTH_DISABLED, message)
+    tenant = world.tenants[key]
+    generation = tenant.metadata.generation
+    before = {row.name: row.enforced_entry for row in tenant.status.regions}
+    wanted = entry_hash(tenant_entry(tenant))
+    here = [name for name in sorted(world.regions) if active_here(world, name) is not None]
+    verdicts = {name: _enforced_in(world, key, name, wanted, before.get(name, "")) for name in here}
+    enforced = _enforced(world, verdicts)
     return TenantStatus(
-        observed_generation=generation, conditions=(condition(ConditionType.ENFORCED, verdict, generation),)
+        observed_generation=generation,
+        conditions=(
+            condition(ConditionType.ACCEPTED, _accepted(world, key, claims), generation),
+            condition(ConditionType.ENFORCED, enforced, generation),
+        ),
+        regions=tuple(
+            TenantRegionStatus(name=name, enforced_entry=wanted if _acknowledged(verdicts[name]) else before[name])
+            for name in here
+            if _acknowledged(verdicts[name]) or name in before
+        ),
+        reason=enforced.reason,
     )
+
+
+def _accepted(world: World, key: Key, claims: Claims) -> Verdict:
+    spec = world.tenants[key].spec
+    known = world.regions.keys() | world.unreadable_regions
+    regions = [name for name in spec.regions if name not in known]
+    if regions:
+        message = f"spec.regions: there is no Region {_listed(regions)}; use one of: {', '.join(sorted(known))}"
+        return Verdict("False", Reason.UNKNOWN_REGION, message)
+    models = [name for name in spec.models if not _is_model(world, name, claims)]
+    if models:
+        words = f"spec.models: no ModelDeployment has the id {_listed(models)}"
+        ids = sorted({claim.key for name in models for claim in claims.by_name.get(name, ())})
+        if ids:
+            words += f"; an alias does not count, use: {', '.join(world.models[each].spec.model.id for each in ids)}"
+        return Verdict("False", Reason.UNKNOWN_MODEL, words)
+    return Verdict("True", Reason.ACCEPTED)
+
+
+def _is_model(world: World, name: str, claims: Claims) -> bool:
+    unreadable = world.unreadable_models.values()
+    return bool(claims.claimants(name)) or name in unreadable or None in unreadable
+
+
+def _enforced(world: World, verdicts: Mapping[str, Verdict]) -> Verdict:
+    if world.settings.gateway_auth is GatewayAuth.NONE:
+        message = "Gateways run without authentication: every caller is one anonymous tenant and nothing here applies"
+        return Verdict("False", Reason.AUTH_DISABLED, message)
+    if not verdicts:
+        return Verdict("Unknown", Reason.HOSTED_ELSEWHERE, "This operator runs no gateway")
+    return first_unmet(verdicts.values()) or Verdict("True", Reason.ENFORCED)
+
+
+def _enforced_in(world: World, key: Key, region: str, wanted: str, acknowledged: str) -> Verdict:
+    """Whether all live gateways of `region` apply the tenant's entry and take all its keys.
+
+    `acknowledged` is the hash of the entry that they were last known to apply: other changes of the table do not count.
+    """
+    table = world.facts.tables.get(region)
+    found = find_entry(table.spec, key) if table is not None else None
+    if table is None or found is None or entry_hash(found) != wanted:
+        return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` does not hold the tenant yet")
+    accepted = accepted_by_all(world, region, table, known=acknowledged == wanted)
+    if accepted.status != "True":
+        return accepted
+    problem = next(_problems(world, region, table, key), None)
+    if problem is not None:
+        return Verdict("False", Reason(problem.reason), f"{region}: {problem.message}")
+    return Verdict("True", Reason.ENFORCED)
+
+
+def _acknowledged(verdict: Verdict) -> bool:
+    """Whether the gateways have the entry, whatever they say of the keys."""
+    return verdict.status == "True" or verdict.reason in KEY_REASONS
+
+
+KEY_REASONS = (Reason.SECRET_NOT_FOUND, Reason.SECRET_UNREADABLE, Reason.INVALID_KEY, Reason.DUPLICATE_KEY)
+"""What a gateway may say of a tenant's keys."""
+
+
+def _problems(world: World, region: str, table: RoutingTable, key: Key) -> Iterator[TenantProblem]:
+    live = {pod.name for pod in gateway_pods(world, region) if pod.ready}
+    for name, entry in sorted(acknowledgements(table).items()):
+        if name in live:
+            for problem in entry.tenant_problems:
+                if (problem.namespace, problem.name) == key and problem.reason in KEY_REASONS:
+                    yield problem
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"`{name}`" for name in names[:_SHOWN]) + more

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.api.routingtable import RoutingTable
+from tomoul.api.routingtable import GatewayAuth, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.engines.llamacpp import DEFAULT_IMAGE as LLAMA_CPP_IMAGE
 
@@ -50,6 +50,8 @@ class Settings:
     propagated_labels: Sequence[str] = ()
     """Names of a ModelDeployment's labels that its objects and engine pods carry too."""
     propagated_annotations: Sequence[str] = ()
+    gateway_auth: GatewayAuth = GatewayAuth.REQUIRED
+    """Whether calls need the API key of a Tenant."""
 
     def hosts(self, region: str) -> bool:
         """Whether this operator realises `region`."""
@@ -255,3 +257,5 @@ class World:
     """Regions that exist and that this version cannot read: nothing of theirs is changed."""
     unreadable_models: Mapping[Key, str | None] = field(default_factory=dict)
     """ModelDeployments likewise, with their model id if that much can be read."""
+    unreadable_tenants: AbstractSet[Key] = frozenset()
+    """Tenants likewise: gateways go on with what they were told of them."""

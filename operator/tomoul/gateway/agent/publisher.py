@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from tomoul.gateway.agent.ads import Acknowledgement, AdsServer
 from tomoul.gateway.agent.state import GatewayState, TableVersion, version_of
 from tomoul.gateway.compile.resources import EnvoyResources
+from tomoul.gateway.compile.tenants import secret_refs
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +96,16 @@ class Publisher:
                 self._publish(state)
 
     def _wanted(self, known: GatewayState) -> GatewayState:
-        """The newest state of every table ever accepted or known now, refused ones aside, and the endpoints of now."""
+        """The newest state of every table ever accepted or known now, refused ones aside; endpoints and keys of now.
+
+        Keys of a Secret that only an older table names are those of then.
+        """
         new = {name: table for name, table in known.tables.items() if self._refused.get(name) != version_of(table)}
-        return GatewayState(dict(sorted({**self._accepted.tables, **new}.items())), known.endpoints)
+        tables = dict(sorted({**self._accepted.tables, **new}.items()))
+        keys = {**self._accepted.keys, **known.keys}
+        return GatewayState(
+            tables, known.endpoints, {ref: keys[ref] for ref in sorted(secret_refs([*tables.values()])) if ref in keys}
+        )
 
     def _publish(self, state: GatewayState) -> None:
         self._published = state

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tomoul.api.meta import API_VERSION
-from tomoul.api.routingtable import GatewayAcknowledgement
+from tomoul.api.routingtable import GatewayAcknowledgement, TenantProblem
 from tomoul.gateway.agent.state import KnownTable, TableVersion
 from tomoul.kube.client import KubeClient, Object
 from tomoul.kube.errors import KubeError, NotFound
@@ -55,10 +55,12 @@ class Reporter:
         self._on_written = on_written
         self._now = now
         self._verdicts: dict[str, _Verdict] = {}
+        self._problems: tuple[TenantProblem, ...] = ()
         self._changed = asyncio.Event()
 
-    def accepted(self, versions: Mapping[str, TableVersion]) -> None:
-        """Envoy accepted a configuration made of these tables."""
+    def accepted(self, versions: Mapping[str, TableVersion], problems: tuple[TenantProblem, ...] = ()) -> None:
+        """Envoy accepted a configuration made of these tables, without the keys of which `problems` tell."""
+        self._problems = problems
         for name, version in versions.items():
             verdict = self._verdict(name, version)
             if verdict.rejected <= version.generation:
@@ -127,6 +129,7 @@ class Reporter:
             rejected_generation=verdict.rejected,
             message=verdict.message,
             last_update_time=self._now(),
+            tenant_problems=self._problems,
         )
         if known.entry and known.entry.model_copy(update={"last_update_time": entry.last_update_time}) == entry:
             return None

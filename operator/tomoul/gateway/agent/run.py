@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ from tomoul.gateway.agent.drain import DrainOptions, serve_drain
 from tomoul.gateway.agent.metrics import AgentMetrics
 from tomoul.gateway.agent.publisher import Publisher
 from tomoul.gateway.agent.report import Reporter
+from tomoul.gateway.agent.secret_watches import SecretWatches
 from tomoul.gateway.agent.slices import PoolSlice, endpoints_by_pool, pool_slice
 from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
 from tomoul.gateway.agent.state import GatewayState, KnownTable, TableReader, TableVersion
 from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import EnvoyResources, GatewayOptions
+from tomoul.gateway.compile.tenants import KnownTenant, known_tenants, secret_refs, tenant_problems
 from tomoul.kube.client import KubeClient
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.probes import serve
@@ -60,6 +62,8 @@ class Agent:
             ROUTING_TABLES, TableReader(options.pod_name), selector=selector, listener=self._table_changed
         )
         self._slices = Store(ENDPOINT_SLICES, pool_slice, selector=selector, listener=self._slice_changed)
+        self._secrets = SecretWatches(client, lambda: self._publisher.changed(), relist_seconds=options.relist_seconds)
+        self._rivals: frozenset[tuple[str, str]] = frozenset()
         self._ads = AdsServer(
             options.socket,
             lambda acknowledgement: self._publisher.acknowledged(acknowledgement),
@@ -97,6 +101,7 @@ class Agent:
         try:
             await self._ads.start()
             if saved := load_snapshot(self._options.snapshot_dir, self._options.gateway.region):
+                self._secrets.restore(saved.keys)
                 self._publisher.restore(saved)
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part) for part in self._parts()]
@@ -113,6 +118,7 @@ class Agent:
         return (
             reflect(self._client, self._tables, relist_seconds=relist, on_listed=listed),
             reflect(self._client, self._slices, relist_seconds=relist, on_listed=listed),
+            self._secrets.run(),
             self._publisher.run(),
             self._reporter.run(),
             self._save_snapshots(),
@@ -139,16 +145,30 @@ class Agent:
         if not (self._tables.synced and self._slices.synced):
             return None
         tables = {key.name: known.table for key, known in self._tables.items() if known.table is not None}
-        return GatewayState(tables, endpoints_by_pool(self._slices.values()))
+        self._secrets.follow(secret_refs([*tables.values()]))
+        # Without the keys of all its tenants a gateway that has never served would refuse calls of some.
+        if not (self._secrets.complete or (self._publisher.published and self._secrets.settled())):
+            return None
+        return GatewayState(tables, endpoints_by_pool(self._slices.values()), self._secrets.known)
 
     def _compile(self, state: GatewayState) -> EnvoyResources:
-        return compile_gateway(tuple(state.tables.values()), state.endpoints, self._options.gateway)
+        tables = tuple(state.tables.values())
+        return compile_gateway(tables, state.endpoints, self._options.gateway, known_tenants(tables, state.keys))
 
     def _accepted(self, state: GatewayState) -> None:
+        tenants = known_tenants([*state.tables.values()], state.keys)
+        self._tell_rivals(tenants)
         self._metrics.accepted(state.versions)
-        self._reporter.accepted(state.versions)
+        self._reporter.accepted(state.versions, tenant_problems(tenants))
         self._unsaved = state
         self._save.set()
+
+    def _tell_rivals(self, tenants: Sequence[KnownTenant]) -> None:
+        """Whose key somebody else has too is for who reads this log, not for that tenant to know."""
+        rivals = frozenset((tenant.name, tenant.rival) for tenant in tenants if tenant.rival)
+        for name, rival in sorted(rivals - self._rivals):
+            logger.warning("Tenant %s has a key of Tenant %s, whose it stays", name, rival)
+        self._rivals = rivals
 
     def _refused(self, versions: Mapping[str, TableVersion], message: str) -> None:
         self._metrics.rejected()

@@ -12,6 +12,7 @@ from typing import Any
 
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.state import GatewayState
+from tomoul.gateway.compile.keys import KeyHash, SecretKeys, SecretRef
 from tomoul.gateway.compile.resources import Endpoint, PoolKey
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ def _document(region: str, state: GatewayState) -> dict[str, Any]:
     return {
         "region": region,
         "tables": [table.model_dump(mode="json", by_alias=True, exclude={"status"}) for table in state.tables.values()],
+        # Hashes; of keys that are refused when they are short enough to be guessed.
+        "keys": [
+            {"namespace": ref.namespace, "secret": ref.name, "sha256": dict(keys.hashes)}
+            for ref, keys in state.keys.items()
+        ],
         "endpoints": [
             {"namespace": pool.namespace, "service": pool.service, "endpoints": list(endpoints)}
             for pool, endpoints in state.endpoints.items()
@@ -71,5 +77,11 @@ def _state(document: dict[str, Any]) -> GatewayState:
                 Endpoint(str(address), int(port)) for address, port in pool["endpoints"]
             )
             for pool in document["endpoints"]
+        },
+        {
+            SecretRef(secret["namespace"], secret["secret"]): SecretKeys(
+                tuple(KeyHash(str(entry), str(sha256)) for entry, sha256 in secret["sha256"].items())
+            )
+            for secret in document.get("keys", ())
         },
     )

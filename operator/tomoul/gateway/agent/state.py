@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from tomoul.api.routingtable import GatewayAcknowledgement, RoutingTable
 from tomoul.gateway.compile.resources import Endpoints
+from tomoul.gateway.compile.tenants import Keys
 from tomoul.kube.client import Object
 
 
@@ -24,6 +25,8 @@ class GatewayState:
 
     tables: Mapping[str, RoutingTable] = field(default_factory=dict)
     endpoints: Endpoints = field(default_factory=dict)
+    keys: Keys = field(default_factory=dict)
+    """Hashes of the tenants' keys by the Secrets that they are in."""
 
     @property
     def versions(self) -> Mapping[str, TableVersion]:

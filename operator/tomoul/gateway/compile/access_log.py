@@ -7,10 +7,6 @@ import json
 from typing import Any
 
 from tomoul.gateway.compile.names import HEADER_CODE, HEADER_REGION, HOST_METADATA, LOG_METADATA, TYPES
-from tomoul.gateway.compile.salt import ANONYMOUS_TENANT
-
-TENANT = ANONYMOUS_TENANT
-"""Whose calls these are."""
 
 
 def noted(key: str) -> str:
@@ -23,6 +19,8 @@ def _first_of(*operators: tuple[str, str]) -> str:
     return f"%COALESCE({json.dumps({'operators': listed})})%"
 
 
+TENANT = noted("tenant")
+"""Whose key the call came with; `anonymous` where none is asked for."""
 CODE = _first_of(("DYNAMIC_METADATA", f"{LOG_METADATA}:code"), ("RESP", HEADER_CODE))
 """Code of the error. The filter does not see what was never a request; its code is still in the header."""
 REGION = _first_of(

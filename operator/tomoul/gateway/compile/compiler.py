@@ -2,18 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 
-from tomoul.api.routingtable import ModelRoute, RoutingTable
+from tomoul.api.routingtable import GatewayAuth, ModelRoute, RoutingTable
 from tomoul.gateway.compile.clusters import fallback_cluster_resource, pool_cluster_resource, region_cluster_resource
-from tomoul.gateway.compile.document import filter_document, filter_extension
+from tomoul.gateway.compile.document import Callers, filter_document, filter_extension
 from tomoul.gateway.compile.endpoints import load_assignments
 from tomoul.gateway.compile.listeners import gateway_listener
 from tomoul.gateway.compile.models import canary_keys, model_clusters, pool_keys
 from tomoul.gateway.compile.resources import Endpoints, EnvoyResource, EnvoyResources, GatewayOptions
 from tomoul.gateway.compile.routes import route_configuration
+from tomoul.gateway.compile.tenants import KnownTenant, gateway_count, requires_keys
 
 
-def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, options: GatewayOptions) -> EnvoyResources:
-    """The configuration of a gateway that serves `tables` (all shards of its region).
+def compile_gateway(
+    tables: Sequence[RoutingTable],
+    endpoints: Endpoints,
+    options: GatewayOptions,
+    tenants: Sequence[KnownTenant] = (),
+) -> EnvoyResources:
+    """The configuration of a gateway that serves `tables` (all shards of its region) to their `tenants`.
 
     Raises ValueError for a table of another region, which is a bug of the caller. Without any table the gateway
     answers that it knows no model; whether that may be published is for the caller to judge.
@@ -46,7 +52,13 @@ def compile_gateway(tables: Sequence[RoutingTable], endpoints: Endpoints, option
             for name, members in target.aggregates.items()
         ),
     ]
-    extension = filter_extension(filter_document(list(zip(routes, targets, strict=True)), known, gateways, options))
+    callers = Callers(
+        auth=GatewayAuth.REQUIRED if requires_keys(tables) else GatewayAuth.NONE,
+        tenants=tenants,
+        gateways=gateway_count(tables, endpoints),
+    )
+    routed = list(zip(routes, targets, strict=True))
+    extension = filter_extension(filter_document(routed, known, gateways, options, callers, draining=draining))
     return EnvoyResources(
         listeners=_by_name([gateway_listener(options)]),
         routes=_by_name([route_configuration(routes)]),

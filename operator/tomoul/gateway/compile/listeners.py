@@ -123,7 +123,7 @@ def _router() -> dict[str, Any]:
 
 
 def _stamp_hosts() -> dict[str, Any]:
-    """What depends on the host that was picked: another region's code as the pin.
+    """What depends on the host that was picked: another region's code as the pin, and who may see the key.
 
     Here and not in the clusters, since an aggregate ignores the filters of its members.
     """
@@ -143,6 +143,8 @@ def _stamp_hosts() -> dict[str, Any]:
                     # An engine's host has neither, and an empty value sets nothing.
                     _set(HEADER_REGION, host_metadata("region")),
                     _set(HEADER_FORWARDED, host_metadata("sender")),
+                    # Only an engine's host has this: no engine gets a client's key.
+                    _set("authorization", host_metadata("authorization"), action="OVERWRITE_IF_EXISTS"),
                 ],
             },
         },
@@ -162,5 +164,5 @@ def _strip_internal_headers() -> dict[str, Any]:
     }
 
 
-def _set(header: str, value: str) -> dict[str, Any]:
-    return {"append": {"header": {"key": header, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+def _set(header: str, value: str, action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> dict[str, Any]:
+    return {"append": {"header": {"key": header, "value": value}, "append_action": action}}

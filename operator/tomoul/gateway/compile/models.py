@@ -71,7 +71,7 @@ def model_clusters(route: ModelRoute, *, draining: bool, reachable: frozenset[st
     )
 
 
-def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
+def model_entry(route: ModelRoute, clusters: ModelClusters, reachable: frozenset[str]) -> dict[str, Any]:
     """One model's entry in the filter's document. What is false, empty or unknown is left out."""
     no_store = _no_store(route)
     weight = clusters.canary_weight
@@ -87,6 +87,7 @@ def model_entry(route: ModelRoute, clusters: ModelClusters) -> dict[str, Any]:
         "aliases": list(route.aliases),
         "card": json.dumps(model_card(route), separators=(",", ":")),
         "regions": list(route.regions),
+        "fallback": [region for region in route.fallback if region in reachable],
         "require_region": route.require_region,
         "tools": route.capabilities.tools,
         "structured_output": route.capabilities.structured_output,
@@ -129,7 +130,7 @@ def _salt(route: ModelRoute) -> str | None:
 
 
 def model_card(route: ModelRoute) -> dict[str, Any]:
-    """What `GET /v1/models/{id}` answers."""
+    """What `GET /v1/models/{id}` answers but for `regions`, which depend on who asks."""
     return {
         "id": route.id,
         "object": "model",
@@ -141,7 +142,6 @@ def model_card(route: ModelRoute) -> dict[str, Any]:
             "json_mode": route.capabilities.json_mode,
             "seed": route.capabilities.seed,
         },
-        "regions": list(route.regions),
     }
 
 

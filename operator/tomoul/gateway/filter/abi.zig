@@ -69,6 +69,7 @@ const raw = struct {
     extern fn envoy_dynamic_module_callback_http_get_metadata_string(*Stream, MetadataSource, Buffer, Buffer, *Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_set_filter_state_typed(*Stream, Buffer, Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_clear_route_cache(*Stream) void;
+    extern fn envoy_dynamic_module_callback_http_get_cluster_host_count(*Stream, u32, *usize, *usize, *usize) bool;
     extern fn envoy_dynamic_module_callback_http_filter_reset_stream(*Stream, ResetReason, Buffer) void;
     extern fn envoy_dynamic_module_callback_http_filter_scheduler_new(*Stream) ?*Scheduler;
     extern fn envoy_dynamic_module_callback_http_filter_scheduler_commit(*Scheduler, u64) void;
@@ -177,6 +178,13 @@ pub const Stream = opaque {
 
     pub fn clearRouteCache(self: *Stream) void {
         raw.envoy_dynamic_module_callback_http_clear_route_cache(self);
+    }
+
+    /// Whether the cluster of the route that the call would take now has a host that could take it.
+    pub fn hasHost(self: *Stream) bool {
+        var counts: [3]usize = .{ 0, 0, 0 }; // all, healthy, degraded
+        const known = raw.envoy_dynamic_module_callback_http_get_cluster_host_count(self, 0, &counts[0], &counts[1], &counts[2]);
+        return known and counts[1] + counts[2] > 0;
     }
 
     pub fn reset(self: *Stream, details: []const u8) void {

@@ -3,6 +3,7 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const documents = @import("document.zig");
+const Tenant = @import("tenants.zig").Tenant;
 const streams = @import("stream.zig");
 
 /// Namespace of the dynamic metadata that the access log and the metrics read.
@@ -33,6 +34,12 @@ pub const Call = struct {
     started: u64,
 
     path: Path = .unknown,
+    /// Whose call it is, once that is known.
+    tenant: ?*const Tenant = null,
+    /// Whether it is among its tenant's running calls.
+    is_running: bool = false,
+    /// Whether another region's gateway takes it, and counts it.
+    elsewhere: bool = false,
     model: ?*const documents.Model = null,
     pin: ?[]const u8 = null,
     cache: ?[]const u8 = null,
@@ -81,7 +88,16 @@ pub const Call = struct {
     /// No hook comes after this one.
     pub fn end(self: *Call) void {
         self.ended = true;
+        self.charge();
         if (self.running == 0) self.free();
+    }
+
+    /// What it has used is its tenant's to bear, and room for another call again.
+    fn charge(self: *Call) void {
+        if (!self.is_running) return;
+        self.is_running = false;
+        const tokens = (self.usage.prompt_tokens orelse 0) +| (self.usage.completion_tokens orelse 0);
+        self.tenant.?.usage.end(monotonic(), self.tenant.?.limits, tokens, self.elsewhere);
     }
 
     fn free(self: *Call) void {
@@ -101,6 +117,7 @@ pub const Call = struct {
     pub fn tell(self: *Call) void {
         const strings = [_]struct { []const u8, ?[]const u8 }{
             .{ "path", self.path.text() },
+            .{ "tenant", if (self.tenant) |tenant| tenant.entry.name else null },
             .{ "model", if (self.model) |model| model.id else null },
             .{ "pin", self.pin },
             .{ "cache", self.cache },
@@ -129,7 +146,7 @@ pub const Call = struct {
     }
 };
 
-fn monotonic() u64 {
+pub fn monotonic() u64 {
     const now = std.posix.clock_gettime(.MONOTONIC) catch unreachable;
     return @as(u64, @intCast(now.sec)) * std.time.ns_per_s + @as(u64, @intCast(now.nsec));
 }

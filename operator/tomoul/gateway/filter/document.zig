@@ -2,8 +2,11 @@
 //! writes it, and Envoy hands it over whenever it changes.
 
 const std = @import("std");
+const limits = @import("limits.zig");
 const salt = @import("salt.zig");
+const tenants = @import("tenants.zig");
 const text = @import("text.zig");
+const Tenant = tenants.Tenant;
 
 /// Which pods a call is meant for while a new revision is tried.
 pub const Trial = enum { canary, stable };
@@ -25,9 +28,11 @@ pub const NoStore = enum { as_is, salt, pool, refuse };
 pub const Model = struct {
     id: []const u8,
     aliases: []const []const u8 = &.{},
-    /// What `GET /v1/models/{id}` answers, as JSON.
+    /// What `GET /v1/models/{id}` answers but for the regions, as JSON.
     card: []const u8,
     regions: []const []const u8 = &.{},
+    /// Other regions, in order, for calls that name none; only those that can be reached.
+    fallback: []const []const u8 = &.{},
     require_region: bool = false,
     tools: bool = false,
     structured_output: bool = false,
@@ -55,18 +60,21 @@ pub const Region = struct {
     cluster: ?[]const u8 = null,
 };
 
-pub const Tenant = struct {
-    name: []const u8,
-    /// Key of its salts, in base64.
-    salt_key: []const u8,
-};
+/// Whether calls need a key.
+pub const Auth = enum { None, Required };
 
 const Source = struct {
     region: []const u8,
     max_body_bytes: usize,
+    auth: Auth,
+    /// Whether only calls that name this region are served in it.
+    draining: bool = false,
+    /// How many gateways share the tenants' limits.
+    gateways: f64 = 1,
     regions: []const Region,
     models: []const Model,
-    tenants: []const Tenant,
+    /// With `None` the one whose every caller is.
+    tenants: []const tenants.Entry,
     /// Key of the salts of models whose cache all tenants share, in base64.
     shared_salt_key: []const u8,
 };
@@ -76,11 +84,10 @@ pub const Document = struct {
     source: Source,
     models: std.StringHashMapUnmanaged(*const Model),
     regions: std.StringHashMapUnmanaged(*const Region),
-    /// What `GET /v1/models` answers.
+    /// What `GET /v1/models` answers who may reach everything.
     list: []const u8,
-    /// The tenant of a gateway that asks for no keys.
-    anonymous: []const u8,
-    tenant_salts: salt.Key,
+    tenants: []Tenant,
+    keys: tenants.Keys,
     shared_salts: salt.Key,
 
     /// Reads a document; the error says why it is none. `where` is then told the byte at which reading ended.
@@ -114,44 +121,78 @@ pub const Document = struct {
         }
         self.regions = .{};
         for (source.regions) |*region| try self.regions.put(arena, region.name, region);
-        self.list = try modelList(arena, source.models);
-        if (source.tenants.len != 1) return error.NotOneTenant;
-        self.anonymous = source.tenants[0].name;
-        self.tenant_salts = .init(try decoded(arena, source.tenants[0].salt_key));
-        self.shared_salts = .init(try decoded(arena, source.shared_salt_key));
+        self.shared_salts = try .read(arena, source.shared_salt_key);
+        if (source.auth == .None and source.tenants.len != 1) return error.NotOneTenant;
+        self.tenants = try arena.alloc(Tenant, source.tenants.len);
+        self.keys = .{};
+        var held: usize = 0;
+        errdefer for (self.tenants[0..held]) |*tenant| tenant.release(&limits.registry);
+        for (source.tenants, self.tenants) |*entry, *tenant| {
+            tenant.* = try .init(arena, &limits.registry, entry, source.gateways);
+            held += 1;
+            try self.keys.add(arena, tenant);
+        }
+        self.list = try self.listed(arena, null);
         return self;
+    }
+
+    /// What `GET /v1/models` answers a tenant, or who may reach everything.
+    pub fn listed(self: *const Document, allocator: std.mem.Allocator, tenant: ?*const Tenant) ![]const u8 {
+        var made: text.Text = .{};
+        try made.appendSlice(allocator, "{\"object\":\"list\",\"data\":[");
+        const opened = made.items.len;
+        for (self.source.models) |*model| {
+            const before = made.items.len;
+            if (before > opened) try made.append(allocator, ',');
+            if (!try appendCard(&made, allocator, model, tenant)) made.shrinkRetainingCapacity(before);
+        }
+        try made.appendSlice(allocator, "]}");
+        return made.items;
     }
 
     pub fn destroy(self: *Document) void {
         const allocator = self.arena.child_allocator;
+        for (self.tenants) |*tenant| tenant.release(&limits.registry);
         self.arena.deinit();
         allocator.destroy(self);
     }
 };
 
-fn decoded(arena: std.mem.Allocator, key: []const u8) ![]const u8 {
-    const decoder = std.base64.standard.Decoder;
-    const bytes = try arena.alloc(u8, try decoder.calcSizeForSlice(key));
-    try decoder.decode(bytes, key);
-    return bytes;
+/// Appends what `GET /v1/models/{id}` answers a tenant; false if for it the model is not there.
+pub fn appendCard(into: *text.Text, allocator: std.mem.Allocator, model: *const Model, tenant: ?*const Tenant) !bool {
+    if (tenant) |whose| {
+        if (!whose.mayCall(model.id)) return false;
+    }
+    try into.appendSlice(allocator, model.card[0 .. model.card.len - 1]);
+    try into.appendSlice(allocator, if (model.card.len > 2) ",\"regions\":" else "\"regions\":");
+    const any = try appendRegions(into, allocator, model, tenant);
+    try into.append(allocator, '}');
+    return any;
 }
 
-fn modelList(arena: std.mem.Allocator, models: []const Model) ![]const u8 {
-    var made: text.Text = .{};
-    try made.appendSlice(arena, "{\"object\":\"list\",\"data\":[");
-    for (models, 0..) |model, index| {
-        if (index > 0) try made.append(arena, ',');
-        try made.appendSlice(arena, model.card);
+/// Appends a model's regions that a tenant may reach, as JSON; false if there are none.
+pub fn appendRegions(into: *text.Text, allocator: std.mem.Allocator, model: *const Model, tenant: ?*const Tenant) !bool {
+    try into.append(allocator, '[');
+    const opened = into.items.len;
+    for (model.regions) |region| {
+        if (tenant) |whose| {
+            if (!whose.mayReach(region)) continue;
+        }
+        if (into.items.len > opened) try into.append(allocator, ',');
+        try text.appendQuoted(into, allocator, region);
     }
-    try made.appendSlice(arena, "]}");
-    return made.items;
+    const any = into.items.len > opened;
+    try into.append(allocator, ']');
+    return any;
 }
 
 const example =
-    \\{"region":"eu","max_body_bytes":9,"shared_salt_key":"azE=","tenants":[{"name":"anonymous","salt_key":"azI="}],
+    \\{"region":"eu","max_body_bytes":9,"auth":"None","shared_salt_key":"azE=",
+    \\ "tenants":[{"name":"anonymous","salt_key":"azI="}],
     \\ "regions":[{"name":"eu"},{"name":"us","cluster":"region/us"}],
-    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{}","fingerprint":"f","route":"r","clusters":{"pinned":[{"cluster":"x"}]}},
-    \\           {"id":"c","card":"{}","fingerprint":"f","route":"r","salt":"tenant","no_store":"as_is"}]}
+    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{\"id\":1}","fingerprint":"f","route":"r","regions":["eu","us"],
+    \\            "clusters":{"pinned":[{"cluster":"x"}]}},
+    \\           {"id":"c","card":"{}","fingerprint":"f","route":"r","salt":"tenant","no_store":"as_is","regions":["us"]}]}
 ;
 
 test "models are found by id and alias, and an id goes before an alias" {
@@ -162,7 +203,30 @@ test "models are found by id and alias, and an id goes before an alias" {
     try std.testing.expectEqualStrings("c", document.models.get("c").?.id);
     try std.testing.expectEqual(null, document.models.get("d"));
     try std.testing.expectEqualStrings("region/us", document.regions.get("us").?.cluster.?);
-    try std.testing.expectEqualStrings("{\"object\":\"list\",\"data\":[{},{}]}", document.list);
+    const listed = "{\"object\":\"list\",\"data\":[{\"id\":1,\"regions\":[\"eu\",\"us\"]},{\"regions\":[\"us\"]}]}";
+    try std.testing.expectEqualStrings(listed, document.list);
+}
+
+test "a tenant is shown the models and regions that it may reach" {
+    var where: usize = 0;
+    const document = try Document.read(std.testing.allocator, example, &where);
+    defer document.destroy();
+    var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
+    defer arena.deinit();
+    const entry: tenants.Entry = .{ .name = "a/b", .salt_key = "", .regions = &.{"eu"} };
+    var tenant: Tenant = try .init(arena.allocator(), &limits.registry, &entry, 1);
+    defer tenant.release(&limits.registry);
+    const listed = try document.listed(arena.allocator(), &tenant);
+    try std.testing.expectEqualStrings("{\"object\":\"list\",\"data\":[{\"id\":1,\"regions\":[\"eu\"]}]}", listed);
+}
+
+test "a document that is refused holds no tenant's usage" {
+    var where: usize = 0;
+    const before = limits.registry.by_name.count();
+    const twice = "{\"region\":\"eu\",\"max_body_bytes\":9,\"auth\":\"Required\",\"shared_salt_key\":\"\",\"regions\":[],\"models\":[]," ++
+        "\"tenants\":[{\"name\":\"a/b\",\"salt_key\":\"\"},{\"name\":\"a/c\",\"salt_key\":\"\",\"keys\":[\"no hash\"]}]}";
+    try std.testing.expectError(error.NotASha256, Document.read(std.testing.allocator, twice, &where));
+    try std.testing.expectEqual(before, limits.registry.by_name.count());
 }
 
 test "an unknown field is refused where it stands" {

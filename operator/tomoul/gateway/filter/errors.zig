@@ -15,6 +15,12 @@ pub const Options = struct {
     allow: ?[]const u8 = null,
     /// Whether waiting helps.
     retry_after: bool = false,
+    /// Seconds to wait, where they are known.
+    wait: ?u8 = null,
+    /// OpenAI's word for the kind of error, where it is not that of the status.
+    kind: ?[]const u8 = null,
+    /// Whether a key is missing or wrong.
+    authenticate: bool = false,
     /// Members of the error after `code`, each with a comma before it.
     more: []const u8 = "",
 };
@@ -32,10 +38,21 @@ pub fn body(
     code_json: []const u8,
     more: []const u8,
 ) ![]const u8 {
+    return ofKind(allocator, kindOf(status), message_json, param_json, code_json, more);
+}
+
+fn ofKind(
+    allocator: std.mem.Allocator,
+    kind: []const u8,
+    message_json: []const u8,
+    param_json: []const u8,
+    code_json: []const u8,
+    more: []const u8,
+) ![]const u8 {
     return std.fmt.allocPrint(
         allocator,
         "{{\"error\":{{\"message\":{s},\"type\":\"{s}\",\"param\":{s},\"code\":{s}{s}}}}}",
-        .{ message_json, kindOf(status), param_json, code_json, more },
+        .{ message_json, kind, param_json, code_json, more },
     );
 }
 
@@ -43,15 +60,16 @@ pub fn body(
 pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comptime format: []const u8, arguments: anytype) Refused {
     const allocator = call.allocator();
     const message = try std.fmt.allocPrint(allocator, format, arguments);
-    const made = try body(
+    const made = try ofKind(
         allocator,
-        status,
+        options.kind orelse kindOf(status),
         try text.quoted(allocator, message),
         if (options.param) |param| try text.quoted(allocator, param) else "null",
         try text.quoted(allocator, code),
         options.more,
     );
-    var headers: [5]abi.Pair = undefined;
+    var headers: [6]abi.Pair = undefined;
+    var digits: [3]u8 = undefined;
     headers[0] = .of("content-type", "application/json");
     headers[1] = .of("x-tomoul-region", call.document.source.region);
     var count: usize = 2;
@@ -59,8 +77,13 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
         headers[count] = .of("allow", allow);
         count += 1;
     }
-    if (options.retry_after) {
-        headers[count] = .of("retry-after", retry_after_seconds);
+    if (options.authenticate) {
+        headers[count] = .of("www-authenticate", "Bearer");
+        count += 1;
+    }
+    if (options.retry_after or options.wait != null) {
+        const seconds = if (options.wait) |wait| std.fmt.bufPrint(&digits, "{d}", .{wait}) catch unreachable else retry_after_seconds;
+        headers[count] = .of("retry-after", seconds);
         count += 1;
     } else if (!worthAnotherTry(status)) {
         headers[count] = .of("x-should-retry", "false");

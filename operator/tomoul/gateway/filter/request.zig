@@ -6,12 +6,16 @@ const affinity = @import("affinity.zig");
 const bodies = @import("body.zig");
 const errors = @import("errors.zig");
 const json = @import("json.zig");
+const outputs = @import("outputs.zig");
 const rewrite = @import("rewrite.zig");
 const salts = @import("salt.zig");
+const tenants = @import("tenants.zig");
 const text = @import("text.zig");
-const Call = @import("call.zig").Call;
+const calls = @import("call.zig");
+const Call = calls.Call;
 const documents = @import("document.zig");
 const Model = documents.Model;
+const Tenant = tenants.Tenant;
 const Refused = errors.Refused;
 const refuse = errors.refuse;
 
@@ -35,20 +39,28 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
     if (!std.mem.eql(u8, stream.header(.request, ":method") orelse "", allowed))
         return refuse(call, 405, "method_not_allowed", .{ .allow = allowed }, "Only {s} is allowed here", .{allowed});
 
+    const tenant = try authenticated(call);
+    call.tenant = tenant;
     if (try pinnedRegion(call)) |region| {
         call.pin = region.name;
         const own = call.document.source.region;
+        if (!tenant.mayReach(region.name))
+            return refuse(call, 403, "region_not_permitted", .{ .param = "X-Tomoul-Region" }, "The API key may not be used in the region `{s}`", .{region.name});
         if (!std.mem.eql(u8, region.name, own)) {
             const cluster = region.cluster orelse
                 return errors.forCapacity(call, "The region `{s}` cannot be reached from here", .{region.name});
+            call.elsewhere = true;
             sendTo(call, cluster, null);
             return true;
         }
+    } else if (is_chat and tenant.entry.require_region) {
+        return refuse(call, 400, "region_required", .{ .param = "X-Tomoul-Region" }, "The API key is only for calls that name a region in `X-Tomoul-Region`", .{});
     }
     if (!is_chat) return showModels(call, if (is_list) null else path[models_path.len + 1 ..]);
 
     call.cache = if (try wantsNoStore(call)) "no-store" else "default";
     try checkBodyHeaders(call);
+    try admit(call, tenant);
     call.reads_body = true;
     if (!end_of_stream) return false;
     try body(call, .received_request);
@@ -81,6 +93,9 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
 
     const inner = members.get("model").?.inner(sent);
     const model = find(call, inner) orelse return refuseUnknownModel(call, inner);
+    const tenant = call.tenant.?;
+    // The same words: what a tenant may not call is not there for it.
+    if (!tenant.mayCall(model.id)) return refuseUnknownModel(call, inner);
     call.model = model;
     if (model.require_region and call.pin == null) {
         return refuse(call, 400, "region_required", .{
@@ -89,22 +104,90 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
         }, "The model `{s}` answers only calls that name a region in `X-Tomoul-Region`", .{model.id});
     }
     var salt_buffer: [salts.length]u8 = undefined;
-    const target, const salt = try targetAndSalt(call, model, &salt_buffer);
-    call.trial = target.trial;
+    const targets, const salt = try targetsAndSalt(call, model, &salt_buffer);
     try checkCapabilities(call, sent, &members, model);
+    const max_tokens = try outputs.limited(call, sent, &members, tenant.limits.max_output_tokens);
 
     call.is_stream = if (members.get("stream")) |member| std.mem.eql(u8, member.raw(sent), "true") else false;
     const options = if (call.is_stream) try rewrite.meteredOptions(call, sent, &members, model) else null;
     if (model.affinity) {
-        const hash = affinity.hash(call.document.anonymous, sent, &members);
+        const hash = affinity.hash(tenant.entry.name, sent, &members);
         if (!stream.setFilterState("envoy.hashable_string", &hash)) @panic("Envoy takes no hash");
     }
-    try rewrite.apply(call, place, sent, &members, model, salt, options);
+    try rewrite.apply(call, place, sent, &members, model, salt, options, max_tokens);
     stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
+    switch (targets) {
+        .any => |each| take(call, pick(each), model),
+        .permitted => |pool| try sendToPermitted(call, model, pool),
+    }
+}
+
+/// Whose call it is. Without authentication there is one tenant, whose everybody is.
+fn authenticated(call: *Call) Refused!*const Tenant {
+    const document = call.document;
+    if (document.source.auth == .None) return &document.tenants[0];
+    const options: errors.Options = .{ .authenticate = true };
+    const count = call.stream.headerCount(.request, "authorization");
+    if (count == 0)
+        return refuse(call, 401, "invalid_api_key", options, "An API key is needed, as `Authorization: Bearer KEY`", .{});
+    const header = call.stream.header(.request, "authorization") orelse "";
+    const key = tenants.bearer(header);
+    if (count > 1 or key == null)
+        return refuse(call, 401, "invalid_api_key", options, "The API key must be sent once, as `Authorization: Bearer KEY`", .{});
+    return document.keys.owner(key.?) orelse
+        refuse(call, 401, "invalid_api_key", options, "The API key is not valid", .{});
+}
+
+/// Counts the call among its tenant's, unless that has used what it may.
+fn admit(call: *Call, tenant: *const Tenant) Refused!void {
+    if (!tenant.limits.counts()) return;
+    const refusal = tenant.usage.begin(calls.monotonic(), tenant.limits) orelse {
+        call.is_running = true;
+        return;
+    };
+    const seconds: u8 = @intFromFloat(@ceil(@min(60, @max(1, refusal.seconds orelse 1))));
+    const most = tenant.entry.limits;
+    const limit, const kind, const what = switch (refusal.kind) {
+        .requests => .{ most.requests_per_minute.?, "requests", "requests per minute" },
+        .tokens => .{ most.tokens_per_minute.?, "tokens", "tokens per minute" },
+        .concurrency => .{ most.concurrent_requests.?, "requests", "requests at the same time" },
+    };
+    return refuse(call, 429, "rate_limit_exceeded", .{ .kind = kind, .wait = seconds }, "The limit of {d} {s} is reached", .{ limit, what });
+}
+
+/// Sends a call that names no region, and whose tenant may not reach all that could answer, to the first that it may
+/// reach and that can take it. Envoy knows no such choice, so that none is made again if that one fails.
+fn sendToPermitted(call: *Call, model: *const Model, pool: []const documents.Target) Refused!void {
+    const tenant, const document = .{ call.tenant.?, call.document };
+    const here = pool.len > 0 and !document.source.draining and tenant.mayReach(document.source.region);
+    const target: documents.Target = if (here) pick(pool) else .{ .cluster = "" };
+    if (here) {
+        routeTo(call, target.cluster, model.route);
+        if (call.stream.hasHost()) return take(call, target, model);
+    }
+    for (model.fallback) |name| {
+        const cluster = if (document.regions.get(name)) |region| region.cluster orelse continue else continue;
+        if (tenant.mayReach(name)) return sendTo(call, cluster, model.route);
+    }
+    if (here) return take(call, target, model); // Envoy answers that nothing is ready
+    return refuse(call, 403, "region_not_permitted", .{
+        .param = "X-Tomoul-Region",
+        .more = try availableRegions(call, model),
+    }, "The API key may not be used in the regions that would answer; name one that it may be used in", .{});
+}
+
+fn take(call: *Call, target: documents.Target, model: *const Model) void {
+    call.trial = target.trial;
     sendTo(call, target.cluster, model.route);
 }
 
 fn sendTo(call: *Call, cluster: []const u8, route: ?[]const u8) void {
+    // A key is for gateways. Where an aggregate may pick either, the stamp on the host takes it away (listeners.py).
+    if (std.mem.startsWith(u8, cluster, "pool/")) call.stream.removeHeader(.request, "authorization");
+    routeTo(call, cluster, route);
+}
+
+fn routeTo(call: *Call, cluster: []const u8, route: ?[]const u8) void {
     if (route) |key| call.stream.setHeader(.request, "x-tomoul-route", key);
     call.stream.setHeader(.request, "x-tomoul-cluster", cluster);
     call.stream.clearRouteCache();
@@ -227,17 +310,23 @@ fn refuseUnknownModel(call: *Call, name: []const u8) Refused {
 }
 
 fn availableRegions(call: *Call, model: *const Model) ![]const u8 {
-    const listed = try text.list(call.allocator(), model.regions);
-    return std.mem.concat(call.allocator(), u8, &.{ ",\"available_regions\":", listed });
+    var listed: text.Text = .{};
+    try listed.appendSlice(call.allocator(), ",\"available_regions\":");
+    _ = try documents.appendRegions(&listed, call.allocator(), model, call.tenant);
+    return listed.items;
 }
 
-/// Where the call goes and the salt to send, by the model's policy.
-fn targetAndSalt(call: *Call, model: *const Model, buffer: *[salts.length]u8) Refused!struct { documents.Target, ?[]const u8 } {
+/// Where a call may go: to any of the clusters, or to what its tenant may reach of the region's own pool and the model's
+/// fallback regions.
+const Targets = union(enum) { any: []const documents.Target, permitted: []const documents.Target };
+
+/// Where the call may go and the salt to send, by the model's policy.
+fn targetsAndSalt(call: *Call, model: *const Model, buffer: *[salts.length]u8) Refused!struct { Targets, ?[]const u8 } {
     const pinned = call.pin != null;
     const no_store = std.mem.eql(u8, call.cache.?, "no-store");
     var targets = if (pinned) model.clusters.pinned else model.clusters.unpinned;
     var salt: ?[]const u8 = if (model.salt) |owner| switch (owner) {
-        .tenant => call.document.tenant_salts.salt(model.id, buffer),
+        .tenant => call.tenant.?.salts.salt(model.id, buffer),
         .shared => call.document.shared_salts.salt(model.id, buffer),
     } else null;
     if (no_store) switch (model.no_store) {
@@ -249,7 +338,11 @@ fn targetAndSalt(call: *Call, model: *const Model, buffer: *[salts.length]u8) Re
             salt = null;
         },
     };
-    if (targets.len > 0) return .{ pick(targets), salt };
+    if (targets.len > 0 and !pinned and !mayReachAll(call, model)) {
+        const own_pool = no_store and model.no_store == .pool;
+        return .{ .{ .permitted = if (own_pool) model.clusters.no_store_pinned else model.clusters.pinned }, salt };
+    }
+    if (targets.len > 0) return .{ .{ .any = targets }, salt };
     const region = call.document.source.region;
     if (model.clusters.pinned.len > 0)
         return errors.forCapacity(call, "The region `{s}` takes only calls that name it now", .{region});
@@ -257,6 +350,16 @@ fn targetAndSalt(call: *Call, model: *const Model, buffer: *[salts.length]u8) Re
         .param = "model",
         .more = try availableRegions(call, model),
     }, "The model `{s}` is not available in the region `{s}`", .{ model.id, region });
+}
+
+/// Whether the call's tenant may reach this region and all fallback regions of the model.
+fn mayReachAll(call: *Call, model: *const Model) bool {
+    const tenant = call.tenant.?;
+    if (tenant.regions == null) return true;
+    for (model.fallback) |region| {
+        if (!tenant.mayReach(region)) return false;
+    }
+    return tenant.mayReach(call.document.source.region);
 }
 
 /// One of the targets, each as often as its weight says.
@@ -274,11 +377,15 @@ fn pick(targets: []const documents.Target) documents.Target {
 
 /// Answers `GET /v1/models`, or with an escaped `name` that of one model.
 fn showModels(call: *Call, name: ?[]const u8) Refused!bool {
+    const allocator, const document = .{ call.allocator(), call.document };
+    const tenant: ?*const Tenant = if (call.tenant.?.isFree()) null else call.tenant;
     const shown = if (name) |escaped| one: {
-        const unescaped = std.Uri.percentDecodeInPlace(try call.allocator().dupe(u8, escaped));
-        const model = call.document.models.get(unescaped) orelse return refuseUnknownModel(call, unescaped);
-        break :one model.card;
-    } else call.document.list;
+        const unescaped = std.Uri.percentDecodeInPlace(try allocator.dupe(u8, escaped));
+        const model = document.models.get(unescaped) orelse return refuseUnknownModel(call, unescaped);
+        var made: text.Text = .{};
+        if (!try documents.appendCard(&made, allocator, model, tenant)) return refuseUnknownModel(call, unescaped);
+        break :one made.items;
+    } else if (tenant == null) document.list else try document.listed(allocator, tenant);
     call.local = true;
     call.stream.respond(200, &.{
         .of("content-type", "application/json"),

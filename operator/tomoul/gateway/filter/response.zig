@@ -23,6 +23,7 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
 
     if (kind != null and std.mem.eql(u8, kind.?, "region")) {
         // Another region's gateway has done all that is to do, but cannot know who asked for a stream's usage.
+        call.elsewhere = true;
         if (stream.headerCount(.response, "x-tomoul-region") == 0) {
             call.answer = .strangers;
             try replaceStrangersHeaders(call);

@@ -64,9 +64,10 @@ pub fn apply(
     model: *const Model,
     salt: ?[]const u8,
     stream_options: ?[]const u8,
+    max_tokens: ?u64,
 ) !void {
     const named = members.get("model").?.inner(sent);
-    var changed = salt != null or stream_options != null or !std.mem.eql(u8, named, model.id);
+    var changed = salt != null or stream_options != null or max_tokens != null or !std.mem.eql(u8, named, model.id);
     if (!changed) {
         for (members.items()) |member| changed = changed or isRemoved(model, member.name);
     }
@@ -86,8 +87,15 @@ pub fn apply(
         for ([_][]const u8{ separator, "\"stream_options\":", options }) |piece| try body.write(piece);
         separator = ",";
     }
+    if (max_tokens) |most| {
+        var digits: [20]u8 = undefined;
+        const number = std.fmt.bufPrint(&digits, "{d}", .{most}) catch unreachable;
+        for ([_][]const u8{ separator, "\"max_tokens\":", number }) |piece| try body.write(piece);
+        separator = ",";
+    }
     for (members.items()) |member| {
         if (isRemoved(model, member.name)) continue;
+        if (max_tokens != null and std.mem.eql(u8, member.name, "max_tokens")) continue;
         if (stream_options != null and std.mem.eql(u8, member.name, "stream_options")) continue;
         try body.write(separator);
         separator = ",";

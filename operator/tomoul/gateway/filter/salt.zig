@@ -14,6 +14,15 @@ pub const Key = struct {
         return .{ .state = .init(key) };
     }
 
+    /// From base64.
+    pub fn read(allocator: std.mem.Allocator, key: []const u8) !Key {
+        const decoder = std.base64.standard.Decoder;
+        const bytes = try allocator.alloc(u8, try decoder.calcSizeForSlice(key));
+        defer allocator.free(bytes);
+        try decoder.decode(bytes, key);
+        return .init(bytes);
+    }
+
     /// base64url(HMAC-SHA256(key, model))
     pub fn salt(self: *const Key, model: []const u8, buffer: *[length]u8) []const u8 {
         var state = self.state;

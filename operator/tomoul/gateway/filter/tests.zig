@@ -7,7 +7,9 @@ comptime {
     _ = @import("errors.zig");
     _ = @import("ids.zig");
     _ = @import("json.zig");
+    _ = @import("limits.zig");
     _ = @import("salt.zig");
     _ = @import("stream.zig");
+    _ = @import("tenants.zig");
     _ = @import("text.zig");
 }

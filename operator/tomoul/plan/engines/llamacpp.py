@@ -18,7 +18,8 @@ from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT
 
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
 SALT_FIELD: str | None = None
-REMOVE_FIELDS = ("cache_prompt", "id_slot", "n_cache_reuse")
+# `n_predict` would win over the `max_tokens` that a tenant's limit is checked by.
+REMOVE_FIELDS = ("cache_prompt", "id_slot", "n_cache_reuse", "n_predict")
 USAGE_OPTION: str | None = None
 
 _DEFAULT_PARALLEL = 4

@@ -33,7 +33,7 @@ def salted_promise(
         return CachePromise(True, Reason.ENFORCED, _with_no_store(shared, cache.no_store))
     if cache.mode is CacheMode.SHARED:
         return CachePromise(True, Reason.ENFORCED, _with_no_store("All calls share the cache", cache.no_store))
-    shared = f"A salt per tenant isolates the cache; {ONE_TENANT}"
+    shared = "A salt per tenant isolates the cache"
     return CachePromise(True, Reason.ENFORCED, _with_no_store(shared, cache.no_store))
 
 

@@ -1,0 +1,141 @@
+"""What is said of tenants, and who may read their keys."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.plan.worlds import world_of
+from tomoul.api.conditions import Reason
+from tomoul.api.meta import Condition
+from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, RoutingTable, TenantProblem
+from tomoul.plan.claims import claims
+from tomoul.plan.key_access import key_access
+from tomoul.plan.routing import plan_routing_table
+from tomoul.plan.tenant import KEY_REASONS, plan_tenant
+from tomoul.plan.tenants import tenant_entries
+from tomoul.plan.world import Facts, Key, PodFact, World
+
+ACME = Key("tenants", "acme")
+GATEWAY = "gateway-a"
+PODS = {Key("tomoul-system", "tomoul-gateway-eu-west"): [PodFact(name=GATEWAY, ready=True)]}
+
+
+def tenant(name: str = "acme", created: str | None = None, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "tenants", "generation": 1, "creationTimestamp": created}
+    return {"kind": "Tenant", "metadata": metadata, "spec": {"apiKeys": {"secretName": f"{name}-keys"}, **spec}}
+
+
+def world(*tenants: dict[str, Any]) -> World:
+    region = {"kind": "Region", "metadata": {"name": "eu-west"}, "spec": {"jurisdiction": "EU"}}
+    return world_of([{"settings": {"gateway_auth": "Required"}}, region, *tenants])
+
+
+def with_table(before: World, generation: int, entry: GatewayAcknowledgement | None = None) -> World:
+    """The world once its table is written, with what its one gateway says of it."""
+    planned = plan_routing_table(before, "eu-west")
+    assert planned is not None
+    table = RoutingTable.model_validate(
+        {
+            **planned,
+            "metadata": {**planned["metadata"], "generation": generation},
+            "status": {"gateways": [entry] if entry else []},
+        }
+    )
+    return replace(before, facts=Facts(pods=PODS, tables={"eu-west": table}))
+
+
+def enforced(found: World, key: Key = ACME) -> Condition:
+    status = plan_tenant(found, key, claims(found.models))
+    (condition,) = [each for each in status.conditions if each.type == "Enforced"]
+    assert status.reason == condition.reason
+    return condition
+
+
+def settled(found: World) -> World:
+    """The world once the tenant's status is written."""
+    status = plan_tenant(found, ACME, claims(found.models))
+    return replace(found, tenants={**found.tenants, ACME: found.tenants[ACME].model_copy(update={"status": status})})
+
+
+def test_a_tenant_is_enforced_once_every_live_gateway_has_accepted_its_entry() -> None:
+    start = world(tenant())
+    assert enforced(start).reason == Reason.WAITING_FOR_TABLE
+    assert enforced(with_table(start, 2)).reason == Reason.WAITING_FOR_GATEWAYS
+    behind = GatewayAcknowledgement(name=GATEWAY, accepted_generation=1)
+    assert enforced(with_table(start, 2, behind)).reason == Reason.WAITING_FOR_GATEWAYS
+    accepted = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2)
+    assert enforced(with_table(start, 2, accepted)).status == "True"
+
+
+def test_changes_of_others_do_not_make_an_enforced_tenant_wait_again_and_its_own_do() -> None:
+    accepted = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2)
+    after = settled(with_table(world(tenant()), 2, accepted))
+    other = world_of([tenant("globex")]).tenants
+    more = replace(after, tenants={**after.tenants, **other})
+    assert enforced(with_table(more, 3, accepted)).status == "True"
+    assert enforced(with_table(more, 3, accepted), Key("tenants", "globex")).reason == Reason.WAITING_FOR_GATEWAYS
+    limited = after.tenants[ACME].model_copy(
+        update={"spec": world(tenant(limits={"requestsPerMinute": 1})).tenants[ACME].spec}
+    )
+    changed = replace(after, tenants={ACME: limited})
+    assert enforced(changed).reason == Reason.WAITING_FOR_TABLE
+    assert enforced(with_table(changed, 3, accepted)).reason == Reason.WAITING_FOR_GATEWAYS
+
+
+@pytest.mark.parametrize("reason", KEY_REASONS)
+def test_what_a_live_gateway_says_of_the_keys_is_the_tenants_condition_and_a_dead_ones_word_is_not(
+    reason: Reason,
+) -> None:
+    problem = TenantProblem(namespace="tenants", name="acme", reason=reason, message="key `a` is bad")
+    said = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2, tenant_problems=(problem,))
+    found = enforced(with_table(world(tenant()), 2, said))
+    assert (found.status, found.reason, found.message) == ("False", reason, "eu-west: key `a` is bad")
+    gone = with_table(world(tenant()), 2, said.model_copy(update={"name": "gateway-gone"}))
+    assert enforced(gone).reason == Reason.WAITING_FOR_GATEWAYS
+
+
+def test_a_tenant_whose_keys_have_a_problem_need_not_be_acknowledged_again() -> None:
+    problem = TenantProblem(namespace="tenants", name="acme", reason=Reason.INVALID_KEY)
+    said = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2, tenant_problems=(problem,))
+    after = settled(with_table(world(tenant()), 2, said))
+    repaired = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2)
+    assert enforced(with_table(after, 3, repaired)).status == "True"
+
+
+def test_without_authentication_a_tenant_is_told_that_nothing_of_it_applies() -> None:
+    found = world(tenant())
+    open_world = replace(found, settings=replace(found.settings, gateway_auth=GatewayAuth.NONE))
+    assert enforced(open_world).reason == Reason.AUTH_DISABLED
+
+
+def test_a_region_that_does_not_exist_stays_in_the_list_so_that_it_never_means_all() -> None:
+    (entry,) = tenant_entries(world(tenant(regions=["mars"])), "eu-west")
+    assert entry.regions == ("mars",)
+
+
+def test_a_tenant_that_cannot_be_read_stays_in_the_tables_and_its_secret_stays_readable() -> None:
+    before = with_table(world(tenant(), tenant("globex")), 2)
+    globex = before.tenants[Key("tenants", "globex")]
+    after = replace(before, tenants={globex_key(): globex}, unreadable_tenants=frozenset({ACME}))
+    assert [entry.name for entry in tenant_entries(after, "eu-west")] == ["acme", "globex"]
+    role, _ = key_access(after, "tenants")
+    assert role["rules"][0]["resourceNames"] == ["acme-keys", "globex-keys"]
+
+
+def globex_key() -> Key:
+    return Key("tenants", "globex")
+
+
+def test_the_gateways_may_read_the_secrets_that_tenants_name_and_no_others() -> None:
+    role, binding = key_access(world(tenant(), tenant("globex")), "tenants")
+    assert role["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": ["acme-keys", "globex-keys"],
+            "verbs": ["get", "list", "watch"],
+        }
+    ]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "tomoul-gateway", "namespace": "tomoul-system"}]
+    assert key_access(world(tenant()), "elsewhere") == ()
