@@ -1,6 +1,7 @@
 """The compiler's output as files to review, and what must be true of every output."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from tests.golden import check_golden, scenarios
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.messages import TypeUrl, serialize
 from tomoul.gateway.compile.compiler import compile_gateway
+from tomoul.gateway.compile.keys import SecretRef, read_keys
 from tomoul.gateway.compile.resources import Endpoint, EnvoyResources, GatewayOptions, PoolKey
+from tomoul.gateway.compile.tenants import known_tenants
 
 
 def filter_document(resources: EnvoyResources) -> Any:
@@ -49,7 +52,14 @@ def compiled(document: Any) -> EnvoyResources:
     for pool in document["endpoints"]:
         ready = [Endpoint(address, int(port)) for address, _, port in (each.rpartition(":") for each in pool["ready"])]
         endpoints[PoolKey(pool["namespace"], pool["service"])] = ready
-    return compile_gateway([RoutingTable.model_validate(each) for each in document["tables"]], endpoints, options)
+    tables = [RoutingTable.model_validate(each) for each in document["tables"]]
+    keys = {
+        SecretRef(each["namespace"], each["name"]): read_keys(
+            each["name"], {entry: b64encode(key.encode()).decode() for entry, key in each["keys"].items()}
+        )
+        for each in document.get("secrets", ())
+    }
+    return compile_gateway(tables, endpoints, options, known_tenants(tables, keys))
 
 
 def virtual_host(resources: EnvoyResources) -> Any:

@@ -191,6 +191,7 @@ class Exercise:
         where = path("HorizontalPodAutoscaler", "passing", MODELS)
         self.api.apply(where, {**autoscaler, "spec": {**to, "maxReplicas": 1}})
         self.api.apply(f"{objects}/passing", {**scaled_object, "spec": {**to, "triggers": []}})
+
     def _add_keys(self) -> None:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme"}, "stringData": {"a": "k" * 32}}
         self.api.create(f"/api/v1/namespaces/{MODELS}/secrets", secret)

@@ -26,8 +26,8 @@ HEADER_FORWARDED = "x-tomoul-forwarded"
 HEADER_REGION = "x-tomoul-region"
 
 HOST_METADATA = "tomoul"
-"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `pool` (only a canary's), `region` (the pin to
-stamp), `sender`, `authorization` (what to put in the place of a client's).
+"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `pool` (only a canary's), `region` (the pin
+to stamp), `sender`, `authorization` (what to put in the place of a client's).
 """
 
 LOG_METADATA = "tomoul"
