@@ -31,6 +31,7 @@ class Regions:
         for engine in self.engines.values():
             engine.start()
         self.eu, self.us = Gateway("eu-west"), Gateway("us-east")
+        self._south = False
 
     def publish(
         self,
@@ -40,20 +41,27 @@ class Regions:
         without: Sequence[str] = (),
         us_port: int = 0,
         gateways: int = 1,
+        south: bool = False,
     ) -> None:
-        """Serve `tenants`, each with a key of its own unless `keys` says otherwise, `without` some engines."""
+        """Serve `tenants`, each with a key of its own unless `keys` says otherwise, `without` some engines.
+
+        With `south` acme/both also falls back, before all others, to a third region that cannot be reached.
+        """
+        self._south = south
         fields = tenants_of(tenants)
         secrets = secrets_of(keys if keys is not None else {name: [key_of(name)] for name in tenants})
         for gateway, others in ((self.us, ()), (self.eu, [us_port or None])):
             region = gateway.options.region
             ready = {name: [] if name in without else [self.engines[name]] for name in ENGINES[region]}
             remote = [{"region": "us-east", "url": f"http://127.0.0.1:{port or self.us.port}"} for port in others]
+            remote += [{"region": "ap-south", "url": "http://127.0.0.1:1"}] if south and others else []
             gateway.publish([self.table(region, remoteGateways=remote, **fields)], ready, secrets, gateways)
 
     def table(self, region: str, **fields: Any) -> RoutingTable:
         here = region == "eu-west"
+        fallback = (["ap-south", "us-east"] if self._south else ["us-east"]) if here else []
         models = [
-            model("acme/both", aliases=["both"], regions=BOTH, fallback=["us-east"] if here else [], cache=ISOLATED,
+            model("acme/both", aliases=["both"], regions=BOTH, fallback=fallback, cache=ISOLATED,
                   pools=pools("both" if here else "us-both")),
             model("acme/far", regions=["us-east"], fallback=["us-east"] if here else [],
                   pools=[] if here else pools("us-far")),
@@ -300,6 +308,16 @@ def test_a_key_for_a_region_that_would_not_answer_is_403_with_the_regions_to_nam
     refused(regions.chat("south"), 403, "region_not_permitted")
     answer = refused(regions.chat("south", model="acme/far"), 403, "region_not_permitted")
     assert regions.served() == []
+
+
+def test_a_key_for_some_of_the_regions_goes_to_the_first_of_them_with_capacity_and_is_known_there(
+    regions: Regions,
+) -> None:
+    regions.publish({"two": {"regions": BOTH}}, south=True)
+    assert regions.chat("two").header("x-tomoul-region") == "eu-west"
+    regions.publish({"two": {"regions": BOTH}}, south=True, without=["both"])
+    assert regions.chat("two").header("x-tomoul-region") == "us-east"
+    assert regions.served() == ["both", "us-both"]
 
 
 def test_a_key_for_all_regions_that_may_answer_falls_back_as_one_for_all_does(regions: Regions) -> None:

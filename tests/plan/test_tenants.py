@@ -139,3 +139,16 @@ def test_the_gateways_may_read_the_secrets_that_tenants_name_and_no_others() -> 
     ]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "tomoul-gateway", "namespace": "tomoul-system"}]
     assert key_access(world(tenant()), "elsewhere") == ()
+
+
+def test_tenants_that_the_table_has_no_room_for_are_the_youngest_and_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tomoul.plan.tenants.MAX_TENANTS", 1)
+    monkeypatch.setattr("tomoul.plan.tenant.MAX_TENANTS", 1)
+    older, younger = (tenant(name, f"2026-01-0{day}T00:00:00Z") for name, day in (("globex", 1), ("acme", 2)))
+    full = with_table(world(younger, older), 2)
+    assert [entry.name for entry in full.facts.tables["eu-west"].spec.tenants] == ["globex"]
+    found = enforced(full)
+    assert (found.reason, found.message) == (
+        "WaitingForTable",
+        "RoutingTable `eu-west` is full: it holds 1 older tenants",
+    )

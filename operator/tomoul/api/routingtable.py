@@ -13,6 +13,7 @@ from tomoul.api.tenant import MAX_MODELS, MAX_REGIONS, Limits
 
 PoolName = Literal["default", "no-store", "canary"]
 SeedSupport = Literal["deterministic", "best_effort"]
+MAX_TENANTS = 4096
 Bounded = Annotated[str, Field(max_length=128)]
 
 
@@ -138,7 +139,9 @@ class RoutingTableSpec(ApiModel):
         default=None, description="Service of the region's gateways, which share the tenants' limits"
     )
     tenants: tuple[TenantEntry, ...] = Field(
-        default=(), max_length=4096, description="Tenants, the oldest first: of two with one key it is the first's"
+        default=(),
+        max_length=MAX_TENANTS,
+        description="Tenants, the oldest first: of two with one key it is the first's",
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.routingtable import GatewayAuth, RoutingTable, TenantProblem
+from tomoul.api.routingtable import MAX_TENANTS, GatewayAuth, RoutingTable, TenantProblem
 from tomoul.api.tenant import TenantRegionStatus, TenantStatus
 from tomoul.plan.claims import Claims
 from tomoul.plan.gateways import accepted_by_all, acknowledgements, gateway_pods
@@ -79,7 +79,9 @@ def _enforced_in(world: World, key: Key, region: str, wanted: str, acknowledged:
     table = world.facts.tables.get(region)
     found = find_entry(table.spec, key) if table is not None else None
     if table is None or found is None or entry_hash(found) != wanted:
-        return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` does not hold the tenant yet")
+        full = table is not None and found is None and len(table.spec.tenants) >= MAX_TENANTS
+        words = f"is full: it holds {MAX_TENANTS} older tenants" if full else "does not hold the tenant yet"
+        return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` {words}")
     accepted = accepted_by_all(world, region, table, known=acknowledged == wanted)
     if accepted.status != "True":
         return accepted

@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-from tomoul.api.routingtable import RoutingTableSpec, TenantEntry
+from tomoul.api.routingtable import MAX_TENANTS, RoutingTableSpec, TenantEntry
 from tomoul.api.tenant import Tenant
 from tomoul.plan.naming import table_name
 from tomoul.plan.world import Key, World
@@ -15,7 +15,8 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 def tenant_entries(world: World, region: str) -> tuple[TenantEntry, ...]:
     """All tenants, the oldest first, those included that may not reach `region`: their calls may be for another.
 
-    One that cannot be read stays, in its place, as the table of `region` has it.
+    One that cannot be read stays, in its place, as the table of `region` has it. Those that the table has no room for
+    are the youngest, which have not worked before.
     """
     living = [
         (tenant.metadata.creation_timestamp or _NEVER, key, tenant_entry(tenant))
@@ -28,7 +29,7 @@ def tenant_entries(world: World, region: str) -> tuple[TenantEntry, ...]:
         for index, entry in enumerate(table.spec.tenants):
             if Key(entry.namespace, entry.name) in world.unreadable_tenants:
                 entries.insert(index, entry)
-    return tuple(entries)
+    return tuple(entries[:MAX_TENANTS])
 
 
 def tenant_entry(tenant: Tenant) -> TenantEntry:
