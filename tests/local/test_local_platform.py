@@ -146,7 +146,7 @@ def test_a_model_that_needs_a_gpu_is_said_not_to_run_and_the_others_do(files: Pa
         (told,) = [report for report in served.reports if "models/big" in report]
         assert told == (
             "ModelDeployment models/big is not run locally: "
-            "`spec.engine.type: VLLM` needs a GPU; only LlamaCpp runs as a process"
+            "`spec.engine.type: VLLM` needs its image; only LlamaCpp runs as a process"
         )
         assert ask(served.client(), "test/chat")[0]
         with pytest.raises(openai.InternalServerError) as error:
@@ -184,3 +184,17 @@ def test_an_engine_that_cannot_start_ends_the_start_with_the_end_of_its_log(
             running(files),
         ):
             pass
+
+
+def test_a_variable_of_the_spec_is_in_its_engines_environment_and_one_from_a_secret_is_said_to_be_missing(
+    files: Path,
+) -> None:
+    engine = {"type": "LlamaCpp", "env": [{"name": "GGML_NO_BACKTRACE", "value": "1"}]}
+    write(files / "chat.yaml", model("chat", {"east": 1}, engine=engine))
+    secret = {"type": "LlamaCpp", "env": [{"name": "KEY", "secret": {"name": "keys", "key": "one"}}]}
+    write(files / "secret.yaml", model("secret", {"east": 1}, engine=secret))
+    with running(files) as served:
+        (one,) = served.engines("east")
+        assert b"GGML_NO_BACKTRACE=1" in Path(f"/proc/{one.process.pid}/environ").read_bytes().split(b"\0")
+        (told,) = [report for report in served.reports if "models/secret" in report]
+        assert "`KEY` of `spec.engine.env` is from a Secret" in told

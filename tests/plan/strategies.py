@@ -52,11 +52,11 @@ def uids(name: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def models(draw: st.DrawFn, key: Key) -> ModelDeployment:
-    engine = draw(st.sampled_from(["VLLM", "SGLang", "LlamaCpp"]))
+    engine = draw(st.sampled_from(["VLLM", "SGLang", "LlamaCpp", "Custom"]))
     model_id = draw(st.sampled_from(IDS))
     targets = draw(st.permutations(REGIONS))[: draw(st.integers(1, 3))] + draw(mostly([], ["nowhere"]))
     no_store = ["NotStored", "Refuse"] if engine == "LlamaCpp" else ["Isolated", "NotStored", "Refuse"]
-    tools = {} if engine == "LlamaCpp" else {"parser": "hermes"}
+    tools = {} if engine in ("LlamaCpp", "Custom") else {"parser": "hermes"}
     spec: dict[str, Any] = {
         "model": {
             "id": model_id,
@@ -77,6 +77,10 @@ def models(draw: st.DrawFn, key: Key) -> ModelDeployment:
             "noStore": draw(st.sampled_from(no_store)),
         },
     }
+    if engine == "Custom":
+        spec["engine"]["custom"] = draw(
+            st.sampled_from([{}, {"promptCache": "Salted", "saltField": "salt", "noCacheArgs": ["--no-cache"]}])
+        )
     second = spec["cache"]["noStore"] == "NotStored"
     spec["regions"] = [draw(targets_named(name, second)) for name in targets]
     if draw(st.booleans()):

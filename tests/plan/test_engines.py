@@ -1,13 +1,27 @@
+from typing import Any
+
 import pytest
 
 from tests.plan.specs import spec
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec, NoStore
 from tomoul.plan.engines import llamacpp, sglang, vllm
-from tomoul.plan.engines.base import image_version
-from tomoul.plan.engines.registry import engine_of
+from tomoul.plan.engines.registry import engine_image, engine_of
+from tomoul.plan.engines.version import Version, image_version
+from tomoul.plan.world import Settings
 
 TENANT_NOT_STORED = {"mode": "Tenant", "noStore": "NotStored"}
+
+
+def engine_spec(engine: str, cache: dict[str, str] | None = None, **fields: Any) -> ModelDeploymentSpec:
+    """A spec with those fields of `spec.engine`."""
+    base = spec().model_dump(by_alias=True) | {"engine": {"type": engine} | fields, "cache": cache or {}}
+    return ModelDeploymentSpec.model_validate(base)
+
+
+def custom(cache: dict[str, str] | None = None, **fields: Any) -> ModelDeploymentSpec:
+    """A Custom engine that declares those fields."""
+    return engine_spec("Custom", cache, image="acme/own:1", args=["--listen", ":8000"], custom=fields)
 
 
 def unchecked(found: ModelDeploymentSpec, no_store: NoStore) -> ModelDeploymentSpec:
@@ -137,12 +151,13 @@ def test_llama_cpp_says_that_tenants_share_its_cache() -> None:
         ("lmsysorg/sglang:v0.5.10.post1", False),
         ("lmsysorg/sglang:v0.5.11", True),
         ("lmsysorg/sglang:v0.5.23-cu129", True),
-        ("images.example:5000/acme/sglang@sha256:0123", True),
-        ("acme/sglang:latest", True),
+        ("images.example:5000/acme/sglang@sha256:0123", False),
+        ("lmsysorg/sglang:v0.5.11.rc1", False),
+        ("acme/sglang:latest", False),
         (None, True),
     ],
 )
-def test_an_image_of_a_version_that_drops_the_salt_cannot_isolate(image: str | None, kept: bool) -> None:
+def test_an_image_of_a_version_that_drops_the_salt_or_is_unknown_cannot_isolate(image: str | None, kept: bool) -> None:
     found = spec("SGLang", image=image, cache={"mode": "Tenant", "noStore": "Isolated"})
     assert sglang.cache_promise(found).kept is kept
 
@@ -150,13 +165,15 @@ def test_an_image_of_a_version_that_drops_the_salt_cannot_isolate(image: str | N
 @pytest.mark.parametrize(
     ("image", "version"),
     [
-        ("vllm/vllm-openai:v0.32.0", (0, 32, 0)),
-        ("images.example:5000/a/b:1.2.3-x@sha256:00", (1, 2, 3)),
+        ("vllm/vllm-openai:v0.32.0", Version(0, 32, 0)),
+        ("images.example:5000/a/b:1.2.3-x@sha256:00", Version(1, 2, 3)),
+        ("a:0.9.0rc1", Version(0, 9, 0, released=False)),
+        ("a:0.5.10.post1", Version(0, 5, 10)),
         ("images.example:5000/a/b", None),
         ("a:latest", None),
     ],
 )
-def test_a_version_is_read_from_an_images_tag(image: str, version: tuple[int, int, int] | None) -> None:
+def test_a_version_is_read_from_an_images_tag(image: str, version: Version | None) -> None:
     assert image_version(image) == version
 
 
@@ -169,6 +186,13 @@ def test_a_version_is_read_from_an_images_tag(image: str, version: tuple[int, in
         (spec("SGLang"), "salted"),
         (spec("SGLang", image="lmsysorg/sglang:v0.5.10"), "shared"),
         (spec("SGLang", cache={"mode": "Disabled"}), "none"),
+        (spec("VLLM", image="acme/vllm:latest"), "shared"),
+        (engine_spec("VLLM", image="acme/vllm:latest", version="0.9.0"), "salted"),
+        (engine_spec("VLLM", image="vllm/vllm-openai:v0.32.0", version="0.8.5"), "shared"),
+        (engine_spec("SGLang", version="0.5.10.post1"), "shared"),
+        (custom(), "shared"),
+        (custom(promptCache="Salted", saltField="salt", noCacheArgs=["--off"]), "salted"),
+        (custom(promptCache="None"), "none"),
         (spec("LlamaCpp"), "shared"),
         (spec("LlamaCpp", cache={"mode": "Disabled"}), "none"),
     ],
@@ -176,3 +200,110 @@ def test_a_version_is_read_from_an_images_tag(image: str, version: tuple[int, in
 def test_an_engine_says_what_it_does_with_prompts(found: ModelDeploymentSpec, cache: str) -> None:
     assert engine_of(found).prompt_cache(found, "default") == cache
     assert engine_of(found).prompt_cache(found, "no-store") == "none"
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        ("VLLM", "HOME"),
+        ("VLLM", "HF_TOKEN"),
+        ("VLLM", "VLLM_SERVER_DEV_MODE"),
+        ("VLLM", "VLLM_DEBUG_LOG_API_SERVER_RESPONSE"),
+        ("SGLang", "SGLANG_RADIX_FORCE_MISS"),
+        ("SGLang", "SGLANG_HICACHE_FILE_BACKEND_STORAGE_DIR"),
+        ("SGLang", "SGLANG_PLUGINS"),
+        ("LlamaCpp", "LLAMA_ARG_CACHE_PROMPT"),
+        ("LlamaCpp", "LLAMA_CACHE"),
+        ("Custom", "PORT"),
+    ],
+)
+def test_a_variable_that_a_promise_rests_on_is_refused_by_its_place(engine: str, name: str) -> None:
+    image = {"image": "acme/own:1"} if engine == "Custom" else {}
+    found = engine_spec(engine, env=[{"name": "OMP_NUM_THREADS", "value": "4"}, {"name": name, "value": "1"}], **image)
+    refusal = engine_of(found).refusal(found)
+    assert refusal is not None
+    assert refusal.reason is Reason.UNSUPPORTED_BY_ENGINE
+    assert refusal.field == "spec.engine.env[1].name"
+    assert f"`{name}`" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        ("VLLM", "VLLM_ATTENTION_BACKEND"),
+        ("VLLM", "NCCL_DEBUG"),
+        ("SGLang", "SGLANG_HOST_IP"),
+        ("LlamaCpp", "GGML_CUDA_FORCE_MMQ"),
+    ],
+)
+def test_other_variables_are_the_users(engine: str, name: str) -> None:
+    found = engine_spec(engine, env=[{"name": name, "value": "1"}])
+    assert engine_of(found).refusal(found) is None
+
+
+@pytest.mark.parametrize(
+    ("engine", "image"),
+    [("VLLM", "vllm/vllm-openai:v0.31.1"), ("SGLang", "lmsysorg/sglang:v0.31.1")],
+)
+def test_a_version_chooses_the_engines_own_image_and_leaves_another_alone(engine: str, image: str) -> None:
+    assert engine_image(engine_spec(engine, version="0.31.1"), Settings()) == image
+    assert engine_image(engine_spec(engine, version="0.31.1", image="acme/own:7"), Settings()) == "acme/own:7"
+
+
+def test_what_is_not_known_of_an_image_is_asked_for_by_its_field() -> None:
+    found = engine_spec("VLLM", {"noStore": "Isolated"}, image="acme/vllm:latest")
+    promise = vllm.cache_promise(found)
+    assert promise.reason is Reason.ENGINE_VERSION_UNKNOWN
+    assert "`spec.engine.version`" in promise.message
+    said = engine_spec("VLLM", {"noStore": "Isolated"}, image="acme/vllm:latest", version="0.32.0")
+    assert vllm.cache_promise(said).kept
+
+
+@pytest.mark.parametrize(
+    ("cache", "declared", "field"),
+    [
+        ({"mode": "Disabled"}, {}, "spec.engine.custom.noCacheArgs"),
+        ({"noStore": "NotStored"}, {"promptCache": "Salted", "saltField": "salt"}, "spec.engine.custom.noCacheArgs"),
+        ({"noStore": "Isolated"}, {}, "spec.cache.noStore"),
+        ({"noStore": "Isolated"}, {"noCacheArgs": ["--off"]}, "spec.cache.noStore"),
+    ],
+)
+def test_a_custom_engine_that_declares_no_means_to_keep_a_promise_is_refused(
+    cache: dict[str, str], declared: dict[str, Any], field: str
+) -> None:
+    found = custom(cache, **declared)
+    refusal = engine_of(found).refusal(found)
+    assert refusal is not None
+    assert refusal.field == field
+
+
+@pytest.mark.parametrize(
+    ("cache", "declared"),
+    [
+        ({"mode": "Disabled"}, {"promptCache": "None"}),
+        ({"noStore": "NotStored"}, {"noCacheArgs": ["--off"]}),
+        ({"noStore": "Isolated"}, {"promptCache": "Salted", "saltField": "salt"}),
+        ({"noStore": "Isolated"}, {"promptCache": "None"}),
+        ({"noStore": "Refuse"}, {}),
+    ],
+)
+def test_a_custom_engine_keeps_what_it_declares_the_means_for(cache: dict[str, str], declared: dict[str, Any]) -> None:
+    found = custom(cache, **declared)
+    assert engine_of(found).refusal(found) is None
+    promise = engine_of(found).cache_promise(found)
+    assert promise.kept
+    assert "which Tomoul cannot check" in promise.message
+
+
+def test_a_custom_engines_cache_is_turned_off_only_where_there_is_to_be_none() -> None:
+    found = custom({"noStore": "NotStored"}, noCacheArgs=["--cache", "0"])
+    module = engine_of(found)
+    assert module.container(found, "default").args == ("--listen", ":8000")
+    assert module.container(found, "no-store").args == ("--listen", ":8000", "--cache", "0")
+
+
+def test_nobody_but_the_gateway_sets_a_custom_engines_salt() -> None:
+    found = custom(promptCache="Salted", saltField="salt", removeFields=["slot", "salt"])
+    fields = engine_of(found).body_fields(found)
+    assert fields.salt == "salt"
+    assert set(fields.remove) == {"salt", "slot"}

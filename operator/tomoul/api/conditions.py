@@ -67,6 +67,7 @@ class Reason(StrEnum):
     # CachePolicyEnforced
     ENFORCED = "Enforced"
     ENGINE_CANNOT_ISOLATE = "EngineCannotIsolate"
+    ENGINE_VERSION_UNKNOWN = "EngineVersionUnknown"
     NO_STORE_POOL_EMPTY = "NoStorePoolEmpty"
     # ScalingActive
     SCALING_ACTIVE = "ScalingActive"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tomoul.api.engine import Engine, EngineType
 from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
 from tomoul.api.names import (
     DEPLOYMENT_NAME_FORM,
@@ -21,12 +22,12 @@ from tomoul.api.names import (
     RegionName,
     RelativePath,
     Revision,
-    SecretKey,
     is_deployment_name,
 )
 from tomoul.api.rollout import Rollout, RolloutStatus
 from tomoul.api.rules import INT64, ListBy, ListSet, immutable, rule
 from tomoul.api.scaling import Scaling
+from tomoul.api.secret import SecretKeyRef
 
 
 class Ownership(StrEnum):
@@ -34,14 +35,6 @@ class Ownership(StrEnum):
 
     EXCLUSIVE = "Exclusive"
     THIRD_PARTY = "ThirdParty"
-
-
-class EngineType(StrEnum):
-    """VLLM, SGLang, or LlamaCpp: llama.cpp's server."""
-
-    VLLM = "VLLM"
-    SGLANG = "SGLang"
-    LLAMA_CPP = "LlamaCpp"
 
 
 class CacheMode(StrEnum):
@@ -84,13 +77,6 @@ class Model(ApiModel):
         return self.id not in self.aliases
 
 
-class SecretKeyRef(ApiModel):
-    """One key of a Secret in the same namespace."""
-
-    name: ObjectName = Field(description="Secret name")
-    key: SecretKey = Field(description="Key in the Secret's data")
-
-
 class HuggingFaceSource(ApiModel):
     """Weights that the engine downloads from a Hugging Face repository."""
 
@@ -130,18 +116,6 @@ class Source(ApiModel):
     )
     def _weights_come_from_one_place(self) -> bool:
         return [self.hf, self.pvc, self.file].count(None) == 2
-
-
-class Engine(ApiModel):
-    """The inference server and how it is started."""
-
-    type: EngineType = Field(description="Which inference server")
-    image: str | None = Field(
-        default=None, min_length=1, max_length=512, description="Container image in the place of the engine's default"
-    )
-    args: tuple[Annotated[str, Field(max_length=2048)], ...] = Field(
-        default=(), max_length=64, description="Further arguments; those that a promise rests on are refused"
-    )
 
 
 class Tools(ApiModel):
@@ -313,13 +287,15 @@ class ModelDeploymentSpec(ApiModel):
         return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.engine.image is not None
 
     @rule(
-        "self.engine.type == 'LlamaCpp' || !has(self.capabilities.tools) || has(self.capabilities.tools.parser)",
+        "!(self.engine.type in ['VLLM', 'SGLang']) "
+        "|| !has(self.capabilities.tools) || has(self.capabilities.tools.parser)",
         field="capabilities.tools",
         message="must have a `parser` (such as `hermes`), which VLLM and SGLang need to recognise tool calls",
     )
     def _tool_calls_have_a_parser(self) -> bool:
         tools = self.capabilities.tools
-        return self.engine.type == EngineType.LLAMA_CPP or tools is None or tools.parser is not None
+        parsed = self.engine.type in (EngineType.VLLM, EngineType.SGLANG)
+        return not parsed or tools is None or tools.parser is not None
 
     @rule(
         "self.engine.type != 'LlamaCpp' || self.cache.mode == 'Disabled' || self.cache.noStore != 'Isolated'",

@@ -72,6 +72,33 @@ SecretKey = Annotated[
     form("[A-Za-z0-9._-]+", "must be letters, digits, `.`, `_` and `-`, such as `token`"),
 ]
 
+EnvironmentName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    form("[A-Za-z_][A-Za-z0-9_]*", "must be letters, digits and `_`, the first no digit, such as `OMP_NUM_THREADS`"),
+]
+
+EngineVersion = Annotated[
+    str,
+    Field(min_length=1, max_length=32),
+    form(
+        r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}(\.?(a|b|rc|dev|post)[0-9]{1,4})?",
+        "must be a version of three numbers, such as `0.32.0` or `0.5.10.post1`",
+    ),
+]
+
+JsonField = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    form("[A-Za-z_][A-Za-z0-9_]*", "must be the name of a body's field, such as `cache_salt`"),
+]
+
+HttpPath = Annotated[
+    str,
+    Field(min_length=1, max_length=256),
+    form("/[A-Za-z0-9._~/-]*", "must be a path without a query, such as `/health`"),
+]
+
 AcceleratorName = Annotated[
     str,
     Field(min_length=1, max_length=63),

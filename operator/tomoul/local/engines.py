@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tomoul.api.engine import EngineType
 from tomoul.api.meta import COMPONENT_ENGINE, LABEL_COMPONENT, LABEL_MODEL_DEPLOYMENT, LABEL_POOL, LABEL_REGION
-from tomoul.api.modeldeployment import EngineType, ModelDeployment
+from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.gateway.compile.resources import PoolKey
 from tomoul.local.models import NotLocalError, local_file
 from tomoul.plan.world import Key, Manifest, World
@@ -24,6 +25,8 @@ class EngineCommand:
     """Whether its pool takes `no-store` calls only."""
     arguments: tuple[str, ...]
     file: Path
+    environment: tuple[tuple[str, str], ...] = ()
+    """What the spec adds to its environment."""
 
     @property
     def name(self) -> str:
@@ -64,6 +67,7 @@ def engine_commands(
                 no_store=labels[LABEL_POOL] == "no-store",
                 arguments=tuple(manifest["spec"]["template"]["spec"]["containers"][0].get("args", ())),
                 file=file,
+                environment=tuple((each.name, each.value or "") for each in model.spec.engine.env),
             )
             commands.append(command)
     return tuple(commands), tuple(refusals)
@@ -72,7 +76,9 @@ def engine_commands(
 def _file(model: ModelDeployment, folder: Path) -> Path:
     engine, source = model.spec.engine.type, model.spec.source
     if engine is not EngineType.LLAMA_CPP:
-        raise NotLocalError(f"`spec.engine.type: {engine}` needs a GPU; only LlamaCpp runs as a process")
+        raise NotLocalError(f"`spec.engine.type: {engine}` needs its image; only LlamaCpp runs as a process")
+    if secret := next((each.name for each in model.spec.engine.env if each.secret is not None), ""):
+        raise NotLocalError(f"variable `{secret}` of `spec.engine.env` is from a Secret, and there are none here")
     if source.file is None:
         raise NotLocalError("only `spec.source.file` is found here, not `hf` or `pvc`")
     return local_file(source.file.path, folder)

@@ -238,7 +238,13 @@ class LocalPlatform:
 
         log = self.folder / f"{command.name}.log"
         process = Process(
-            command.name, argv, lambda: responds(engine.port, "/health"), self._changed.set, log, self._group
+            command.name,
+            argv,
+            lambda: responds(engine.port, "/health"),
+            self._changed.set,
+            log,
+            self._group,
+            dict(command.environment),
         )
         engine = Engine(command, process)
         return engine

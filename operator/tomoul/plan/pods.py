@@ -7,9 +7,10 @@ from tomoul.api.meta import LABEL_PROMPT_CACHE
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Region, Toleration
 from tomoul.api.routingtable import PoolName
+from tomoul.api.secret import SecretKeyRef
 from tomoul.plan.acceptance import accelerator_of
 from tomoul.plan.draining import WITHDRAWAL_SECONDS, drain_command
-from tomoul.plan.engines.base import CACHE_DIR, HEALTH_PATH, MODELS_DIR, PORT, EngineContainer
+from tomoul.plan.engines.base import CACHE_DIR, MODELS_DIR, PORT, EngineContainer
 from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
@@ -42,22 +43,22 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "resources": _resources(spec, region),
         "volumeMounts": mounts,
         "startupProbe": {
-            "exec": {"command": first_call(spec.model.id)},
+            **_first_answer(spec, engine),
             "periodSeconds": _PROBE_SECONDS,
             # While the model loads, the call is refused at once; the first one of a big model may then take a while.
             "timeoutSeconds": 30,
             "failureThreshold": LOAD_SECONDS // _PROBE_SECONDS,
         },
-        "readinessProbe": _health(timeout=5, failures=3),
+        "readinessProbe": _health(engine, timeout=5, failures=3),
         # Busy engines answer late: only one that stays silent for a minute is restarted.
-        "livenessProbe": _health(timeout=10, failures=12),
+        "livenessProbe": _health(engine, timeout=10, failures=12),
         "terminationMessagePolicy": TERMINATION_MESSAGE_POLICY,
         # Meanwhile its endpoint is withdrawn and its calls end; only then is it told to stop.
-        "lifecycle": {"preStop": {"exec": {"command": drain_command(spec.rollout.drain_seconds)}}},
+        "lifecycle": {"preStop": _drain(spec, engine)},
         "securityContext": container_security(read_only_root=engine.read_only_root),
     }
     if engine.command:
-        container["command"] = list(engine.command)
+        container["command"] = [literal(part) for part in engine.command]
     pod: dict[str, Any] = {
         "serviceAccountName": workload_name(name, region.metadata.name),
         "automountServiceAccountToken": False,
@@ -99,7 +100,7 @@ def tolerations(entries: tuple[Toleration, ...]) -> list[dict[str, Any]]:
 
 
 def literal(text: str) -> str:
-    """An argument that Kubernetes passes on as it is, where it would replace `$(NAME)`."""
+    """An argument or variable that Kubernetes passes on as it is, where it would replace `$(NAME)`."""
     return text.replace("$(", "$$(")
 
 
@@ -137,8 +138,17 @@ def _environment(spec: ModelDeploymentSpec, engine: EngineContainer) -> list[dic
     ]
     if spec.source.hf is not None and spec.source.hf.token is not None:
         token = spec.source.hf.token
-        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})
+        env.append(_from_secret("HF_TOKEN", token))
+    for variable in spec.engine.env:
+        if variable.secret is not None:
+            env.append(_from_secret(variable.name, variable.secret))
+        else:
+            env.append({"name": variable.name, "value": literal(variable.value or "")})
     return env
+
+
+def _from_secret(name: str, ref: SecretKeyRef) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
 
 
 def _volumes(spec: ModelDeploymentSpec, engine: EngineContainer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -157,9 +167,24 @@ def _volumes(spec: ModelDeploymentSpec, engine: EngineContainer) -> tuple[list[d
     return volumes, mounts
 
 
-def _health(*, timeout: int, failures: int) -> dict[str, Any]:
+def _first_answer(spec: ModelDeploymentSpec, engine: EngineContainer) -> dict[str, Any]:
+    return {"exec": {"command": first_call(spec.model.id)}} if engine.bash else _health_call(engine)
+
+
+def _drain(spec: ModelDeploymentSpec, engine: EngineContainer) -> dict[str, Any]:
+    if engine.bash:
+        return {"exec": {"command": drain_command(spec.rollout.drain_seconds)}}
+    # Nobody in the container can look whether its calls have ended, and a hook that fails would cut them.
+    return {"sleep": {"seconds": WITHDRAWAL_SECONDS + spec.rollout.drain_seconds}}
+
+
+def _health_call(engine: EngineContainer) -> dict[str, Any]:
+    return {"httpGet": {"path": engine.health_path, "port": "http"}}
+
+
+def _health(engine: EngineContainer, *, timeout: int, failures: int) -> dict[str, Any]:
     return {
-        "httpGet": {"path": HEALTH_PATH, "port": "http"},
+        **_health_call(engine),
         "periodSeconds": _PROBE_SECONDS,
         "timeoutSeconds": timeout,
         "failureThreshold": failures,

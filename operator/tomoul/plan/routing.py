@@ -89,6 +89,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         return _kept(world, model_id, region, serving, claims)
     model = world.models[key]
     spec = model.spec
+    fields = engine_of(spec).body_fields(spec)
     created = model.metadata.creation_timestamp
     return ModelRoute(
         id=model_id,
@@ -111,8 +112,8 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         cache=_cache(world, model, region) if region in serving else wanted_cache(model),
         affinity="Prefix" if spec.routing.affinity is Affinity.PREFIX else None,
         timeouts=spec.routing.timeouts,
-        remove_fields=engine_of(spec).REMOVE_FIELDS,
-        usage_option=engine_of(spec).USAGE_OPTION,
+        remove_fields=fields.remove,
+        usage_option=fields.usage_option,
         pools=_pools(model, region) if region in serving else (),
     )
 
@@ -215,12 +216,14 @@ def wanted_cache(model: ModelDeployment) -> RouteCache:
     elif not engine.cache_promise(spec).kept:
         no_store = NoStore.REFUSE  # better no answer than a broken promise
     salted = spec.cache.mode is not CacheMode.DISABLED
-    return RouteCache(mode=spec.cache.mode, no_store=no_store, salt_field=engine.SALT_FIELD if salted else None)
+    return RouteCache(
+        mode=spec.cache.mode, no_store=no_store, salt_field=engine.body_fields(spec).salt if salted else None
+    )
 
 
 def _cache(world: World, model: ModelDeployment, region: str) -> RouteCache:
     key = Key(model.metadata.namespace, model.metadata.name)
-    return truthful(world, key, region, wanted_cache(model), engine_of(model.spec).SALT_FIELD)
+    return truthful(world, key, region, wanted_cache(model), engine_of(model.spec).body_fields(model.spec).salt)
 
 
 def _pools(model: ModelDeployment, region: str) -> tuple[RoutePool, ...]:

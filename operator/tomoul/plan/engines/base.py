@@ -48,26 +48,31 @@ class EngineContainer:
     shared_memory: bool = False
     """Whether its processes talk through /dev/shm."""
     read_only_root: bool = False
+    health_path: str = HEALTH_PATH
+    bash: bool = True
+    """Whether the image has bash, by which a first call is made and a pod ends as soon as its calls have."""
+
+
+class BodyFields(NamedTuple):
+    """What the engine makes of fields of a body that are not OpenAI's."""
+
+    salt: str | None = None
+    """Top-level field that carries the cache salt, or None where the engine has none."""
+    remove: tuple[str, ...] = ()
+    """Top-level fields that a client must not control."""
+    usage_option: str | None = None
+    """Member of `stream_options` that makes it tell its tokens in every chunk, or None where it has none."""
 
 
 class EngineModule(Protocol):
     """What differs between engines; each implements it as a module."""
 
     @property
-    def DEFAULT_IMAGE(self) -> str:  # noqa: N802 - a module's constant
-        """Image with a pinned tag."""
+    def DEFAULT_VERSION(self) -> str:  # noqa: N802 - a module's constant
+        """Version that runs where the spec names neither version nor image; empty if versions do not matter."""
 
-    @property
-    def SALT_FIELD(self) -> str | None:  # noqa: N802
-        """Body field that carries the cache salt, or None where the engine has none."""
-
-    @property
-    def REMOVE_FIELDS(self) -> tuple[str, ...]:  # noqa: N802
-        """Top-level body fields that a client must not control."""
-
-    @property
-    def USAGE_OPTION(self) -> str | None:  # noqa: N802
-        """Member of `stream_options` that makes it tell its tokens in every chunk, or None where it has none."""
+    def default_image(self, version: str) -> str:
+        """The engine's own image of that version."""
 
     def container(self, spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
         """Command line of the engine in a pool."""
@@ -83,6 +88,9 @@ class EngineModule(Protocol):
 
     def seed_support(self, spec: ModelDeploymentSpec) -> SeedSupport:
         """What `seed` promises with this spec."""
+
+    def body_fields(self, spec: ModelDeploymentSpec) -> BodyFields:
+        """Fields of a body that the gateway sets or removes."""
 
 
 def model_path(source: Source) -> str:
@@ -114,13 +122,6 @@ def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbre
             message = f"`{arg}` is not allowed: {owner}; remove it"
             return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
     return None
-
-
-def image_version(image: str) -> tuple[int, int, int] | None:
-    """Version that an image's tag names, such as (0, 5, 23) for `…:v0.5.23-cu129`, or None if it names none."""
-    tag = image.rsplit("/", maxsplit=1)[-1].partition("@")[0].partition(":")[2]
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", tag)
-    return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def flag_value(args: Sequence[str], *flags: str) -> str | None:

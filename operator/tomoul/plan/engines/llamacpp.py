@@ -6,6 +6,7 @@ from tomoul.api.routingtable import PoolName, SeedSupport
 from tomoul.plan.engines.base import (
     CACHE_DIR,
     PORT,
+    BodyFields,
     CachePromise,
     EngineContainer,
     PromptCache,
@@ -14,13 +15,11 @@ from tomoul.plan.engines.base import (
     model_path,
     reserved_argument,
 )
+from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT
 
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
-SALT_FIELD: str | None = None
-# `n_predict` would win over the `max_tokens` that a tenant's limit is checked by.
-REMOVE_FIELDS = ("cache_prompt", "id_slot", "n_cache_reuse", "n_predict")
-USAGE_OPTION: str | None = None
+DEFAULT_VERSION = ""
 
 _DEFAULT_PARALLEL = 4
 _PARALLEL_FLAGS = ("--parallel", "-np")
@@ -83,6 +82,18 @@ _RESERVED = {
     "-lv": _LOG,
     "--verbosity": _LOG,
 }
+# llama-server reads each of its flags from a variable too.
+_RESERVED_ENV = {
+    "LLAMA_ARG_*": "flags are given in `spec.engine.args`",
+    "LLAMA_API_KEY": _KEY,
+    "LLAMA_CACHE": "the operator says where to write",
+    "LLAMA_LOG_*": _LOG,
+}
+
+
+def default_image(version: str) -> str:
+    """The installation decides in which image llama.cpp runs."""
+    raise LookupError("the installation names llama.cpp's image")
 
 
 def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
@@ -113,7 +124,7 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         index = next(i for i, arg in enumerate(spec.engine.args) if arg.partition("=")[0] in _PARALLEL_FLAGS)
         message = f"`{parallel}` is not a number of calls at once; use 1 to 256"
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
-    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=False)
+    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=False) or reserved_variable(spec, _RESERVED_ENV)
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
@@ -142,6 +153,12 @@ def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
 def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
     """Equal seeds give equal answers only to calls that run alone and start from an empty cache."""
     return "deterministic" if _parallel(spec) == 1 and spec.cache.mode is CacheMode.DISABLED else "best_effort"
+
+
+def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
+    """The fields that llama.cpp has beside OpenAI's."""
+    # `n_predict` would win over the `max_tokens` that a tenant's limit is checked by.
+    return BodyFields(remove=("cache_prompt", "id_slot", "n_cache_reuse", "n_predict"))
 
 
 def _parallel(spec: ModelDeploymentSpec) -> int:

@@ -3,7 +3,8 @@
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
 from tomoul.api.routingtable import PoolName
-from tomoul.plan.engines.base import CachePromise, PromptCache, image_version
+from tomoul.plan.engines.base import CachePromise, PromptCache
+from tomoul.plan.engines.version import Version
 
 NO_CACHE = "No call's prompt is cached"
 NOT_STORED = "`no-store` calls run in a pool without a prompt cache"
@@ -11,43 +12,45 @@ ONE_TENANT = "gateways run without authentication, so all callers are one tenant
 
 
 def salted_promise(
-    spec: ModelDeploymentSpec, image: str, salt_since: tuple[int, int, int], engine: str
+    spec: ModelDeploymentSpec, version: Version | None, salt_since: Version, engine: str
 ) -> CachePromise:
     """Promise of an engine that keys its cache by a salt since version `salt_since`.
 
-    An image whose tag names no version is taken at its word: it is somebody's own build.
+    Of an image without a version nothing is known, so nothing is promised that rests on its salt.
     """
     cache = spec.cache
     if cache.mode is CacheMode.DISABLED:
         return CachePromise(True, Reason.ENFORCED, NO_CACHE)
-    version = image_version(image)
-    if version is not None and version < salt_since:
-        since = ".".join(map(str, salt_since))
+    if version is None or version < salt_since:
+        why, remedy = f"{engine} ignores the cache salt before {salt_since}", f"use {salt_since} or newer"
+        if version is None:
+            why = f"{why}, and the tag of `spec.engine.image` names no version"
+            remedy = "say in `spec.engine.version` which version it is"
+        else:
+            why = f"{why}, and this is {version}"
         if cache.no_store is NoStore.ISOLATED:
-            message = (
-                f"`no-store` calls are refused: {engine} ignores the cache salt before {since} and "
-                f"`spec.engine.image` is older; use {since} or newer, or `spec.cache.noStore: NotStored`"
-            )
-            return CachePromise(False, Reason.ENGINE_CANNOT_ISOLATE, message)
-        shared = f"The cache is shared: {engine} ignores the cache salt before {since}; {ONE_TENANT}"
-        return CachePromise(True, Reason.ENFORCED, _with_no_store(shared, cache.no_store))
+            reason = Reason.ENGINE_VERSION_UNKNOWN if version is None else Reason.ENGINE_CANNOT_ISOLATE
+            message = f"`no-store` calls are refused: {why}; {remedy}, or use `spec.cache.noStore: NotStored`"
+            return CachePromise(False, reason, message)
+        shared = f"All calls share the cache: {why}; {ONE_TENANT}"
+        return CachePromise(True, Reason.ENFORCED, with_no_store(shared, cache.no_store))
     if cache.mode is CacheMode.SHARED:
-        return CachePromise(True, Reason.ENFORCED, _with_no_store("All calls share the cache", cache.no_store))
+        return CachePromise(True, Reason.ENFORCED, with_no_store("All calls share the cache", cache.no_store))
     shared = "A salt per tenant isolates the cache"
-    return CachePromise(True, Reason.ENFORCED, _with_no_store(shared, cache.no_store))
+    return CachePromise(True, Reason.ENFORCED, with_no_store(shared, cache.no_store))
 
 
 def salted_cache(
-    spec: ModelDeploymentSpec, pool: PoolName, image: str, salt_since: tuple[int, int, int]
+    spec: ModelDeploymentSpec, pool: PoolName, version: Version | None, salt_since: Version
 ) -> PromptCache:
     """What pods in a pool do with prompts, of an engine that keys its cache by a salt since version `salt_since`."""
     if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
         return "none"
-    version = image_version(image)
-    return "shared" if version is not None and version < salt_since else "salted"
+    return "shared" if version is None or version < salt_since else "salted"
 
 
-def _with_no_store(text: str, no_store: NoStore) -> str:
+def with_no_store(text: str, no_store: NoStore) -> str:
+    """`text`, and what calls with `no-store` get."""
     words = {
         NoStore.ISOLATED: "`no-store` calls get a salt of their own",
         NoStore.NOT_STORED: NOT_STORED,

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from tomoul.api.modeldeployment import EngineType, ModelDeploymentSpec
-from tomoul.plan.engines import llamacpp, sglang, vllm
+from tomoul.api.engine import EngineType
+from tomoul.api.modeldeployment import ModelDeploymentSpec
+from tomoul.plan.engines import custom, llamacpp, sglang, vllm
 from tomoul.plan.engines.base import EngineModule
 from tomoul.plan.world import Settings
 
@@ -11,6 +12,7 @@ ENGINES: Mapping[EngineType, EngineModule] = {
     EngineType.VLLM: vllm,
     EngineType.SGLANG: sglang,
     EngineType.LLAMA_CPP: llamacpp,
+    EngineType.CUSTOM: custom,
 }
 
 
@@ -20,7 +22,11 @@ def engine_of(spec: ModelDeploymentSpec) -> EngineModule:
 
 
 def engine_image(spec: ModelDeploymentSpec, settings: Settings) -> str:
-    """The spec's image, or its engine's default, which for LlamaCpp the installation decides."""
-    if spec.engine.image:
-        return spec.engine.image
-    return settings.llama_cpp_image if spec.engine.type is EngineType.LLAMA_CPP else engine_of(spec).DEFAULT_IMAGE
+    """The spec's image, or its engine's at the spec's version; for LlamaCpp the installation decides."""
+    engine = spec.engine
+    if engine.image:
+        return engine.image
+    if engine.type is EngineType.LLAMA_CPP:
+        return settings.llama_cpp_image
+    module = engine_of(spec)
+    return module.default_image(engine.version or module.DEFAULT_VERSION)

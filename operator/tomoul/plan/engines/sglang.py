@@ -4,6 +4,7 @@ from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, SeedSupport
 from tomoul.plan.engines.base import (
     PORT,
+    BodyFields,
     CachePromise,
     EngineContainer,
     PromptCache,
@@ -11,14 +12,14 @@ from tomoul.plan.engines.base import (
     model_path,
     reserved_argument,
 )
+from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import salted_cache, salted_promise
+from tomoul.plan.engines.version import Version, engine_version
 
-DEFAULT_IMAGE = "lmsysorg/sglang:v0.5.23"
-SALT_FIELD: str | None = "cache_salt"
-REMOVE_FIELDS = ("cache_salt", "extra_key")
-USAGE_OPTION: str | None = "continuous_usage_stats"
+DEFAULT_VERSION = "0.5.23"
 
-_SALT_SINCE = (0, 5, 11)
+# Before https://github.com/sgl-project/sglang/pull/23300 the field was read and then lost on its way to the scheduler.
+_SALT_SINCE = Version(0, 5, 11)
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -51,6 +52,20 @@ _RESERVED = {
     "--log-requests": "prompts must not be logged",
     "--log-requests-level": "prompts must not be logged",
 }
+_RESERVED_ENV = {
+    "SGLANG_ENABLE_DETERMINISTIC_INFERENCE": "the operator decides what a seed promises",
+    "SGLANG_HICACHE_*": _CACHE,
+    "SGLANG_HTTP_SERVER_APP_PATH": "it could change what calls and answers say",
+    "SGLANG_LOG_REQUEST_*": "calls must not be logged",
+    "SGLANG_PLUGINS": "they could change what calls and answers say",
+    "SGLANG_PORT": _ADDRESS,
+    "SGLANG_RADIX_*": _CACHE,
+}
+
+
+def default_image(version: str) -> str:
+    """SGLang's own image of that version."""
+    return f"lmsysorg/sglang:v{version}"
 
 
 def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
@@ -72,19 +87,24 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that SGLang cannot do, or None."""
-    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
+    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True) or reserved_variable(spec, _RESERVED_ENV)
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
     """Whether SGLang keeps `spec.cache`: versions before 0.5.11 drop `cache_salt` silently."""
-    return salted_promise(spec, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE, "SGLang")
+    return salted_promise(spec, engine_version(spec, DEFAULT_VERSION), _SALT_SINCE, "SGLang")
 
 
 def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     """What SGLang's pods in a pool do with prompts."""
-    return salted_cache(spec, pool, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE)
+    return salted_cache(spec, pool, engine_version(spec, DEFAULT_VERSION), _SALT_SINCE)
 
 
 def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
     """`seed` is ignored unless deterministic inference is on, and then calls without one all get the same."""
     return "best_effort"
+
+
+def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
+    """The fields that SGLang has beside OpenAI's."""
+    return BodyFields(salt="cache_salt", remove=("cache_salt", "extra_key"), usage_option="continuous_usage_stats")

@@ -4,6 +4,7 @@ from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, SeedSupport
 from tomoul.plan.engines.base import (
     PORT,
+    BodyFields,
     CachePromise,
     EngineContainer,
     PromptCache,
@@ -11,14 +12,14 @@ from tomoul.plan.engines.base import (
     model_path,
     reserved_argument,
 )
+from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import salted_cache, salted_promise
+from tomoul.plan.engines.version import Version, engine_version
 
-DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
-SALT_FIELD: str | None = "cache_salt"
-REMOVE_FIELDS = ("cache_salt", "kv_transfer_params", "vllm_xargs")
-USAGE_OPTION: str | None = "continuous_usage_stats"
+DEFAULT_VERSION = "0.32.0"
 
-_SALT_SINCE = (0, 9, 0)
+# Since https://github.com/vllm-project/vllm/pull/17045, which keys the hash of a prompt's first block by `cache_salt`.
+_SALT_SINCE = Version(0, 9, 0)
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -55,6 +56,24 @@ _RESERVED = {
     "--no-enable-prompt-tokens-details": "usage is counted by it",
     "--enable-log-requests": "prompts must not be logged",
 }
+_RESERVED_ENV = {
+    "VLLM_API_KEY": _KEY,
+    "VLLM_BATCH_INVARIANT": "the operator decides what a seed promises",
+    "VLLM_DEBUG_LOG_API_SERVER_RESPONSE": "answers must not be logged",
+    "VLLM_ENABLE_RESPONSES_API_STORE": "it keeps what calls said",
+    "VLLM_LOGGING_LEVEL": "at its finest it logs prompts",
+    "VLLM_LOGGING_CONFIG_PATH": "a file could set what is logged",
+    "VLLM_MODEL_REDIRECT_PATH": _SOURCE,
+    "VLLM_PLUGINS": "they could change what calls and answers say",
+    "VLLM_SERVER_DEV_MODE": "it opens calls that change the engine",
+    "VLLM_USE_SIMPLE_KV_OFFLOAD": _CACHE,
+    "VLLM_USE_V1": "the old engine knows no cache salt",
+}
+
+
+def default_image(version: str) -> str:
+    """vLLM's own image of that version."""
+    return f"vllm/vllm-openai:v{version}"
 
 
 def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
@@ -76,19 +95,28 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that vLLM cannot do, or None."""
-    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
+    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True) or reserved_variable(spec, _RESERVED_ENV)
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
     """Whether vLLM keeps `spec.cache`: it keys its cache by `cache_salt`."""
-    return salted_promise(spec, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE, "vLLM")
+    return salted_promise(spec, engine_version(spec, DEFAULT_VERSION), _SALT_SINCE, "vLLM")
 
 
 def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     """What vLLM's pods in a pool do with prompts."""
-    return salted_cache(spec, pool, spec.engine.image or DEFAULT_IMAGE, _SALT_SINCE)
+    return salted_cache(spec, pool, engine_version(spec, DEFAULT_VERSION), _SALT_SINCE)
 
 
 def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
     """Batches change results unless batch-invariant kernels are on, which the spec cannot ask for."""
     return "best_effort"
+
+
+def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
+    """The fields that vLLM has beside OpenAI's."""
+    return BodyFields(
+        salt="cache_salt",
+        remove=("cache_salt", "kv_transfer_params", "vllm_xargs"),
+        usage_option="continuous_usage_stats",
+    )

@@ -1,0 +1,94 @@
+"""Custom: any server that answers OpenAI's chat completions at port 8000; what it does is as its spec declares."""
+
+from tomoul.api.conditions import Reason
+from tomoul.api.engine import CustomEngine, PromptCaching
+from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
+from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.plan.engines.base import PORT, BodyFields, CachePromise, EngineContainer, PromptCache, Refusal
+from tomoul.plan.engines.environment import reserved_variable
+from tomoul.plan.engines.promises import NO_CACHE, with_no_store
+
+DEFAULT_VERSION = ""
+_CACHES: dict[PromptCaching, PromptCache] = {
+    PromptCaching.NONE: "none",
+    PromptCaching.SALTED: "salted",
+    PromptCaching.SHARED: "shared",
+}
+_DECLARED = "as `spec.engine.custom` declares, which Tomoul cannot check"
+
+
+def default_image(version: str) -> str:
+    """There is none: the schema demands an image."""
+    raise LookupError("a Custom engine names its image")
+
+
+def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+    """The image's command, with what turns the prompt cache off where there is to be none."""
+    custom = _custom(spec)
+    return EngineContainer(
+        args=(*spec.engine.args, *(custom.no_cache_args if _uncached(spec, pool) else ())),
+        command=custom.command,
+        env={"PORT": str(PORT)},
+        shared_memory=True,
+        health_path=custom.health_path,
+        bash=custom.bash,
+    )
+
+
+def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
+    """The first promise that the engine, as it is declared, has no means to keep, or None."""
+    custom = _custom(spec)
+    no_store = spec.cache.no_store
+    disabled = spec.cache.mode is CacheMode.DISABLED
+    cannot_stop = custom.prompt_cache is not PromptCaching.NONE and not custom.no_cache_args
+    if cannot_stop and (disabled or no_store is NoStore.NOT_STORED):
+        message = (
+            "must name the arguments that turn the prompt cache off, which some of its pods must do without: "
+            "those for `noStore: NotStored`, all in mode Disabled, and all in mode Tenant where gateways ask for keys, "
+            "unless it is Salted; or say `promptCache: None` if the engine never keeps a prompt"
+        )
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.engine.custom.noCacheArgs", message)
+    if no_store is NoStore.ISOLATED and not disabled and custom.prompt_cache is PromptCaching.SHARED:
+        message = (
+            "must be NotStored or Refuse: no call can be isolated in a cache that all share; "
+            "if the engine has a cache salt, say `spec.engine.custom.promptCache: Salted` and its `saltField`"
+        )
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.noStore", message)
+    return reserved_variable(spec, {"PORT": "the gateway reaches the engine where the operator says"})
+
+
+def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
+    """The promise, as good as what the spec declares; what cannot be kept was refused before."""
+    caching = _custom(spec).prompt_cache
+    if spec.cache.mode is CacheMode.DISABLED or caching is PromptCaching.NONE:
+        return CachePromise(True, Reason.ENFORCED, f"{NO_CACHE}, {_DECLARED}")
+    if caching is PromptCaching.SALTED and spec.cache.mode is CacheMode.TENANT:
+        shared = f"A salt per tenant isolates the cache, {_DECLARED}"
+    else:
+        shared = f"All calls share the cache, {_DECLARED}"
+    return CachePromise(True, Reason.ENFORCED, with_no_store(shared, spec.cache.no_store))
+
+
+def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
+    """What the engine's pods in a pool do with prompts."""
+    return "none" if _uncached(spec, pool) else _CACHES[_custom(spec).prompt_cache]
+
+
+def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
+    """Nothing is known of it."""
+    return "best_effort"
+
+
+def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
+    """The fields that the spec declares; nobody but the gateway sets the salt."""
+    custom = _custom(spec)
+    remove = dict.fromkeys((*([custom.salt_field] if custom.salt_field else []), *custom.remove_fields))
+    return BodyFields(salt=custom.salt_field, remove=tuple(remove))
+
+
+def _custom(spec: ModelDeploymentSpec) -> CustomEngine:
+    return spec.engine.custom or CustomEngine()
+
+
+def _uncached(spec: ModelDeploymentSpec, pool: PoolName) -> bool:
+    return spec.cache.mode is CacheMode.DISABLED or pool == "no-store"
