@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plan.specs import KEY, model, world
-from tests.plan.test_model import POOL
+from tests.plan.test_model import POOL, table
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.rollout import Canary, RolloutStatus
 from tomoul.plan.canary import judge
@@ -218,6 +218,23 @@ def test_no_store_is_not_promised_while_a_canary_breaks_it() -> None:
     route = model_route(found, "acme/chat", "eu-west", claims(found.models))
     assert route is not None
     assert route.cache.no_store == "Refuse"
+
+
+def test_a_route_promises_only_what_both_revisions_can_do_until_the_new_one_has_taken_over() -> None:
+    def capabilities(found: World) -> tuple[bool, bool]:
+        route = model_route(found, "acme/chat", "eu-west", claims(found.models))
+        assert route is not None
+        return route.capabilities.json_mode, route.capabilities.structured_output
+
+    before = world(chat("1", capabilities={"jsonMode": True}), facts=Facts(deployments={POOL: stable()}))
+    facts = Facts(deployments={POOL: stable()}, tables={"eu-west": table(before, 5)})
+    changed = chat("2", capabilities={"jsonMode": False, "structuredOutput": True})
+    tried = world(changed, facts=facts)
+    assert capabilities(tried) == (False, False)
+    failed = replace(tried, facts=replace(facts, tables={"eu-west": table(tried, 6)}))
+    assert capabilities(failed) == (False, False), "also once the table says so"
+    taken_over = replace(failed, facts=replace(failed.facts, deployments={POOL: stable("2")}))
+    assert capabilities(taken_over) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, pool_name, table_name
 from tomoul.plan.promptcache import truthful
 from tomoul.plan.rollout import CANARY
+from tomoul.plan.takeover import common_route
 from tomoul.plan.tenants import tenant_entries
 from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, frozen_route, is_frozen, takes_fallback
 from tomoul.plan.workload import pools
@@ -91,7 +92,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
     spec = model.spec
     fields = engine_of(spec).body_fields(spec)
     created = model.metadata.creation_timestamp
-    return ModelRoute(
+    route = ModelRoute(
         id=model_id,
         aliases=tuple(
             alias
@@ -116,6 +117,8 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         usage_option=fields.usage_option,
         pools=_pools(model, region) if region in serving else (),
     )
+    last = _last(world, region, model_id)
+    return common_route(world, model, region, route, last) if region in serving and last is not None else route
 
 
 def route_hash(route: ModelRoute) -> str:
