@@ -1,14 +1,17 @@
 """A canary's share of the calls, and what is counted of it, through a real Envoy."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.controlplane.process import free_port
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import NAMESPACE, model, table
 from tests.gateway.wire import Answer, FakeEngine, call, chunk, reply, stream
 from tomoul.controller.canary_counts import Reading, readings_of
+from tomoul.controller.canary_watch import read_gateway
 
 MODEL = "acme/tried"
 CALLS = 400
@@ -17,7 +20,7 @@ Engines = dict[str, FakeEngine]
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    gateway = Gateway()
+    gateway = Gateway(metrics_port=free_port())
     yield gateway
     log = gateway.log()
     gateway.stop()
@@ -52,8 +55,10 @@ def send(gateway: Gateway, name: str = MODEL, headers: list[tuple[str, str]] | N
 
 
 def counted(gateway: Gateway) -> Reading:
-    """What the gateway has counted of the model so far."""
-    return readings_of(gateway.admin("/stats/prometheus?usedonly&filter=tomoul.trial")).get(MODEL, Reading())
+    """What the gateway has counted of the model so far, as the operator reads it."""
+    listeners = gateway.bootstrap["static_resources"]["listeners"]
+    port = listeners[0]["address"]["socket_address"]["port_value"]
+    return readings_of(asyncio.run(read_gateway("127.0.0.1", port))).get(MODEL, Reading())
 
 
 def calls_since(gateway: Gateway, before: Reading) -> tuple[int, int, int, int]:

@@ -39,7 +39,10 @@ class GatewayReader(Protocol):
     """Reads the counts of trials of one gateway pod."""
 
     async def __call__(self, address: str) -> str:
-        """Metrics in Prometheus' text format. OSError, ClientError or TimeoutError if there is no answer."""
+        """Metrics in Prometheus' text format.
+
+        OSError, ClientError or TimeoutError if there is no answer, ValueError if it is none.
+        """
         ...
 
 
@@ -130,13 +133,15 @@ class CanaryWatch:
                 return None
 
 
-async def read_gateway(address: str) -> str:
-    """The trials' counts of the gateway pod with that IP address."""
+async def read_gateway(address: str, port: int = METRICS_PORT) -> str:
+    """The trials' counts of the gateway pod with that IP address, as GatewayReader says."""
     host = f"[{address}]" if ":" in address else address
-    url = f"http://{host}:{METRICS_PORT}/stats/prometheus?usedonly&filter=tomoul.trial"
+    url = f"http://{host}:{port}/stats/prometheus?usedonly&filter=tomoul.trial"
     timeout = ClientTimeout(total=TIMEOUT_SECONDS)
     async with ClientSession(timeout=timeout, raise_for_status=True) as session, session.get(url) as answer:
-        body = await answer.content.read(_LARGEST_BYTES)
-        if not answer.content.at_eof():
-            raise ValueError(f"more than {_LARGEST_BYTES} bytes of metrics")
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > _LARGEST_BYTES:
+                raise ValueError(f"more than {_LARGEST_BYTES} bytes of metrics")
         return body.decode()
