@@ -264,6 +264,7 @@ def test_what_is_not_known_of_an_image_is_asked_for_by_its_field() -> None:
     [
         ({"mode": "Disabled"}, {}, "spec.engine.custom.noCacheArgs"),
         ({"noStore": "NotStored"}, {"promptCache": "Salted", "saltField": "salt"}, "spec.engine.custom.noCacheArgs"),
+        ({"noStore": "Isolated"}, {"promptCache": "None"}, "spec.cache.mode"),
         ({"noStore": "Isolated"}, {}, "spec.cache.noStore"),
         ({"noStore": "Isolated"}, {"noCacheArgs": ["--off"]}, "spec.cache.noStore"),
     ],
@@ -283,7 +284,7 @@ def test_a_custom_engine_that_declares_no_means_to_keep_a_promise_is_refused(
         ({"mode": "Disabled"}, {"promptCache": "None"}),
         ({"noStore": "NotStored"}, {"noCacheArgs": ["--off"]}),
         ({"noStore": "Isolated"}, {"promptCache": "Salted", "saltField": "salt"}),
-        ({"noStore": "Isolated"}, {"promptCache": "None"}),
+        ({"mode": "Disabled", "noStore": "Isolated"}, {"promptCache": "None"}),
         ({"noStore": "Refuse"}, {}),
     ],
 )

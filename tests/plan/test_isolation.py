@@ -58,3 +58,34 @@ def test_a_model_is_told_why_it_runs_without_a_cache_and_a_pool_beside_it_is_not
     assert found.status == "True"
     assert found.message.endswith("No call's prompt is cached: LlamaCpp cannot keep tenants apart in a cache")
     assert len([obj for obj in planned.objects if obj["kind"] == "Deployment"]) == 1
+
+
+UNKNOWN = {"type": "VLLM", "image": "acme/vllm:latest"}
+KNOWN = UNKNOWN | {"version": "0.32.0"}
+
+
+@pytest.mark.parametrize(
+    ("auth", "engine", "asked", "told"),
+    [
+        ("None", VLLM, ("Tenant", "Isolated"), ("Tenant", "Isolated", "0.32.0")),
+        ("None", KNOWN, ("Tenant", "Isolated"), ("Tenant", "Isolated", "0.32.0")),
+        ("None", UNKNOWN, ("Tenant", "Isolated"), ("Shared", "Refuse", "")),
+        ("Required", UNKNOWN, ("Tenant", "Isolated"), ("Disabled", "NotStored", "")),
+        ("None", OLD_SGLANG, ("Tenant", "Isolated"), ("Shared", "Refuse", "0.5.10")),
+        ("None", LLAMA, ("Tenant", "NotStored"), ("Shared", "NotStored", "")),
+        ("Required", LLAMA, ("Tenant", "NotStored"), ("Disabled", "NotStored", "")),
+        ("Required", LLAMA, ("Disabled", "Refuse"), ("Disabled", "NotStored", "")),
+    ],
+)
+def test_the_status_tells_the_policy_that_calls_get_and_not_the_one_that_was_asked_for(
+    auth: str, engine: dict[str, Any], asked: tuple[str, str], told: tuple[str, str, str]
+) -> None:
+    (row,) = plan(world(auth, engine, *asked)).models[KEY].status.regions
+    assert row.cache_policy is not None
+    assert (row.cache_policy.mode, row.cache_policy.no_store, row.cache_policy.engine_version) == told
+
+
+def test_a_model_that_runs_without_a_cache_for_its_unknown_version_is_told_what_to_change() -> None:
+    (row,) = plan(world("Required", UNKNOWN, "Tenant")).models[KEY].status.regions
+    (found,) = [each for each in row.conditions if each.type == "CachePolicyEnforced"]
+    assert "no version; see `spec.engine.version`" in found.message

@@ -338,6 +338,18 @@ class PoolStatus(StatusModel):
     ready: int = Field(default=0, description="Pods ready")
 
 
+class CachePolicyStatus(StatusModel):
+    """The cache policy that calls get, which is not what the spec asks for where the engine cannot keep that."""
+
+    mode: CacheMode = Field(description="Who shares the prompt cache in fact")
+    no_store: NoStore = Field(description="What `X-Tomoul-Cache: no-store` gets now")
+    engine_version: str = Field(
+        default="",
+        max_length=64,
+        description="Version that this was judged by; empty if it is unknown or does not matter",
+    )
+
+
 class RegionModelStatus(StatusModel):
     """The model in one region: one row of the region × condition matrix."""
 
@@ -345,6 +357,9 @@ class RegionModelStatus(StatusModel):
     conditions: Conditions = Field(default=(), description="Conditions by type")
     pools: Annotated[tuple[PoolStatus, ...], ListBy("name")] = Field(default=(), description="The region's pools")
     rollout: RolloutStatus | None = Field(default=None, description="The newest revision, and how it takes over")
+    cache_policy: CachePolicyStatus | None = Field(
+        default=None, description="The cache policy that calls get; absent until the model is accepted"
+    )
     waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
     gpus_needed: int | None = Field(
         default=None, description="GPUs that pods without a node need together; absent while all have one"

@@ -21,7 +21,7 @@ from tomoul.plan.capacity import lost_nodes
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import Refusal
-from tomoul.plan.engines.registry import engine_of
+from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.gateways import programmed
 from tomoul.plan.isolation import shares
 from tomoul.plan.judge import (
@@ -36,7 +36,7 @@ from tomoul.plan.judge import (
     stalled,
 )
 from tomoul.plan.naming import pool_name
-from tomoul.plan.promptcache import unkept
+from tomoul.plan.promptcache import policy_status, unkept
 from tomoul.plan.propagate import propagated
 from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
@@ -167,6 +167,9 @@ def _judged(
             for pool, rollout in rollouts.items()
         ),
         rollout=rollout.status if rollout is not None else said.rollout,
+        cache_policy=policy_status(model.spec, route.cache)
+        if rollout is not None and route is not None
+        else said.cache_policy,
         waiting_for=shortened(unmet.message, MAX_MESSAGE) if unmet is not None else "",
         gpus_needed=lacking.needed if lacking is not None else None,
         gpus_free=lacking.free if lacking is not None else None,
@@ -247,5 +250,9 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
     disabled = model.spec.cache.mode is CacheMode.DISABLED
     if disabled and world.settings.gateway_auth is GatewayAuth.REQUIRED and shares(model.spec):
         why = f"{model.spec.engine.type} cannot keep tenants apart in a cache"
+        if engine_of(model.spec).DEFAULT_VERSION:
+            known = judged_version(model.spec)
+            which = "this version" if known is not None else "an image whose tag names no version"
+            why = f"{why} with {which}; see `spec.engine.version`"
         return Verdict("True", promise.reason, f"{promise.message}: {why}")
     return Verdict("True", promise.reason, promise.message)

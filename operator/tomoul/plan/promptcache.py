@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 
-from tomoul.api.modeldeployment import CacheMode, NoStore
+from tomoul.api.modeldeployment import CacheMode, CachePolicyStatus, ModelDeploymentSpec, NoStore
 from tomoul.api.routingtable import PoolName, RouteCache
 from tomoul.plan.engines.base import PromptCache
+from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.naming import pool_name
 from tomoul.plan.world import Key, World
 
@@ -18,6 +19,16 @@ def truthful(world: World, key: Key, region: str, cache: RouteCache, salt_field:
         return cache
     # The strictest mode of a model that has a cache: the gateway refuses `no-store` calls and salts all others.
     return RouteCache(mode=CacheMode.TENANT, no_store=NoStore.REFUSE, salt_field=salt_field)
+
+
+def policy_status(spec: ModelDeploymentSpec, cache: RouteCache) -> CachePolicyStatus:
+    """What is told of a model whose route says `cache`."""
+    stored = engine_of(spec).prompt_cache(spec, "default")
+    modes = {"none": CacheMode.DISABLED, "shared": CacheMode.SHARED, "salted": spec.cache.mode}
+    version = judged_version(spec)
+    return CachePolicyStatus(
+        mode=modes[stored], no_store=cache.no_store, engine_version="" if version is None else str(version)
+    )
 
 
 def unkept(world: World, key: Key, region: str, cache: RouteCache) -> str:

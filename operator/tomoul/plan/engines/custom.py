@@ -40,6 +40,9 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     custom = _custom(spec)
     no_store = spec.cache.no_store
     disabled = spec.cache.mode is CacheMode.DISABLED
+    if custom.prompt_cache is PromptCaching.NONE and not disabled:
+        message = "must be Disabled: `spec.engine.custom.promptCache` says that the engine has no prompt cache"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.mode", message)
     cannot_stop = custom.prompt_cache is not PromptCaching.NONE and not custom.no_cache_args
     if cannot_stop and (disabled or no_store is NoStore.NOT_STORED):
         message = (
@@ -60,7 +63,7 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
     """The promise, as good as what the spec declares; what cannot be kept was refused before."""
     caching = _custom(spec).prompt_cache
-    if spec.cache.mode is CacheMode.DISABLED or caching is PromptCaching.NONE:
+    if spec.cache.mode is CacheMode.DISABLED:
         return CachePromise(True, Reason.ENFORCED, f"{NO_CACHE}, {_DECLARED}")
     if caching is PromptCaching.SALTED and spec.cache.mode is CacheMode.TENANT:
         shared = f"A salt per tenant isolates the cache, {_DECLARED}"

@@ -6,6 +6,7 @@ from tomoul.api.engine import EngineType
 from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.plan.engines import custom, llamacpp, sglang, vllm
 from tomoul.plan.engines.base import EngineModule
+from tomoul.plan.engines.version import Version, engine_version
 from tomoul.plan.world import Settings
 
 ENGINES: Mapping[EngineType, EngineModule] = {
@@ -19,6 +20,12 @@ ENGINES: Mapping[EngineType, EngineModule] = {
 def engine_of(spec: ModelDeploymentSpec) -> EngineModule:
     """The module of the spec's engine."""
     return ENGINES[spec.engine.type]
+
+
+def judged_version(spec: ModelDeploymentSpec) -> Version | None:
+    """The version that the engine's promises are judged by; None if it is unknown, or none matters."""
+    default = engine_of(spec).DEFAULT_VERSION
+    return engine_version(spec, default) if default else None
 
 
 def engine_image(spec: ModelDeploymentSpec, settings: Settings) -> str:
