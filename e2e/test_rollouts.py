@@ -1,0 +1,101 @@
+"""New revisions under load, with real engines: no call fails, whichever pod goes first."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from e2e.cluster import Cluster, Object
+from e2e.installation import MODELS, Platform
+from e2e.progress import Progress
+from e2e.test_platform import call_until, engine_pods
+from e2e.waiting import eventually
+
+POOL = "tomoul.ai/region=eu-west,tomoul.ai/pool=default,tomoul.ai/model-deployment=tiny-chat"
+DRAIN_SECONDS = 20
+
+
+def change(cluster: Cluster, **rollout: Any) -> None:
+    """Another revision of the model, made by its drain, and how it is to take over."""
+    before = cluster.get("modeldeployments.tomoul.ai", "tiny-chat", "-n", MODELS)["spec"]["rollout"]["drainSeconds"]
+    drain = DRAIN_SECONDS + (before == DRAIN_SECONDS)
+    patch = json.dumps({"spec": {"rollout": {"drainSeconds": drain, **rollout}}})
+    cluster.kubectl("patch", "modeldeployments.tomoul.ai", "-n", MODELS, "tiny-chat", "--type=merge", "-p", patch)
+
+
+def rollout(cluster: Cluster) -> Object:
+    """What the status says of it in eu-west, once it says so of the newest spec."""
+    model = cluster.get("modeldeployments.tomoul.ai", "tiny-chat", "-n", MODELS)
+    if model.get("status", {}).get("observedGeneration") != model["metadata"]["generation"]:
+        return {}
+    rows = [row for row in model["status"].get("regions", ()) if row["name"] == "eu-west"]
+    return dict(rows[0].get("rollout", {})) if rows else {}
+
+
+@contextmanager
+def load(platform: Platform, progress: Progress, what: str) -> Iterator[None]:
+    """Calls at every gateway meanwhile, all of which are answered."""
+    stop = threading.Event()
+    calls: list[str] = []
+    with ThreadPoolExecutor(2) as callers:
+        running = [callers.submit(call_until, stop, gateway, calls) for gateway in platform.gateways.values()]
+        try:
+            eventually(lambda: len(calls), lambda count: count >= 10)
+            yield
+        finally:
+            stop.set()
+    for each in running:
+        each.result()
+    progress.say(f"{len(calls)} calls while {what}")
+    assert set(calls) == {"200 eu-west"}
+
+
+@pytest.fixture(autouse=True)
+def settled(platform: Platform) -> None:
+    """The model as it is before each test: of one revision and ready."""
+    eventually(lambda: rollout(platform.cluster).get("phase"), lambda phase: phase == "Complete", seconds=120)
+    eventually(lambda: ready_uids(platform.cluster), lambda ready: len(ready) == 2, seconds=120)
+
+
+def ready_uids(cluster: Cluster) -> set[str]:
+    return {
+        pod["metadata"]["uid"]
+        for pod in engine_pods(cluster, POOL)
+        for entry in pod["status"].get("conditions", ())
+        if (entry["type"], entry["status"]) == ("Ready", "True")
+    }
+
+
+@pytest.mark.parametrize("strategy", ["Replace", "Auto"])
+def test_a_new_revision_takes_over_without_a_failed_call(platform: Platform, progress: Progress, strategy: str) -> None:
+    cluster = platform.cluster
+    before = ready_uids(cluster)
+    with load(platform, progress, f"all pods were replaced by {strategy}"):
+        began = time.monotonic()
+        change(cluster, strategy=strategy, canary=None)
+        told = eventually(lambda: rollout(cluster), lambda found: found.get("phase") == "Complete", seconds=240)
+        eventually(lambda: ready_uids(cluster), lambda ready: len(ready) == 2 and not ready & before, seconds=60)
+        progress.say(f"rolled out by {told['strategy']} in {time.monotonic() - began:.0f} s: {told.get('message', '')}")
+    # Two of the region's eight GPUs are in the pool, and others are free.
+    assert told["strategy"] == ("Surge" if strategy == "Auto" else "Replace")
+
+
+def test_a_canary_that_does_well_is_promoted_by_what_the_gateways_count(platform: Platform, progress: Progress) -> None:
+    cluster = platform.cluster
+    before = ready_uids(cluster)
+    canary = {"weight": 50, "durationSeconds": 10, "minCalls": 20, "maxTtftPercent": 10_000}
+    with load(platform, progress, "a canary was tried and promoted"):
+        change(cluster, canary=canary)
+        tried = eventually(lambda: rollout(cluster), lambda found: found.get("phase") == "Canary", seconds=60)
+        assert tried["servingRevision"] != tried["revision"]
+        told = eventually(lambda: rollout(cluster), lambda found: found.get("phase") == "Complete", seconds=300)
+        eventually(lambda: ready_uids(cluster), lambda ready: len(ready) == 2 and not ready & before, seconds=60)
+    progress.say(f"the canary: {told['canary']}")
+    assert told["revision"] == tried["revision"]
+    assert told["canary"]["verdict"] == "Promoted"
+    assert told["canary"]["canary"]["calls"] >= 20
