@@ -170,3 +170,11 @@ async def test_run_ends_with_an_error_once_the_lease_is_lost() -> None:
         await lease.run()
     assert lease.acquired.is_set()
     assert now <= 20 + RENEW_DEADLINE + 2 * RETRY_PERIOD
+
+
+async def test_a_lease_whose_taking_was_answered_to_nobody_is_known_as_ones_own() -> None:
+    server = OneLease()
+    first = Replica(server, "first")
+    await first.lease._acquire()
+    first.lease._mine = None  # the answer was lost on its way
+    assert await first.turn()

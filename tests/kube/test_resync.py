@@ -5,15 +5,16 @@ from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kube.objects import service
 from tomoul.kube.client import Listing
-from tomoul.kube.errors import NotFound
+from tomoul.kube.errors import NotFound, Unavailable
 from tomoul.kube.resources import SERVICES, Resource
 from tomoul.kube.resync import resync, selects
-from tomoul.kube.store import Change, Store
+from tomoul.kube.store import BELIEVE_SECONDS, Change, Store
 from tomoul.plan.world import Key
 
 NAMES = ("a", "b")
@@ -160,3 +161,31 @@ def test_selectors_are_read_as_the_server_reads_them() -> None:
     assert selects("a=b,c", {"a": "b", "c": "d"})
     assert not selects("a=b", {"a": "c"})
     assert not selects("a", {"b": "a"})
+
+
+def stale(store: Store[Any], version: int) -> None:
+    """A list of nothing, of that version."""
+    cluster = Cluster()
+    cluster.version = version
+    finish(resync(cluster, store))  # type: ignore[arg-type]
+
+
+def test_a_list_that_is_older_than_what_was_seen_before_it_began_is_not_used() -> None:
+    now = [0.0]
+    store = Store(SERVICES, lambda item: item["metadata"]["uid"], monotonic=lambda: now[0])
+    store.put(service("a", 7))
+    with pytest.raises(Unavailable, match="a list of version 6 is older than 7"):
+        stale(store, 6)
+    assert set(store) == {Key("default", "a")}
+    assert not store.synced
+    stale(store, 7)
+    assert not store
+
+
+def test_lists_that_stay_older_are_believed_in_the_end_since_data_may_have_been_restored() -> None:
+    now = [0.0]
+    store = Store(SERVICES, lambda item: item["metadata"]["uid"], monotonic=lambda: now[0])
+    store.put(service("a", 7))
+    now[0] = BELIEVE_SECONDS + 1
+    stale(store, 6)
+    assert not store

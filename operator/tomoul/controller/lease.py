@@ -105,7 +105,8 @@ class Lease:
             return self._won(await self._client.create({**empty, "spec": self._spec({})}), began)
         spec = lease.get("spec", {})
         record = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
-        if spec.get("holderIdentity"):
+        # It is ours already if the answer to the request by which it became so was lost.
+        if spec.get("holderIdentity") not in (None, "", self._identity):
             if self._seen is None or self._seen[0] != record:
                 self._seen = (record, began)
             if began - self._seen[1] < float(spec.get("leaseDurationSeconds", LEASE_DURATION)):

@@ -51,6 +51,12 @@ class Metrics:
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
             registry=self.registry,
         )
+        self.withheld = Counter(
+            "tomoul_tables_withheld",
+            "RoutingTables that would have lost most of their routes though no deletion explained it, by region",
+            ["region"],
+            registry=self.registry,
+        )
         self.writes = Counter(
             "tomoul_api_writes", "Writes to the API server by verb and kind", ["verb", "kind"], registry=self.registry
         )

@@ -7,6 +7,7 @@ from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context
 from tomoul.controller.converge import NotYetError, Refused, converge
 from tomoul.controller.facts import spec_of
+from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
 from tomoul.plan.model import plan_model
@@ -26,6 +27,8 @@ async def reconcile_model(context: Context, key: Key) -> None:
         # Its label may forbid a region, and what was started there for a moment was there.
         raise NotYetError(f"namespace {key.namespace} is not known yet")
     plan = plan_model(context.observed.world(), key, context.observed.claims())
+    if not await may_have(context, MODEL_DEPLOYMENTS, key, found, plan.objects):
+        return
     status, refused = plan.status, None
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects, plan.keep)

@@ -2,6 +2,7 @@
 
 from tomoul.controller.context import Context
 from tomoul.controller.converge import Refused, converge
+from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_region, write_invalid, write_status
 from tomoul.kube.resources import REGIONS
 from tomoul.plan.region import plan_region
@@ -17,6 +18,8 @@ async def reconcile_region(context: Context, key: Key) -> None:
         await write_invalid(context, REGIONS, key, found)
         return
     plan = plan_region(context.observed.world(), key.name)
+    if not await may_have(context, REGIONS, key, found, plan.objects):
+        return
     status, refused = plan.status, None
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects)

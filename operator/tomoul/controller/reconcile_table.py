@@ -5,10 +5,11 @@ from typing import Any
 
 from tomoul.controller.context import Context
 from tomoul.controller.converge import ensure, remove
+from tomoul.controller.presence import may_have
+from tomoul.controller.shrink import confirmed_table
 from tomoul.kube.errors import Invalid, NotFound
-from tomoul.kube.resources import PODS, ROUTING_TABLES
+from tomoul.kube.resources import PODS, REGIONS, ROUTING_TABLES
 from tomoul.plan.naming import gateway_name, table_name
-from tomoul.plan.routing import plan_routing_table
 from tomoul.plan.world import Key
 
 
@@ -21,9 +22,11 @@ async def reconcile_table(context: Context, key: Key) -> None:
         return  # Kubernetes deletes the table with its Region
     if key.name in observed.world().unreadable_regions:
         return  # its gateways go on with what they have
-    manifest = plan_routing_table(observed.world(), key.name, observed.claims())
+    manifest = await confirmed_table(context, key.name)
     if manifest is None:
         await remove(observed, context.writer, ROUTING_TABLES, table)
+        return
+    if not await may_have(context, REGIONS, key, owner, [manifest]):
         return
     await ensure(observed, context.writer, owner.uid, manifest)
     for operations in await _stale(context, key.name, table):

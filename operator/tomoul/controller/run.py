@@ -110,7 +110,16 @@ class Operator:
         self._sampler = Sampler(self._observed, options.sample_seconds)
         self._service = Key(options.settings.namespace, options.external_metrics_service)
         self._canaries = CanaryWatch(self._observed, self._triggers.counted, read_gateway)
-        self._context = Context(self._observed, writer, client, self._triggers, self._recorder, self._canaries, _now)
+        self._context = Context(
+            self._observed,
+            writer,
+            client,
+            self._triggers,
+            self._recorder,
+            self._canaries,
+            self._metrics,
+            _now,
+        )
 
     async def run(self) -> None:
         """Work until a signal comes. What ends a part ends them all."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from tomoul.kube.client import KubeClient
-from tomoul.kube.errors import NotFound
+from tomoul.kube.errors import NotFound, Unavailable
 from tomoul.kube.resources import key_of
 from tomoul.kube.store import Store
 
@@ -20,9 +20,12 @@ async def resync(client: KubeClient, store: Store[T]) -> str:
 
     Raises KubeError; what was repaired until then stays.
     """
-    began = store.tick()
+    began, newest = store.tick(), store.newest
     listing = await client.list(store.resource, selector=store.selector, only=store.only)
     store.heard()
+    version = int(listing.resource_version)
+    if store.is_stale(version, newest):
+        raise Unavailable(f"a list of version {version} is older than {newest}, which was seen before: it is not used")
     for item in listing.items:
         store.replace(item, began)
     for key in store.suspects({key_of(item) for item in listing.items}, began):
@@ -37,6 +40,7 @@ async def resync(client: KubeClient, store: Store[T]) -> str:
         else:
             store.drop(key, asked)
     store.forget_deleted(began)
+    store.listed(version)
     store.synced = True
     return listing.resource_version
 

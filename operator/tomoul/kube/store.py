@@ -4,7 +4,8 @@ What arrives is reduced at once to the projection that somebody needs, and the l
 that causes work has changed. Of two observations of an object the one with the higher resourceVersion is right,
 deletions included, whatever the order in which they arrive: kopf runs one task per uid, and an answer to a write may
 come before or after its watch event. Only a list may take a version back, for objects that nobody has observed since
-it began (the API server's data may have been restored from a backup).
+it began (the API server's data may have been restored from a backup), and only one that is not itself a look into the
+past: see `is_stale`.
 """
 
 import time
@@ -17,6 +18,9 @@ from tomoul.kube.resources import Resource, key_of
 from tomoul.plan.world import Key
 
 T = TypeVar("T")
+
+BELIEVE_SECONDS = 600.0
+"""How long lists that are older than what was seen are taken for those of a server that is behind."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Store(Mapping[Key, T]):
         self._tick = 0
         self._live = 0
         self._only_listed: set[Key] = set()
+        self._newest, self._newest_at = 0, monotonic()
 
     def __getitem__(self, key: Key) -> T:
         entry = self._entries[key]
@@ -110,6 +115,23 @@ class Store(Mapping[Key, T]):
         """A moment in this store's own time, to tell later what has been observed since."""
         self._tick += 1
         return self._tick
+
+    @property
+    def newest(self) -> int:
+        """The highest version that the API server has told, of an object or of a list."""
+        return self._newest
+
+    def is_stale(self, version: int, newest: int) -> bool:
+        """Whether a list of that version, begun when `newest` was known, is older than what was known.
+
+        An API server's list is never older than what it has told before. One that is comes from a cache that is behind,
+        or from data that were restored from a backup: those are believed once nothing newer was heard of for long.
+        """
+        return version < newest and self._monotonic() - self._newest_at < BELIEVE_SECONDS
+
+    def listed(self, version: int) -> None:
+        """A list of that version has been taken in whole."""
+        self._heard_of(version)
 
     def replace(self, item: Object, since: int) -> None:
         """An object as a list that began at `since` has it; ignored if it has been observed after that."""
@@ -150,6 +172,10 @@ class Store(Mapping[Key, T]):
         }
         self._only_listed &= self._entries.keys()
 
+    def _heard_of(self, version: int) -> None:
+        if version > self._newest:
+            self._newest, self._newest_at = version, self._monotonic()
+
     def _set(self, key: Key, value: T | None, version: int) -> None:
         entry = self._entries.get(key)
         old = entry.value if entry is not None else None
@@ -157,6 +183,7 @@ class Store(Mapping[Key, T]):
         relevant = (old is None) != (value is None) or (entry is not None and trigger != entry.trigger)
         self._live += (value is not None) - (old is not None)
         self._entries[key] = _Entry(value, version, self.tick(), trigger)
+        self._heard_of(version)
         if old is not None or value is not None:
             self.listener(Change(self.resource, key, old, value, relevant))
 
