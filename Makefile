@@ -40,6 +40,11 @@ lint: install ## Check format, style, types and layers
 format: install ## Format the code
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
 
+.PHONY: faults
+faults: install ## Run the plans of docs/faults.md at full length (half an hour)
+	@$(BIN)/python -m tests.controlplane
+	@TOMOUL_FAULTS=all $(BIN)/pytest -p no:xdist tests/faults
+
 .PHONY: e2e
 e2e: install ## Run the end-to-end tests on kind (needs Docker and kind)
 	@$(BIN)/pytest -x -p no:xdist e2e

@@ -10,6 +10,7 @@ pytest_plugins = ["tests.controlplane.fixtures"]
 # left for the end should be short.
 SLOW_FOLDERS = (
     "integration",
+    "faults",
     "gateway",
     "agent",
     "contract",

@@ -14,6 +14,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from tests.faults.call import Call, call_of
 
+Event = dict[str, Any]
 _PASSED_ON = ("Authorization", "Content-Type", "Accept", "User-Agent")
 
 
@@ -51,9 +52,9 @@ class Fault:
         """What the client gets of the API server's answer."""
         return answer
 
-    def event(self, call: Call, event: dict[str, Any]) -> bool:
-        """Whether the client hears of an event, bookmarks included, of its watch `call`."""
-        return True
+    def event(self, call: Call, event: Event) -> Event | None:
+        """What the client hears of an event, bookmarks included, of its watch `call`; None: nothing."""
+        return event
 
 
 class Proxy:
@@ -65,6 +66,8 @@ class Proxy:
         self.kubeconfig = folder / f"proxied-{target.name}"
         self.fault = Fault()
         self.port = 0
+        self.done: list[tuple[Call, int]] = []
+        """Calls, watches apart, that the API server has answered, and the answers' status, whoever heard of them."""
         self._watches: set[asyncio.Transport] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="fault proxy", daemon=True)
@@ -134,7 +137,9 @@ class Proxy:
             kept = tuple(
                 (name, found.headers[name]) for name in ("Content-Type", "Retry-After") if name in found.headers
             )
-            return self.fault.after(call, Answer(found.status, await found.read(), kept))
+            body = await found.read()
+            self.done.append((call, found.status))
+            return self.fault.after(call, Answer(found.status, body, kept))
 
     async def _watch(self, request: web.Request, call: Call, content: Any) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -147,8 +152,8 @@ class Proxy:
             async for chunk in content.iter_any():
                 *lines, tail = (tail + chunk).split(b"\n")
                 for line in lines:
-                    if self.fault.event(call, json.loads(line)):
-                        await response.write(line + b"\n")
+                    if (event := self.fault.event(call, json.loads(line))) is not None:
+                        await response.write(json.dumps(event).encode() + b"\n")
             await response.write_eof()
         except (ClientError, OSError):
             transport.abort()

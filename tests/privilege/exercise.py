@@ -8,7 +8,6 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -19,7 +18,7 @@ from tests.controlplane.api import Object, eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tests.controlplane.process import Process
 from tests.faults.call import Call
-from tests.faults.proxy import Fault, Proxy
+from tests.faults.proxy import Event, Fault, Proxy
 from tests.integration.operators import OperatorProcess, condition, path
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 from tomoul.plan.key_access import NAME as KEYS
@@ -34,8 +33,8 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 class Deaf(Fault):
     """No watch hears of anything, bookmarks apart: only lists tell what has gone."""
 
-    def event(self, call: Call, event: dict[str, Any]) -> bool:
-        return bool(event["type"] == "BOOKMARK")
+    def event(self, call: Call, event: Event) -> Event | None:
+        return event if event["type"] == "BOOKMARK" else None
 
 
 class Exercise:
