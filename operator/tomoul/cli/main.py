@@ -12,6 +12,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = {
     "local": ("tomoul.cli.local", "Serve the resources in FILES on this machine, with processes in the place of pods."),
     "operator": ("tomoul.cli.operator", "Run the operator."),
     "agent": ("tomoul.cli.agent", "Run the agent beside a gateway's Envoy."),
+    "load": ("tomoul.cli.load", "Bring a model's weights to a folder, for the engine beside it."),
     "crds": ("tomoul.cli.crds", "Write the CustomResourceDefinitions."),
 }
 """Module and summary by name. Each module has a click command named `command`."""

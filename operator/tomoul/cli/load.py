@@ -1,0 +1,92 @@
+"""`tomoul load`: bring a model's weights to a folder of a volume; the engines' pods run it before the engine starts."""
+
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from tomoul.loader.progress import Progress
+from tomoul.loader.remote import LoadError, Remote
+from tomoul.loader.server import serving
+from tomoul.loader.volume import load
+
+
+@click.group()
+def command() -> None:
+    """Bring a model's weights to the folder VOLUME/NAME, all of them or none, with their checksums verified.
+
+    A download that was cut goes on where it was, and of several for one folder one works while the others wait.
+    """
+
+
+_VOLUME = click.argument("volume", type=click.Path(path_type=Path, file_okay=False, exists=True))
+_NAME = click.argument("name")
+_PORT = click.option("--port", type=click.IntRange(0, 65535), help="Tell the progress at this port, as JSON.")
+_FILE = click.option("--file", help="Only this file, with its sibling shards if it is one.")
+
+
+@command.command("hf")
+@_VOLUME
+@_NAME
+@click.option("--repo", required=True, help="Repository, such as `microsoft/phi-4`.")
+@click.option("--revision", required=True, help="Commit, tag or branch.")
+@_FILE
+@_PORT
+def hugging_face(volume: Path, name: str, repo: str, revision: str, file: str | None, port: int | None) -> None:
+    """From a Hugging Face repository; HF_TOKEN and HF_ENDPOINT as in Hugging Face's own tools."""
+    # Imported here: each of them takes a while.
+    from tomoul.loader.hub import DEFAULT_ENDPOINT, Hub
+
+    endpoint = os.environ.get("HF_ENDPOINT", DEFAULT_ENDPOINT).rstrip("/")
+    _load(Hub(repo, revision, file, endpoint=endpoint, token=os.environ.get("HF_TOKEN")), volume, name, port)
+
+
+@command.command("s3")
+@_VOLUME
+@_NAME
+@click.option("--bucket", required=True)
+@click.option("--folder", required=True, help="Folder in the bucket.")
+@click.option("--endpoint", help="URL of a store that is not AWS'.")
+@click.option("--region", default="us-east-1", show_default=True, help="AWS' region of the bucket.")
+@_FILE
+@_PORT
+def bucket(
+    volume: Path,
+    name: str,
+    bucket: str,
+    folder: str,
+    endpoint: str | None,
+    region: str,
+    file: str | None,
+    port: int | None,
+) -> None:
+    """From an S3 bucket; credentials from the environment as AWS' own tools take them, or none."""
+    from tomoul.loader.bucket import Bucket
+
+    _load(Bucket(bucket, folder, file, endpoint=endpoint, region=region), volume, name, port)
+
+
+def _load(remote: Remote, volume: Path, name: str, port: int | None) -> None:
+    # As the first process of its container it would not be ended by a signal that it does not handle.
+    signal.signal(signal.SIGTERM, _end)
+    progress = Progress()
+    began = time.monotonic()
+    with ExitStack() as stack:
+        if port is not None:
+            stack.enter_context(serving(progress, port))
+        try:
+            folder = load(remote, volume, name, progress)
+        except LoadError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            os._exit(1)  # Other downloads of the same source may hang in their threads; their bytes are kept.
+    total = progress.report()["total"]
+    print(f"{folder} is there: {total} bytes in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)

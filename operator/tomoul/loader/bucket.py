@@ -1,0 +1,115 @@
+"""Bucket: weights in an S3 bucket, or in one of a store that speaks S3's protocol."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+
+import obstore
+from obstore import exceptions
+from obstore.store import S3Store
+
+from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError
+from tomoul.loader.selection import wanted
+
+SUMS = "SHA256SUMS"
+"""A file beside the weights, as `sha256sum` writes it, by which they are checked where ETags are no MD5s."""
+_IDENTITIES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+_REFUSED = (
+    exceptions.NotFoundError,
+    exceptions.PermissionDeniedError,
+    exceptions.UnauthenticatedError,
+    exceptions.InvalidPathError,
+)
+# What has no exception of its own, such as a bucket that does not exist.
+_REFUSED_STATUS = re.compile(r"status code: 4(?!08|29)\d\d")
+
+
+class Bucket:
+    """A folder of a bucket. Credentials are the environment's, as AWS' own tools take them, or none."""
+
+    def __init__(self, bucket: str, folder: str, file: str | None, *, endpoint: str | None, region: str) -> None:
+        self._name = f"s3://{bucket}/{folder}"
+        self._folder = folder.rstrip("/")
+        self._file = file
+        anonymous = not any(os.environ.get(name) for name in _IDENTITIES)
+        self._store = S3Store(
+            bucket,
+            region=region,
+            skip_signature=anonymous,
+            client_options={
+                "allow_http": endpoint is not None and endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=TIMEOUT_SECONDS),
+                # A big file takes as long as it takes; what ends an answer is silence.
+                "timeout": timedelta(days=7),
+                "read_timeout": timedelta(seconds=TIMEOUT_SECONDS),
+            },
+            retry_config={"max_retries": 2},
+            config={"endpoint": endpoint} if endpoint else {},
+        )
+
+    def files(self) -> Sequence[RemoteFile]:
+        """The folder's files."""
+        prefix = f"{self._folder}/"
+        try:
+            listed = {
+                entry["path"].removeprefix(prefix): entry
+                for page in obstore.list(self._store, prefix=self._folder)
+                for entry in page
+                if entry["path"].startswith(prefix)
+            }
+            sums = self._sums() if SUMS in listed else {}
+        except exceptions.BaseError as error:
+            raise self._error(error, self._name) from error
+        names = [name for name in wanted(tuple(listed), self._file) if name != SUMS]
+        if not names:
+            raise LoadError(f"{self._name} has no {f'file `{self._file}`' if self._file else 'files'}")
+        return [
+            RemoteFile(
+                name,
+                listed[name]["size"],
+                self._checksum(name, listed[name]["e_tag"] or "", sums),
+                listed[name]["path"],
+                listed[name]["e_tag"] or "",
+            )
+            for name in names
+        ]
+
+    def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
+        """The bytes of a file from `offset` on, if it is still the one that was listed."""
+        try:
+            options: obstore.GetOptions = {"range": {"offset": offset}}
+            if file.version:
+                options["if_match"] = file.version
+            yield from obstore.get(self._store, file.address, options=options).stream(CHUNK_BYTES)
+        except exceptions.PreconditionError as error:
+            message = (
+                f"`{file.path}` in {self._name} was overwritten while it was read: give each version its own folder"
+            )
+            raise LoadError(message) from error
+        except exceptions.BaseError as error:
+            raise self._error(error, f"`{file.path}` in {self._name}") from error
+
+    def _sums(self) -> Mapping[str, str]:
+        text = bytes(obstore.get(self._store, f"{self._folder}/{SUMS}").bytes()).decode()
+        lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
+        return {name.removeprefix("*").removeprefix("./"): digest.lower() for digest, name in lines}
+
+    def _checksum(self, name: str, etag: str, sums: Mapping[str, str]) -> str:
+        if name in sums:
+            return f"sha256:{sums[name]}"
+        digest, _, parts = etag.strip('"').partition("-")
+        if len(digest) != 32:
+            raise LoadError(f"`{name}` in {self._name} has no checksum: its ETag is no MD5; put a `{SUMS}` beside it")
+        return f"md5-parts:{digest}-{parts}" if parts else f"md5:{digest}"
+
+    def _error(self, error: Exception, what: str) -> LoadError | TransientError:
+        words = " ".join(str(error).split())[:300]
+        if isinstance(error, _REFUSED) or _REFUSED_STATUS.search(words):
+            return LoadError(f"{what}: {words}; are the names right, and may the credentials read it?")
+        return TransientError(f"{what}: {words}")

@@ -1,0 +1,69 @@
+"""Hub: weights in a Hugging Face repository, or in a mirror that speaks its protocol."""
+
+from collections.abc import Iterator, Sequence
+
+import httpx2
+from huggingface_hub import HfApi, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoSibling
+
+from tomoul.loader.remote import TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
+from tomoul.loader.selection import wanted
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+
+
+class Hub:
+    """One revision of a repository."""
+
+    def __init__(self, repo: str, revision: str, file: str | None, *, endpoint: str, token: str | None) -> None:
+        """`file`: one file of it; None for what an engine needs of all."""
+        self._repo = repo
+        self._revision = revision
+        self._file = file
+        self._endpoint = endpoint
+        self._token = token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A redirect to a content network takes the token along only within the same host.
+        self._client = httpx2.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT_SECONDS)
+
+    def files(self) -> Sequence[RemoteFile]:
+        """The files of the commit that the revision is now."""
+        what = f"`{self._repo}` at revision `{self._revision}` on {self._endpoint}"
+        try:
+            info = HfApi(endpoint=self._endpoint, token=self._token or False).model_info(
+                self._repo, revision=self._revision, files_metadata=True, timeout=TIMEOUT_SECONDS
+            )
+        except HfHubHTTPError as error:
+            hint = "is the name right, and may the token read it?"
+            raise http_error(error.response.status_code, what, hint) from error
+        except (httpx2.HTTPError, OSError) as error:
+            raise TransientError(f"{what}: {error!r}") from error
+        found = {entry.rfilename: entry for entry in info.siblings or ()}
+        names = wanted(tuple(found), self._file)
+        if not names:
+            raise LoadError(f"{what} has no {f'file `{self._file}`' if self._file else 'weights'}")
+        return [self._described(found[name], info.sha or self._revision) for name in names]
+
+    def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
+        """The bytes of a file from `offset` on."""
+        try:
+            with self._client.stream("GET", file.address, headers={"Range": f"bytes={offset}-"}) as answer:
+                if answer.status_code >= 400:
+                    raise http_error(answer.status_code, f"`{file.path}` of `{self._repo}`", "may the token read it?")
+                if answer.status_code != 206 and offset:
+                    raise LoadError(f"{self._endpoint} does not serve parts of files, which a download resumes by")
+                # Without a size: what is gathered to one is lost when the connection is cut.
+                yield from answer.iter_raw()
+        except (httpx2.HTTPError, OSError) as error:
+            raise TransientError(f"`{file.path}` of `{self._repo}`: {error!r}") from error
+
+    def _described(self, entry: RepoSibling, commit: str) -> RemoteFile:
+        if entry.lfs is not None:
+            checksum = f"sha256:{entry.lfs.sha256}"
+        elif entry.blob_id is not None:
+            checksum = f"git-sha1:{entry.blob_id}"
+        else:
+            raise LoadError(f"{self._endpoint} tells no checksum of `{entry.rfilename}`")
+        address = hf_hub_url(self._repo, entry.rfilename, revision=commit, endpoint=self._endpoint)
+        return RemoteFile(entry.rfilename, entry.size or 0, checksum, address)

@@ -1,0 +1,53 @@
+"""Remote: what the loader needs to know of a place that weights come from, and what can go wrong there."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+CHUNK_BYTES = 64 * 1024
+"""Least piece to gather before it is written; what is gathered is lost when a connection is cut."""
+TIMEOUT_SECONDS = 60.0
+"""How long one read may bring nothing before the connection is given up and the download goes on with another."""
+
+
+class LoadError(Exception):
+    """Trying again will not help; the message says what to change."""
+
+
+class TransientError(Exception):
+    """Trying again may help: the network, or a server that is busy or broken."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file at its source."""
+
+    path: str
+    """Path below the source's folder, with `/`."""
+    size: int
+    """In bytes."""
+    checksum: str
+    """`<algorithm>:<hex>`, as `checksum.matches` takes it."""
+    address: str
+    """What the source finds it by: a URL, a key, a digest."""
+    version: str = ""
+    """ETag, where the file could be overwritten while it is read."""
+
+
+class Remote(Protocol):
+    """A place that weights come from. Both methods raise LoadError or TransientError."""
+
+    def files(self) -> Sequence[RemoteFile]:
+        """The files that an engine needs, at least one."""
+        ...
+
+    def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
+        """The bytes of a file from `offset` on."""
+        ...
+
+
+def http_error(status: int, what: str, hint: str) -> LoadError | TransientError:
+    """The error that an HTTP status of 400 or more means; `hint` is the way out of a refusal."""
+    if status in (408, 425, 429) or status >= 500:
+        return TransientError(f"{what}: HTTP {status}")
+    return LoadError(f"{what}: HTTP {status}; {hint}")

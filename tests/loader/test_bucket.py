@@ -1,0 +1,171 @@
+"""Downloads from a bucket of a real implementation of S3's protocol: moto, in an environment of its own."""
+
+import hashlib
+import re
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from tests.clients.environments import python
+from tomoul.loader.bucket import Bucket
+from tomoul.loader.progress import Progress
+from tomoul.loader.remote import LoadError, TransientError
+from tomoul.loader.volume import load
+
+BIG = Random(2).randbytes(12 * 1024 * 1024)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = [str(python("moto")), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "moto ended"
+                assert time.monotonic() < deadline, "moto does not listen"
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def store(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> S3Store:
+    """A bucket of the test's own, named after it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    root = S3Store(bucket_of(request), region="us-east-1", endpoint=endpoint, client_options={"allow_http": True})
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{bucket_of(request)}", method="PUT")).close()
+    return root
+
+
+def bucket_of(request: pytest.FixtureRequest) -> str:
+    return f"b{hashlib.sha256(request.node.name.encode()).hexdigest()[:20]}"
+
+
+@pytest.fixture
+def bucket(endpoint: str, request: pytest.FixtureRequest) -> "type[Opened]":
+    class Here(Opened):
+        address, name = endpoint, bucket_of(request)
+
+    return Here
+
+
+class Opened:
+    """Opens the test's bucket."""
+
+    address = ""
+    name = ""
+
+    @classmethod
+    def at(cls, folder: str, file: str | None = None) -> Bucket:
+        return Bucket(cls.name, folder, file, endpoint=cls.address, region="us-east-1")
+
+
+def at_once(seconds: float) -> None:
+    """A pause that is none."""
+
+
+def test_a_folder_is_brought_with_what_lies_below_it_and_nothing_beside_it(
+    store: S3Store, bucket: type[Opened], tmp_path: Path
+) -> None:
+    obstore.put(store, "chat/2/config.json", b"{}")
+    obstore.put(store, "chat/2/deep/model.safetensors", b"weights")
+    obstore.put(store, "chat/20/model.safetensors", b"others")
+    folder = load(bucket.at("chat/2"), tmp_path, "chat", Progress(), pause=at_once)
+    assert {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == {
+        "config.json": b"{}",
+        "deep/model.safetensors": b"weights",
+    }
+
+
+def test_an_object_that_was_uploaded_in_parts_is_verified_by_its_etag(
+    store: S3Store, bucket: type[Opened], tmp_path: Path
+) -> None:
+    obstore.put(store, "chat/a.gguf", BIG, use_multipart=True, chunk_size=5 * 1024 * 1024)
+    (file,) = bucket.at("chat", "a.gguf").files()
+    assert re.fullmatch("md5-parts:[0-9a-f]{32}-3", file.checksum)
+    folder = load(bucket.at("chat", "a.gguf"), tmp_path, "chat", Progress(), pause=at_once)
+    assert (folder / "a.gguf").read_bytes() == BIG
+
+
+def test_a_download_goes_on_where_an_earlier_one_left_off(store: S3Store, bucket: type[Opened], tmp_path: Path) -> None:
+    obstore.put(store, "chat/a.gguf", BIG, use_multipart=False)
+    (tmp_path / ".chat.loading").mkdir()
+    (tmp_path / ".chat.loading" / "a.gguf.part").write_bytes(BIG[:5_000_000])
+    offsets = []
+
+    class Counted(Bucket):
+        def read(self, file: object, offset: int) -> Iterator[bytes]:  # type: ignore[override]
+            offsets.append(offset)
+            return super().read(file, offset)  # type: ignore[arg-type]
+
+    remote = Counted(bucket.name, "chat", "a.gguf", endpoint=bucket.address, region="us-east-1")
+    folder = load(remote, tmp_path, "chat", Progress(), pause=at_once)
+    assert offsets == [5_000_000]
+    assert (folder / "a.gguf").read_bytes() == BIG
+
+
+def test_bytes_that_an_earlier_loader_left_and_that_are_wrong_are_downloaded_anew(
+    store: S3Store, bucket: type[Opened], tmp_path: Path
+) -> None:
+    obstore.put(store, "chat/a.gguf", b"right bytes", use_multipart=False)
+    (tmp_path / ".chat.loading").mkdir()
+    (tmp_path / ".chat.loading" / "a.gguf.part").write_bytes(b"wrong")
+    folder = load(bucket.at("chat", "a.gguf"), tmp_path, "chat", Progress(), pause=at_once)
+    assert (folder / "a.gguf").read_bytes() == b"right bytes"
+
+
+def test_a_list_of_sums_beside_the_weights_decides(store: S3Store, bucket: type[Opened], tmp_path: Path) -> None:
+    obstore.put(store, "chat/a.gguf", b"weights")
+    obstore.put(store, "chat/b.gguf", b"weights")
+    sum_of = {"a.gguf": hashlib.sha256(b"weights").hexdigest(), "b.gguf": "0" * 64}
+    obstore.put(store, "chat/SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sum_of.items()).encode())
+    assert load(bucket.at("chat", "a.gguf"), tmp_path, "a", Progress(), pause=at_once).is_dir()
+    with pytest.raises(LoadError, match=r"`b.gguf` came 3 times with other bytes than sha256:0000"):
+        load(bucket.at("chat", "b.gguf"), tmp_path, "b", Progress(), pause=at_once)
+
+
+def test_an_object_that_is_overwritten_meanwhile_is_not_mixed_with_its_successor(
+    store: S3Store, bucket: type[Opened]
+) -> None:
+    obstore.put(store, "chat/a.gguf", b"first")
+    remote = bucket.at("chat", "a.gguf")
+    (file,) = remote.files()
+    obstore.put(store, "chat/a.gguf", b"other")
+    with pytest.raises(LoadError, match="was overwritten while it was read: give each version its own folder"):
+        list(remote.read(file, 0))
+
+
+def test_a_folder_or_file_that_there_is_not_is_named(store: S3Store, bucket: type[Opened]) -> None:
+    obstore.put(store, "chat/a.gguf", b"weights")
+    with pytest.raises(LoadError, match=rf"s3://{bucket.name}/absent has no files"):
+        bucket.at("absent").files()
+    with pytest.raises(LoadError, match=r"has no file `b.gguf`"):
+        bucket.at("chat", "b.gguf").files()
+
+
+def test_a_bucket_that_there_is_not_is_named(store: S3Store, endpoint: str) -> None:
+    with pytest.raises(LoadError, match=r"s3://absent/chat: .*are the names right, and may the credentials read it"):
+        Bucket("absent", "chat", None, endpoint=endpoint, region="us-east-1").files()
+
+
+def test_a_store_that_cannot_be_reached_is_tried_again(store: S3Store) -> None:
+    with pytest.raises(TransientError):
+        Bucket("weights", "chat", None, endpoint="http://127.0.0.1:1", region="us-east-1").files()

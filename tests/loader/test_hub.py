@@ -1,0 +1,188 @@
+"""Downloads from a hub: whole, resumed, corrupt, refused, by several loaders at once."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.loader.hub import COMMIT, REPO, HubServer, serving
+from tomoul.loader.hub import Hub
+from tomoul.loader.progress import Progress
+from tomoul.loader.remote import LoadError
+from tomoul.loader.volume import load
+
+WEIGHTS = Random(1).randbytes(3_000_000)
+FILES = {
+    "config.json": b'{"a": 1}',
+    "model.safetensors": WEIGHTS,
+    "model.bin": b"the same again",
+    ".gitattributes": b"",
+}
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with serving(HubServer(dict(FILES))) as found:
+        yield found
+
+
+def remote(hub: HubServer, *, revision: str = "main", file: str | None = None, token: str | None = None) -> Hub:
+    return Hub(REPO, revision, file, endpoint=hub.url, token=token)
+
+
+def at_once(seconds: float) -> None:
+    """A pause that is none."""
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, f"not within a minute: {what}"
+        time.sleep(0.02)
+
+
+def test_what_an_engine_needs_is_brought_whole_and_nothing_else(hub: HubServer, tmp_path: Path) -> None:
+    progress = Progress()
+    folder = load(remote(hub), tmp_path, "chat", progress, pause=at_once)
+    assert names(folder) == {"config.json", "model.safetensors"}
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    report = progress.report()
+    assert (report["state"], report["bytes"], report["total"]) == ("Done", 3_000_008, 3_000_008)
+    assert not list(tmp_path.glob(".chat.loading"))
+
+
+def test_weights_that_are_there_need_no_hub(hub: HubServer, tmp_path: Path) -> None:
+    load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    hub.broken = 1000
+    load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    assert hub.broken == 1000
+
+
+def test_a_cut_download_goes_on_where_it_was(hub: HubServer, tmp_path: Path) -> None:
+    hub.cut_after = 1_000_000
+    folder = load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert [offset for name, offset in hub.ranges if name == "model.safetensors"] == [0, 1_000_000, 2_000_000]
+
+
+def test_a_hub_that_is_busy_is_asked_again(hub: HubServer, tmp_path: Path) -> None:
+    hub.broken = 3
+    assert load(remote(hub), tmp_path, "chat", Progress(), pause=at_once).is_dir()
+
+
+def test_wrong_bytes_are_thrown_away_and_downloaded_anew(hub: HubServer, tmp_path: Path) -> None:
+    hub.corrupt = 2
+    folder = load(remote(hub, file="model.safetensors"), tmp_path, "chat", Progress(), pause=at_once)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert [offset for _, offset in hub.ranges] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_bytes_that_stay_wrong_are_never_given_to_an_engine(hub: HubServer, tmp_path: Path, name: str) -> None:
+    hub.corrupt = 1000
+    with pytest.raises(LoadError, match=f"`{name}` came 3 times with other bytes than (sha256|git-sha1):"):
+        load(remote(hub, file=name), tmp_path, "chat", Progress(), pause=at_once)
+    assert not (tmp_path / "chat").exists()
+
+
+def test_one_file_of_several_shards_brings_the_others(tmp_path: Path) -> None:
+    shards = {f"q4-0000{number}-of-00002.gguf": bytes([number]) for number in (1, 2)}
+    with serving(HubServer({**shards, "q8-00001-of-00002.gguf": b"other"})) as hub:
+        folder = load(remote(hub, file="q4-00001-of-00002.gguf"), tmp_path, "chat", Progress(), pause=at_once)
+    assert names(folder) == shards.keys()
+
+
+@pytest.mark.parametrize(
+    ("token", "revision", "file", "words"),
+    [
+        ("wrong", "main", None, "HTTP 401; is the name right, and may the token read it?"),
+        ("right", "v2", None, "at revision `v2` on .*HTTP 404"),
+        ("right", COMMIT, "absent.gguf", "has no file `absent.gguf`"),
+    ],
+)
+def test_what_trying_again_cannot_help_says_what_to_change(
+    hub: HubServer, tmp_path: Path, token: str, revision: str, file: str | None, words: str
+) -> None:
+    hub.token = "right"
+    with pytest.raises(LoadError, match=words):
+        load(remote(hub, revision=revision, file=file, token=token), tmp_path, "chat", Progress(), pause=at_once)
+
+
+def test_a_file_that_would_leave_its_folder_is_refused(tmp_path: Path) -> None:
+    with serving(HubServer({"../evil": b"x"})) as hub, pytest.raises(LoadError, match=r"named `\.\./evil`"):
+        load(remote(hub, file="../evil"), tmp_path, "chat", Progress(), pause=at_once)
+
+
+def started(hub: HubServer, volume: Path, port: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tomoul", "load", "hf", str(volume), "chat", "--repo", REPO, "--revision", "main"]
+    command += ["--port", str(port)] if port else []
+    env = {**os.environ, "HF_ENDPOINT": hub.url}
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_loader_that_is_killed_leaves_its_bytes_to_the_next(
+    hub: HubServer, tmp_path: Path, end: signal.Signals
+) -> None:
+    hub.hold = threading.Event()
+    first = started(hub, tmp_path)
+    until(lambda: any(name == "model.safetensors" for name, _ in hub.ranges), "the download begins")
+    first.send_signal(end)
+    first.communicate(timeout=60)
+    assert first.returncode != 0
+    (tmp_path / ".chat.loading" / "model.safetensors.part").write_bytes(WEIGHTS[:1_234_567])
+    hub.hold.set()
+    hub.ranges.clear()
+    second = started(hub, tmp_path)
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert "chat is there: 3000008 bytes" in out
+    assert ("model.safetensors", 1_234_567) in hub.ranges
+    assert (tmp_path / "chat" / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_of_two_loaders_for_one_folder_one_downloads_and_both_tell_how_far_it_is(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.hold = threading.Event()
+    ports = [free_port(), free_port()]
+    loaders = [started(hub, tmp_path, port) for port in ports]
+    until(
+        lambda: sorted(str(report(port).get("state")) for port in ports) == ["Downloading", "Waiting"],
+        "one downloads, the other waits",
+    )
+    assert all(report(port)["total"] == 3_000_008 for port in ports)
+    hub.hold.set()
+    for loader in loaders:
+        loader.communicate(timeout=60)
+        assert loader.returncode == 0
+    assert sorted(hub.ranges) == [("config.json", 0), ("model.safetensors", 0)]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def report(port: int) -> dict[str, object]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5) as answer:
+            found: dict[str, object] = json.loads(answer.read())
+            return found
+    except OSError:
+        return {}
