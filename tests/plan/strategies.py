@@ -100,6 +100,7 @@ def sources() -> st.SearchStrategy[dict[str, Any]]:
         [
             {"file": {"path": "/models/a.gguf"}},
             {"pvc": {"claimName": "weights", "path": "a"}},
+            {"s3": {"bucket": "weights", "folder": "a", "file": "a.gguf"}},
             {"hf": {"repo": "acme/a", "revision": "main", "file": "a.gguf", "token": {"name": "hf", "key": "token"}}},
         ]
     )

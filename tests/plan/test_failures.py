@@ -81,7 +81,8 @@ def test_an_init_container_is_named_if_it_fails_and_passed_over_if_it_has_succee
     waits = ContainerFact("engine", waiting="PodInitializing")
     found = failure_of([PodFact("p", containers=[failed, waits])], ())
     assert found is not None
-    assert "container `loader` ended with exit code 2: no space left on device" in found.message
+    assert found.reason == Reason.DOWNLOAD_FAILED
+    assert "the weights cannot be downloaded: no space left on device" in found.message
     assert failure_of([PodFact("p", containers=[done, waits])], ()) is None
 
 

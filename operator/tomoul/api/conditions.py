@@ -49,6 +49,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CRASH_LOOP = "CrashLoop"
+    DOWNLOAD_FAILED = "DownloadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     START_FAILED = "StartFailed"
     PROBE_FAILED = "ProbeFailed"

@@ -13,6 +13,7 @@ from tomoul.api.names import (
     DEPLOYMENT_NAME_PATTERN,
     AbsolutePath,
     AcceleratorName,
+    BucketName,
     Cpu,
     HuggingFaceRepository,
     Jurisdiction,
@@ -22,6 +23,7 @@ from tomoul.api.names import (
     RegionName,
     RelativePath,
     Revision,
+    StoreUrl,
     is_deployment_name,
 )
 from tomoul.api.rollout import Rollout, RolloutStatus
@@ -78,12 +80,33 @@ class Model(ApiModel):
 
 
 class HuggingFaceSource(ApiModel):
-    """Weights that the engine downloads from a Hugging Face repository."""
+    """Weights that the loader downloads from a Hugging Face repository."""
 
     repo: HuggingFaceRepository = Field(description="Repository, such as `microsoft/phi-4`")
     revision: Revision = Field(description="Commit or tag; pin a commit in production")
     file: RelativePath | None = Field(default=None, description="One file of it, which LlamaCpp needs: its GGUF")
     token: SecretKeyRef | None = Field(default=None, description="Access token for a gated repository")
+    endpoint: StoreUrl | None = Field(default=None, description="Mirror in the place of `https://huggingface.co`")
+
+
+class S3Credentials(ApiModel):
+    """Keys that may read the bucket."""
+
+    access_key_id: SecretKeyRef = Field(description="Access key id")
+    secret_access_key: SecretKeyRef = Field(description="Secret access key")
+
+
+class S3Source(ApiModel):
+    """Weights that the loader downloads from a bucket of S3, or of a store that speaks its protocol."""
+
+    bucket: BucketName = Field(description="Bucket name")
+    folder: RelativePath = Field(description="Folder in the bucket; each version of the weights needs its own")
+    file: RelativePath | None = Field(default=None, description="One file of it, which LlamaCpp needs: its GGUF")
+    endpoint: StoreUrl | None = Field(default=None, description="Store that is not AWS', such as MinIO")
+    region: str = Field(default="us-east-1", min_length=1, max_length=63, description="AWS' region of the bucket")
+    credentials: S3Credentials | None = Field(
+        default=None, description="Keys; without them the pods' own identity, if AWS gives them one, or none"
+    )
 
 
 class PvcSource(ApiModel):
@@ -103,6 +126,7 @@ class Source(ApiModel):
     """Where the weights come from: exactly one of the fields."""
 
     hf: HuggingFaceSource | None = Field(default=None, description="Hugging Face repository")
+    s3: S3Source | None = Field(default=None, description="Folder of an S3 bucket")
     pvc: PvcSource | None = Field(default=None, description="PersistentVolumeClaim")
     file: FileSource | None = Field(default=None, description="File or folder in the engine's image")
     jurisdiction: Jurisdiction = Field(
@@ -110,12 +134,12 @@ class Source(ApiModel):
     )
 
     @rule(
-        "[has(self.hf), has(self.pvc), has(self.file)].filter(given, given).size() == 1",
+        "[has(self.hf), has(self.s3), has(self.pvc), has(self.file)].filter(given, given).size() == 1",
         field="",
-        message="must have exactly one of `hf`, `pvc` and `file`",
+        message="must have exactly one of `hf`, `s3`, `pvc` and `file`",
     )
     def _weights_come_from_one_place(self) -> bool:
-        return [self.hf, self.pvc, self.file].count(None) == 2
+        return [self.hf, self.s3, self.pvc, self.file].count(None) == 3
 
 
 class Tools(ApiModel):
@@ -165,6 +189,11 @@ class RegionTarget(ApiModel):
         description="Engine pods; leave it out for `scaling`, or where an autoscaler of your own sets the scale",
     )
     scaling: Scaling | None = Field(default=None, description="Engine pods by the calls in flight")
+    weights_claim: ObjectName | None = Field(
+        default=None,
+        description="ReadWriteMany PersistentVolumeClaim that keeps what is downloaded, for all pods of the region; "
+        "without it each pod downloads for itself",
+    )
     no_store_replicas: int | None = Field(
         default=None,
         ge=0,
@@ -270,21 +299,21 @@ class ModelDeploymentSpec(ApiModel):
         return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.source.hf.file is not None
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || self.source.hf.revision == 'main'",
-        field="source.hf.revision",
-        message="must be `main`: LlamaCpp downloads no other revision; or put the file on a volume, for `source.pvc`",
+        "self.engine.type != 'LlamaCpp' || !has(self.source.s3) || has(self.source.s3.file)",
+        field="source.s3.file",
+        message="must name the GGUF file, such as `phi-4-Q4_K_M.gguf`: LlamaCpp loads one file of a folder",
     )
-    def _llama_cpp_downloads_the_branch_main(self) -> bool:
-        return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.source.hf.revision == "main"
+    def _llama_cpp_loads_one_file_of_a_bucket(self) -> bool:
+        return self.engine.type != EngineType.LLAMA_CPP or not self.source.s3 or self.source.s3.file is not None
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || has(self.engine.image)",
-        field="engine.image",
-        message="must name an image of llama.cpp's own server: "
-        "LlamaCpp's default image downloads nothing; or put the file on a volume and use `source.pvc`",
+        "has(self.source.hf) || has(self.source.s3) || self.regions.all(region, !has(region.weightsClaim))",
+        field="regions",
+        message="must have no `weightsClaim` unless `source` is `hf` or `s3`, which alone are downloaded",
     )
-    def _the_default_image_of_llama_cpp_downloads_nothing(self) -> bool:
-        return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.engine.image is not None
+    def _only_downloads_are_kept(self) -> bool:
+        downloaded = self.source.hf is not None or self.source.s3 is not None
+        return downloaded or all(target.weights_claim is None for target in self.regions)
 
     @rule(
         "!(self.engine.type in ['VLLM', 'SGLang']) "

@@ -182,6 +182,22 @@ GatewayUrl = Annotated[
     ),
 ]
 
+StoreUrl = Annotated[
+    str,
+    Field(max_length=512),
+    form(
+        rf"https?://({_WORD}|\[[0-9a-fA-F:.]+\])(:{_PORT})?",
+        "must be `https://` (or `http://` within a trusted network), a host and perhaps a port, without a path, "
+        "such as `https://minio.example.com:9000`",
+    ),
+]
+
+BucketName = Annotated[
+    str,
+    Field(min_length=3, max_length=63),
+    form("[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "must be a bucket: lower-case letters, digits, inner `-` and `.`"),
+]
+
 CaBundle = Annotated[
     str,
     Field(max_length=16384),

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from tomoul.api.conditions import Reason
+from tomoul.plan.weights import LOADER
 from tomoul.plan.world import ContainerFact, PodFact, Termination
 
 MAX_LINE = 300
@@ -32,6 +33,7 @@ _TELLS = re.compile(r"error|exception|fatal|panic|not found|denied|failed", re.I
 _WAY_OUT = {
     Reason.IMAGE_PULL_FAILED: "correct the image or the pull secret",
     Reason.CRASH_LOOP: "its log is in `kubectl logs --previous`",
+    Reason.DOWNLOAD_FAILED: "correct `spec.source`, its Secret or the store",
     Reason.OUT_OF_MEMORY: "give it more memory",
     Reason.START_FAILED: "create what is missing, or correct what names it",
     Reason.PROBE_FAILED: "its log says what kept it busy",
@@ -113,6 +115,8 @@ def _of_termination(container: ContainerFact, ended: Termination) -> tuple[Reaso
     if ended.exit_code in _KILLED:
         words = f"container `{container.name}` was killed (exit code {ended.exit_code}), as after failed probes"
         return Reason.PROBE_FAILED, f"{words}{told}"
+    if container.init and container.name == LOADER:
+        return Reason.DOWNLOAD_FAILED, f"the weights cannot be downloaded{told}"
     return Reason.CRASH_LOOP, f"container `{container.name}` ended with exit code {ended.exit_code}{told}"
 
 

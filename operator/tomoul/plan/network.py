@@ -5,10 +5,10 @@ from typing import Any
 from tomoul.api.meta import COMPONENT_GATEWAY, COMPONENT_OPERATOR, LABEL_COMPONENT, LABEL_REGION
 from tomoul.api.modeldeployment import Source
 from tomoul.plan.engines.base import PORT
+from tomoul.plan.weights import LOADER_PORT, download_ports, downloaded
 from tomoul.plan.world import Settings
 
 _DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
-_HUB = {"ports": [{"port": 443, "protocol": "TCP"}]}
 
 
 def engine_policy(selector: dict[str, str], region: str, source: Source, settings: Settings) -> dict[str, Any]:
@@ -22,10 +22,15 @@ def engine_policy(selector: dict[str, str], region: str, source: Source, setting
         "policyTypes": ["Ingress"],
         "ingress": [{"from": [gateways, *_scrapers(settings)], "ports": [{"port": PORT, "protocol": "TCP"}]}],
     }
+    if downloaded(source):
+        # How far the loader is, which the operator puts into the status.
+        spec["ingress"].append({"from": [_operator(settings)], "ports": [{"port": LOADER_PORT, "protocol": "TCP"}]})
     if settings.engine_egress == "Restricted":
-        # Prompts go into an engine and answers come out of it: nothing in it has to begin a connection but a download.
+        # Prompts go into an engine and answers come out of it: nothing in its pod has to begin a connection but the
+        # loader, from which Kubernetes' policies cannot tell it.
         spec["policyTypes"].append("Egress")
-        spec["egress"] = [_DNS, _HUB] if source.hf is not None else []
+        stores = [{"port": port, "protocol": "TCP"} for port in download_ports(source)]
+        spec["egress"] = [_DNS, {"ports": stores}] if stores else []
     return spec
 
 
@@ -38,18 +43,21 @@ def gateway_policy(
     What gateways reach is left open: the API server's address and port are the cluster's own, other regions' gateways
     are wherever their Regions say.
     """
-    operator = {
-        "namespaceSelector": _namespace(settings.namespace),
-        "podSelector": {"matchLabels": {LABEL_COMPONENT: COMPONENT_OPERATOR}},
-    }
     ingress: list[dict[str, Any]] = [
         {"ports": [{"port": open_port, "protocol": "TCP"}]},
-        {"from": [operator], "ports": [{"port": counts_port, "protocol": "TCP"}]},
+        {"from": [_operator(settings)], "ports": [{"port": counts_port, "protocol": "TCP"}]},
     ]
     # Without a peer a rule admits everybody.
     if scrapers := _scrapers(settings):
         ingress.append({"from": scrapers, "ports": [{"port": port, "protocol": "TCP"} for port in metrics_ports]})
     return {"podSelector": {"matchLabels": selector}, "policyTypes": ["Ingress"], "ingress": ingress}
+
+
+def _operator(settings: Settings) -> dict[str, Any]:
+    return {
+        "namespaceSelector": _namespace(settings.namespace),
+        "podSelector": {"matchLabels": {LABEL_COMPONENT: COMPONENT_OPERATOR}},
+    }
 
 
 def _scrapers(settings: Settings) -> list[dict[str, Any]]:

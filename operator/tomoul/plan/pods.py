@@ -16,12 +16,13 @@ from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
 from tomoul.plan.naming import workload_name
 from tomoul.plan.propagate import propagated
+from tomoul.plan.weights import WEIGHTS_DIR, downloaded, loader_container, weights_volume
 from tomoul.plan.world import Settings
 
 NON_ROOT_UID = 65532
 GRACE_AFTER_DRAIN_SECONDS = 10
 LOAD_SECONDS = 3600
-"""How long an engine may take to download and load its model before it is restarted."""
+"""How long an engine may take to load its model before it is restarted."""
 TERMINATION_MESSAGE_POLICY = "FallbackToLogsOnError"
 """Puts the end of a failed container's log into its pod's status, which saves asking the node for it."""
 _PROBE_SECONDS = 5
@@ -32,7 +33,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
     spec = model.spec
     name = model.metadata.name
     engine = engine_of(spec).container(spec, pool)
-    volumes, mounts = _volumes(spec, engine)
+    volumes, mounts = _volumes(spec, region, engine)
     container: dict[str, Any] = {
         "name": "engine",
         "image": engine_image(spec, settings),
@@ -68,6 +69,10 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "containers": [container],
         "volumes": volumes,
     }
+    if downloaded(spec.source):
+        loader = loader_container(spec.source, settings.operator_image, settings.image_pull_policy)
+        loader["command"] = [literal(arg) for arg in loader["command"]]
+        pod["initContainers"] = [{**loader, "securityContext": container_security(read_only_root=True)}]
     pod |= _placement(spec, region)
     labels = engine_labels(name, region.metadata.name, pool)
     labels[LABEL_PROMPT_CACHE] = engine_of(spec).prompt_cache(spec, pool)
@@ -136,9 +141,9 @@ def _environment(spec: ModelDeploymentSpec, engine: EngineContainer) -> list[dic
     env: list[dict[str, Any]] = [
         {"name": name, "value": value} for name, value in (dict(plain) | dict(engine.env)).items()
     ]
-    if spec.source.hf is not None and spec.source.hf.token is not None:
-        token = spec.source.hf.token
-        env.append(_from_secret("HF_TOKEN", token))
+    if downloaded(spec.source):
+        # All that it needs is there: it must not look whether the hub has something newer.
+        env.append({"name": "HF_HUB_OFFLINE", "value": "1"})
     for variable in spec.engine.env:
         if variable.secret is not None:
             env.append(_from_secret(variable.name, variable.secret))
@@ -151,7 +156,9 @@ def _from_secret(name: str, ref: SecretKeyRef) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
 
 
-def _volumes(spec: ModelDeploymentSpec, engine: EngineContainer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _volumes(
+    spec: ModelDeploymentSpec, region: Region, engine: EngineContainer
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     volumes: list[dict[str, Any]] = [{"name": "cache", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
     mounts: list[dict[str, Any]] = [
         {"name": "cache", "mountPath": CACHE_DIR},
@@ -161,6 +168,9 @@ def _volumes(spec: ModelDeploymentSpec, engine: EngineContainer) -> tuple[list[d
         claim = {"claimName": spec.source.pvc.claim_name, "readOnly": True}
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
         mounts.append({"name": "models", "mountPath": MODELS_DIR, "readOnly": True})
+    if downloaded(spec.source):
+        volumes.append(weights_volume(spec, region.metadata.name))
+        mounts.append({"name": "weights", "mountPath": WEIGHTS_DIR, "readOnly": True})
     if engine.shared_memory:
         volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
         mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec, Source
 from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.plan.weights import weights_path
 
 PORT = 8000
 """Port of every engine's HTTP server."""
@@ -94,13 +95,12 @@ class EngineModule(Protocol):
 
 
 def model_path(source: Source) -> str:
-    """Path of the weights in the container, or the name of the Hugging Face repository."""
+    """Path of the weights in the container."""
     if source.file is not None:
         return source.file.path
     if source.pvc is not None:
         return f"{MODELS_DIR}/{source.pvc.path}"
-    assert source.hf is not None, "the schema demands exactly one source"
-    return source.hf.repo
+    return weights_path(source)
 
 
 def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbreviates: bool) -> Refusal | None:

@@ -4,7 +4,7 @@ from tomoul.api.conditions import Reason
 from tomoul.api.engine import CustomEngine, PromptCaching
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
 from tomoul.api.routingtable import PoolName, SeedSupport
-from tomoul.plan.engines.base import PORT, BodyFields, CachePromise, EngineContainer, PromptCache, Refusal
+from tomoul.plan.engines.base import PORT, BodyFields, CachePromise, EngineContainer, PromptCache, Refusal, model_path
 from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import NO_CACHE, with_no_store
 
@@ -28,7 +28,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
     return EngineContainer(
         args=(*spec.engine.args, *(custom.no_cache_args if _uncached(spec, pool) else ())),
         command=custom.command,
-        env={"PORT": str(PORT)},
+        env={"PORT": str(PORT), "MODEL_PATH": model_path(spec.source)},
         shared_memory=True,
         health_path=custom.health_path,
         bash=custom.bash,
@@ -57,7 +57,11 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
             "if the engine has a cache salt, say `spec.engine.custom.promptCache: Salted` and its `saltField`"
         )
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.noStore", message)
-    return reserved_variable(spec, {"PORT": "the gateway reaches the engine where the operator says"})
+    reserved = {
+        "PORT": "the gateway reaches the engine where the operator says",
+        "MODEL_PATH": "`spec.source` names the weights",
+    }
+    return reserved_variable(spec, reserved)
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:

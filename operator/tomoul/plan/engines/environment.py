@@ -14,6 +14,7 @@ _RESERVED = {
     "HF_HOME": _FOLDERS,
     "HF_TOKEN": _TOKEN,
     "HUGGING_FACE_HUB_TOKEN": _TOKEN,
+    "HF_HUB_OFFLINE": "the weights of `spec.source` are there when the engine starts",
 }
 
 

@@ -98,11 +98,7 @@ def default_image(version: str) -> str:
 
 def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
     """Command line of llama-server in a pool."""
-    hf = spec.source.hf
-    if hf is not None:
-        args = ["--hf-repo", hf.repo, *(["--hf-file", hf.file] if hf.file else [])]
-    else:
-        args = ["--model", model_path(spec.source)]
+    args = ["--model", model_path(spec.source)]
     args += ["--alias", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT), "--jinja", "--metrics"]  # noqa: S104
     parallel = _parallel(spec)
     args += ["--parallel", str(parallel)]

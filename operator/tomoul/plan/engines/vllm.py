@@ -79,8 +79,6 @@ def default_image(version: str) -> str:
 def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
     """Command line of `vllm serve` in a pool."""
     args = [model_path(spec.source)]
-    if spec.source.hf is not None:
-        args += ["--revision", spec.source.hf.revision]
     args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
     args += ["--tensor-parallel-size", str(spec.resources.count)]
     if spec.capabilities.context_window is not None:
