@@ -57,6 +57,11 @@ bench-gateway: install ## Measure the gateway against plain Envoy and against di
 generate: install ## Write crds/ and the chart's copies from the models
 	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds
 
+.PHONY: test-vllm
+test-vllm: install ## What the plan renders, before a real vLLM's own parser; VLLM_CPU_HOME names its virtual environment
+	@test -n "$$VLLM_CPU_HOME" || { echo "VLLM_CPU_HOME must name a virtual environment with vLLM"; exit 1; }
+	@$(BIN)/pytest -q -p no:xdist tests/vllm
+
 .PHONY: golden
 golden: install ## Rewrite the golden files; review the diff as you would an API change
 	@$(BIN)/pytest -q -n $(WORKERS) tests/plan tests/compile --update-golden

@@ -1,0 +1,68 @@
+"""What the plan renders for vLLM, before its own parser."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plan.specs import spec
+from tomoul.plan.engines import vllm
+
+NOT_STORED = {"mode": "Tenant", "noStore": "NotStored"}
+HF = {"hf": {"repo": "microsoft/phi-4", "revision": "187ef0342fff0eb3333be9f00389385e95ef0b61"}}
+FULL = spec(
+    source=HF,
+    capabilities={"tools": {"parser": "hermes"}, "contextWindow": 4096},
+    resources={"accelerator": "nvidia-h100", "count": 2},
+    cache=NOT_STORED,
+    args=["--max-num-seqs=8", "--enforce-eager"],
+)
+LINES = [
+    list(vllm.container(FULL, "default").args),
+    list(vllm.container(FULL, "no-store").args),
+    list(vllm.container(spec(), "default").args),
+    list(vllm.container(spec(cache={"mode": "Disabled"}), "default").args),
+    ["model", "--no-such-flag"],
+]
+GONE = {"VLLM_USE_V1"}
+"""Variables that only older versions know."""
+
+
+@pytest.fixture(scope="module")
+def told(vllm_home: Path) -> dict[str, Any]:
+    program = Path(__file__).with_name("parse.py")
+    done = subprocess.run(
+        [vllm_home / "bin" / "python", program], input=json.dumps(LINES), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index('{"version"') :])
+    return found
+
+
+def test_the_version_is_the_one_that_runs_if_none_is_named(told: dict[str, Any]) -> None:
+    assert told["version"].startswith(vllm.DEFAULT_VERSION)
+
+
+def test_vllm_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str, Any]) -> None:
+    full, no_store, plain, disabled, wrong = told["parsed"]
+    assert "error" in wrong, "a flag that there is not must fail, or this proves nothing"
+    for found in (full, no_store, plain, disabled):
+        assert "error" not in found
+        assert found["served_model_name"] == ["acme/chat"]
+        assert (found["host"], found["port"]) == ("0.0.0.0", 8000)
+        assert found["enable_prompt_tokens_details"]
+    assert full["model_tag"] == "microsoft/phi-4"
+    assert full["revision"] == HF["hf"]["revision"]
+    assert (full["tensor_parallel_size"], full["max_model_len"], full["max_num_seqs"]) == (2, 4096, 8)
+    assert (full["enable_auto_tool_choice"], full["tool_call_parser"]) == (True, "hermes")
+    assert (plain["model_tag"], plain["tensor_parallel_size"]) == ("/models/a.gguf", 1)
+    caches = [found["enable_prefix_caching"] for found in (full, no_store, plain, disabled)]
+    assert caches == [True, False, True, False]
+    assert [found["kv_offloading_size"] for found in (full, no_store)] == [None, None]
+
+
+def test_vllm_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:
+    assert set(vllm._RESERVED) - set(told["flags"]) == set()
+    assert set(vllm._RESERVED_ENV) - set(told["variables"]) == GONE
