@@ -23,7 +23,7 @@ def engine_policy(selector: dict[str, str], region: str, source: Source, setting
         "ingress": [{"from": [gateways, *_scrapers(settings)], "ports": [{"port": PORT, "protocol": "TCP"}]}],
     }
     if downloaded(source):
-        # How far the loader is, which the operator puts into the status.
+        # How far the loader is; the status does not tell it yet.
         spec["ingress"].append({"from": [_operator(settings)], "ports": [{"port": LOADER_PORT, "protocol": "TCP"}]})
     if settings.engine_egress == "Restricted":
         # Prompts go into an engine and answers come out of it: nothing in its pod has to begin a connection but the
