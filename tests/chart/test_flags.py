@@ -29,7 +29,7 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         "engines.llamaCpp.image=registry.local/cpu-engine:v7", "imagePullSecrets={registry,mirror}",
         "metrics.scrapeNamespaces={monitoring,audit}", "propagate.labels={team,example.com/cost-center}",
         "propagate.annotations={example.com/owner}",
-        "engines.egress=Open", "gateway.auth=None",
+        "engines.egress=Open", "gateway.auth=None", "gateway.maxBodyBytes=33554432", "gateway.commentSeconds=0",
     )  # fmt: skip
     assert settings_of(monkeypatch, *args, "--namespace=tomoul-system") == Settings(
         operator_image="registry.local/operator:v7",
@@ -41,6 +41,8 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         propagated_annotations=("example.com/owner",),
         engine_egress="Open",
         gateway_auth=GatewayAuth.NONE,
+        gateway_max_body_bytes=32 * 1024 * 1024,
+        gateway_comment_seconds=0,
     )
 
 

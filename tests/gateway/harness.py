@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from tests.gateway.tables import NAMESPACE
 from tests.gateway.wire import FakeEngine, receive
+from tomoul.api.gatewaylimits import COMMENT_SECONDS
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
@@ -71,6 +72,7 @@ class Gateway:
         region: str = "eu-west",
         max_body_bytes: int = MAX_BODY,
         metrics_port: int = 0,
+        comment_seconds: int = COMMENT_SECONDS,
         faults: bool = False,
     ) -> None:
         """With `faults` the filter has bugs that calls can ask for: `x-tomoul-fault`, the hook that is to fail."""
@@ -79,6 +81,7 @@ class Gateway:
             listen_address="127.0.0.1",
             listen_port=0,
             max_body_bytes=max_body_bytes,
+            comment_seconds=comment_seconds,
             salt_key=SALT_KEY,
         )
         # Short, since a Unix socket's path has to fit into 108 bytes.

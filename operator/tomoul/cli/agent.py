@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from kubernetes.aio.config import ConfigException
 
+from tomoul.api.gatewaylimits import COMMENT_SECONDS, HIGHEST_BODY_BYTES, MAX_BODY_BYTES, MIN_BODY_BYTES
 from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.gateway.agent.ads import check_socket_path
@@ -80,6 +81,20 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
     help="Port on which Envoy serves calls; 0 takes a free one.",
 )
 @option(
+    "--max-body-bytes",
+    envvar="TOMOUL_MAX_BODY_BYTES",
+    type=click.IntRange(MIN_BODY_BYTES, HIGHEST_BODY_BYTES),
+    default=MAX_BODY_BYTES,
+    help="Largest body of a call; what is larger is answered 413.",
+)
+@option(
+    "--stream-comment-seconds",
+    envvar="TOMOUL_STREAM_COMMENT_SECONDS",
+    type=click.IntRange(min=0),
+    default=COMMENT_SECONDS,
+    help="After how long an engine's silence the client of a stream gets a comment; 0 for never.",
+)
+@option(
     "--health-port",
     envvar="TOMOUL_HEALTH_PORT",
     type=click.IntRange(0, 65535),
@@ -124,6 +139,8 @@ def command(
     pod_name: str,
     module_dir: Path | None,
     listen_port: int,
+    max_body_bytes: int,
+    stream_comment_seconds: int,
     health_port: int,
     admin_socket: Path | None,
     drain_port: int,
@@ -140,7 +157,13 @@ def command(
         except (BuildError, OSError) as error:
             raise click.ClickException(f"the filter cannot be put into `{module_dir}`: {error}") from error
     options = AgentOptions(
-        gateway=GatewayOptions(region=region, listen_port=listen_port, salt_key=salt_key),
+        gateway=GatewayOptions(
+            region=region,
+            listen_port=listen_port,
+            max_body_bytes=max_body_bytes,
+            comment_seconds=stream_comment_seconds,
+            salt_key=salt_key,
+        ),
         pod_name=pod_name,
         socket=socket,
         snapshot_dir=snapshot_dir,

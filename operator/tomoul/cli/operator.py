@@ -9,6 +9,7 @@ from typing import Literal
 import click
 from kubernetes.aio.config import ConfigException
 
+from tomoul.api.gatewaylimits import HIGHEST_BODY_BYTES, MIN_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
@@ -153,6 +154,20 @@ def _names(value: str) -> tuple[str, ...]:
     help="Whether calls need the API key of a Tenant; with None whoever reaches a gateway may call every model.",
 )
 @option(
+    "--gateway-max-body-bytes",
+    envvar="TOMOUL_GATEWAY_MAX_BODY_BYTES",
+    type=click.IntRange(MIN_BODY_BYTES, HIGHEST_BODY_BYTES),
+    default=DEFAULTS.gateway_max_body_bytes,
+    help="Largest body of a call; what is larger is answered 413.",
+)
+@option(
+    "--gateway-comment-seconds",
+    envvar="TOMOUL_GATEWAY_COMMENT_SECONDS",
+    type=click.IntRange(min=0),
+    default=DEFAULTS.gateway_comment_seconds,
+    help="After how long an engine's silence the client of a stream gets a comment; 0 for never.",
+)
+@option(
     "--workers",
     envvar="TOMOUL_WORKERS",
     type=click.IntRange(1, 64),
@@ -224,6 +239,8 @@ def command(
     propagated_labels: tuple[str, ...],
     propagated_annotations: tuple[str, ...],
     gateway_auth: str,
+    gateway_max_body_bytes: int,
+    gateway_comment_seconds: int,
     workers: int,
     health_port: int,
     metrics_port: int,
@@ -253,6 +270,8 @@ def command(
         propagated_labels=propagated_labels,
         propagated_annotations=propagated_annotations,
         gateway_auth=GatewayAuth(gateway_auth),
+        gateway_max_body_bytes=gateway_max_body_bytes,
+        gateway_comment_seconds=gateway_comment_seconds,
     )
     options = OperatorOptions(
         settings=settings,

@@ -130,6 +130,8 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "--salt-key-file": f"{_SALT_DIR}/{SALT_KEY}",
         "--module-dir": _MODULE_DIR,
         "--listen-port": str(HTTP_PORT),
+        "--max-body-bytes": str(settings.gateway_max_body_bytes),
+        "--stream-comment-seconds": str(settings.gateway_comment_seconds),
         "--health-port": str(AGENT_PORT),
         "--admin-socket": _ADMIN_SOCKET,
         "--drain-port": str(DRAIN_PORT),

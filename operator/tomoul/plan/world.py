@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAuth, RoutingTable
@@ -52,6 +53,10 @@ class Settings:
     propagated_annotations: Sequence[str] = ()
     gateway_auth: GatewayAuth = GatewayAuth.REQUIRED
     """Whether calls need the API key of a Tenant."""
+    gateway_max_body_bytes: int = MAX_BODY_BYTES
+    """Largest body of a call."""
+    gateway_comment_seconds: int = COMMENT_SECONDS
+    """After how long an engine's silence the client of a stream gets a comment; 0 for never."""
 
     def hosts(self, region: str) -> bool:
         """Whether this operator realises `region`."""

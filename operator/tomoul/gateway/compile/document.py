@@ -44,6 +44,7 @@ def filter_document(
     return {
         "region": options.region,
         "max_body_bytes": options.max_body_bytes,
+        "comment_seconds": options.comment_seconds,
         "auth": callers.auth.value,
         "draining": draining,
         "gateways": callers.gateways,

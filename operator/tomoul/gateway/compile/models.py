@@ -101,6 +101,7 @@ def model_entry(route: ModelRoute, clusters: ModelClusters, reachable: frozenset
         "clusters": {name: listed for name, listed in targets.items() if listed},
         "fingerprint": _fingerprint(route),
         "route": route_key(route),
+        "idle_seconds": route.timeouts.idle_seconds,
     }
     return {key: value for key, value in entry.items() if value not in (None, False, [], {})}
 

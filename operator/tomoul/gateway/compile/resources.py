@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES
+
 EnvoyResource = Mapping[str, Any]
 """An Envoy v3 resource in proto3 JSON with the proto field names (snake_case), ready for `json_format.ParseDict`."""
 
@@ -29,7 +31,9 @@ class GatewayOptions:
     region: str
     listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway serves the network
     listen_port: int = 8080
-    max_body_bytes: int = 16 * 1024 * 1024
+    max_body_bytes: int = MAX_BODY_BYTES
+    comment_seconds: int = COMMENT_SECONDS
+    """After how long an engine's silence the client of a stream gets a comment; 0 for never."""
     salt_key: bytes = b""
     """Secret from which the keys of cache salts are derived, one per tenant: see salt.py."""
 

@@ -130,7 +130,7 @@ pub const Stream = opaque {
         raw.envoy_dynamic_module_callback_http_send_response(self, status, reply.ptr, reply.len, .of(body), .of(details));
     }
 
-    /// Adds to the body of an answer whose headers have left.
+    /// Adds to the body of an answer whose headers have left. The response hooks of this filter are not called any more.
     pub fn sendData(self: *Stream, data: []const u8) void {
         raw.envoy_dynamic_module_callback_http_send_response_data(self, .of(data), false);
     }

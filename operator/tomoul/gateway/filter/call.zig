@@ -4,7 +4,9 @@ const std = @import("std");
 const abi = @import("abi.zig");
 const documents = @import("document.zig");
 const Tenant = @import("tenants.zig").Tenant;
+const alive = @import("alive.zig");
 const streams = @import("stream.zig");
+const voice = @import("voice.zig");
 
 /// Namespace of the dynamic metadata that the access log and the metrics read.
 const notes = "tomoul";
@@ -60,6 +62,12 @@ pub const Call = struct {
     answer: Answer = .passes,
     status: u16 = 0,
     rewriter: streams.Rewriter = undefined,
+    /// Of a stream whose engine is here.
+    watch: alive.Watch = .{},
+    /// Through which comments leave: see voice.zig.
+    voice: ?*abi.Stream = null,
+    /// Whether what passes now is of this gateway's own making.
+    comments: bool = false,
 
     /// Hooks that run, since Envoy may end a stream within one.
     running: u8 = 0,
@@ -73,6 +81,7 @@ pub const Call = struct {
             .arena = .init(std.heap.c_allocator),
             .started = monotonic(),
         };
+        voice.expect(self);
         return self;
     }
 
@@ -88,6 +97,7 @@ pub const Call = struct {
     /// No hook comes after this one.
     pub fn end(self: *Call) void {
         self.ended = true;
+        self.watch.stop();
         self.charge();
         if (self.running == 0) self.free();
     }
@@ -101,6 +111,7 @@ pub const Call = struct {
     }
 
     fn free(self: *Call) void {
+        voice.forget(self);
         self.arena.deinit();
         std.heap.c_allocator.destroy(self);
     }

@@ -52,6 +52,8 @@ pub const Model = struct {
     fingerprint: []const u8,
     /// Key of the route that holds its timeouts.
     route: []const u8,
+    /// How long an engine may be silent in the middle of a stream.
+    idle_seconds: u64,
 };
 
 pub const Region = struct {
@@ -66,6 +68,8 @@ pub const Auth = enum { None, Required };
 const Source = struct {
     region: []const u8,
     max_body_bytes: usize,
+    /// After how long an engine's silence the client of a stream gets a comment; 0 for never.
+    comment_seconds: u64 = 0,
     auth: Auth,
     /// Whether only calls that name this region are served in it.
     draining: bool = false,
@@ -190,9 +194,9 @@ const example =
     \\{"region":"eu","max_body_bytes":9,"auth":"None","shared_salt_key":"azE=",
     \\ "tenants":[{"name":"anonymous","salt_key":"azI="}],
     \\ "regions":[{"name":"eu"},{"name":"us","cluster":"region/us"}],
-    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{\"id\":1}","fingerprint":"f","route":"r","regions":["eu","us"],
+    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{\"id\":1}","fingerprint":"f","route":"r","idle_seconds":9,"regions":["eu","us"],
     \\            "clusters":{"pinned":[{"cluster":"x"}]}},
-    \\           {"id":"c","card":"{}","fingerprint":"f","route":"r","salt":"tenant","no_store":"as_is","regions":["us"]}]}
+    \\           {"id":"c","card":"{}","fingerprint":"f","route":"r","idle_seconds":9,"salt":"tenant","no_store":"as_is","regions":["us"]}]}
 ;
 
 test "models are found by id and alias, and an id goes before an alias" {

@@ -8,6 +8,7 @@ const abi = @import("abi.zig");
 const faults = @import("faults.zig");
 const request = @import("request.zig");
 const response = @import("response.zig");
+const voice = @import("voice.zig");
 const Call = @import("call.zig").Call;
 const Document = @import("document.zig").Document;
 
@@ -64,7 +65,8 @@ export fn envoy_dynamic_module_on_program_init() ?[*:0]const u8 {
     return abi.version;
 }
 
-export fn envoy_dynamic_module_on_http_filter_config_new(_: *anyopaque, _: abi.Buffer, config: abi.Buffer) ?*const Document {
+export fn envoy_dynamic_module_on_http_filter_config_new(_: *anyopaque, name: abi.Buffer, config: abi.Buffer) ?*const Document {
+    if (std.mem.eql(u8, name.slice(), voice.name)) return voice.document();
     return guarded("configuration", readDocument, .{config.slice()});
 }
 
@@ -78,14 +80,17 @@ fn readDocument(bytes: []const u8) !*const Document {
 }
 
 export fn envoy_dynamic_module_on_http_filter_config_destroy(document: *Document) void {
+    if (voice.isDocument(document)) return;
     document.destroy();
 }
 
 export fn envoy_dynamic_module_on_http_filter_new(document: *const Document, stream: *abi.Stream) ?*Call {
+    if (voice.isDocument(document)) return voice.create(stream);
     return guarded("stream", Call.create, .{ document, stream });
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_headers(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
+    if (voice.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     const goes_on = guarded("request headers", requestHeaders, .{ call, end_of_stream }) orelse {
@@ -101,6 +106,7 @@ fn requestHeaders(call: *Call, end_of_stream: bool) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_body(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.BodyStatus {
+    if (voice.is(call)) return .@"continue";
     if (call.local) return .stop_iteration_no_buffer;
     if (!call.reads_body) return .@"continue";
     call.enter();
@@ -124,6 +130,7 @@ fn requestBody(call: *Call, end_of_stream: bool, place: abi.Body) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_trailers(_: *abi.Stream, call: *Call) abi.TrailersStatus {
+    if (voice.is(call)) return .@"continue";
     if (call.local) return .stop_iteration;
     if (!call.reads_body) return .@"continue";
     call.enter();
@@ -148,6 +155,7 @@ fn fail(call: *Call) void {
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_headers(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
+    if (voice.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     const goes_on = guarded("response headers", responseHeaders, .{ call, end_of_stream }) orelse {
@@ -163,7 +171,8 @@ fn responseHeaders(call: *Call, end_of_stream: bool) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_body(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.BodyStatus {
-    if (call.answer == .passes) return .@"continue";
+    if (voice.is(call)) return .@"continue";
+    if (call.answer == .passes or call.comments) return .@"continue";
     call.enter();
     defer call.leave();
     return guarded("response body", responseBody, .{ call, end_of_stream }) orelse {
@@ -178,6 +187,7 @@ fn responseBody(call: *Call, end_of_stream: bool) !abi.BodyStatus {
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_trailers(_: *abi.Stream, call: *Call) abi.TrailersStatus {
+    if (voice.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     guarded("response trailers", response.trailers, .{call}) orelse {
@@ -191,20 +201,29 @@ export fn envoy_dynamic_module_on_http_filter_response_trailers(_: *abi.Stream, 
 fn breakOff(call: *Call) void {
     call.code = "internal_error";
     call.answer = .passes;
+    call.watch.stop();
     call.stream.reset("tomoul");
 }
 
 export fn envoy_dynamic_module_on_http_filter_local_reply(_: *abi.Stream, call: *Call, _: u32, _: abi.Buffer, _: bool) abi.LocalReplyStatus {
+    if (voice.is(call)) return .@"continue";
     call.local = true;
     return .@"continue";
 }
 
 export fn envoy_dynamic_module_on_http_filter_stream_complete(_: *abi.Stream, call: *Call) void {
+    if (voice.is(call)) return;
     call.tell();
 }
 
 export fn envoy_dynamic_module_on_http_filter_destroy(call: *Call) void {
+    if (voice.is(call)) return;
     call.end();
 }
 
-export fn envoy_dynamic_module_on_http_filter_scheduled(_: *abi.Stream, _: *Call, _: u64) void {}
+export fn envoy_dynamic_module_on_http_filter_scheduled(_: *abi.Stream, call: *Call, event: u64) void {
+    if (voice.is(call)) return;
+    call.enter();
+    defer call.leave();
+    guarded("silence", response.silence, .{ call, event }) orelse breakOff(call);
+}

@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const alive = @import("alive.zig");
 const bodies = @import("body.zig");
 const completion = @import("completion.zig");
 const errors = @import("errors.zig");
@@ -51,6 +52,7 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             if (!errors.worthAnotherTry(call.status)) stream.setHeader(.response, "x-should-retry", "false");
         } else if (is_stream) {
             startStream(call, try namesOf(call));
+            if (!end_of_stream) try call.watch.start(stream, call.document.source.comment_seconds, call.model.?.idle_seconds);
         } else {
             const length = std.fmt.parseInt(u64, stream.header(.response, "content-length") orelse "0", 10) catch 0;
             if (length > call.document.source.max_body_bytes) {
@@ -95,10 +97,30 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
 
 /// The body has ended, and trailers follow.
 pub fn trailers(call: *Call) !void {
+    call.watch.stop();
     switch (call.answer) {
         .passes => {},
         .stream => if (!call.rewriter.done) return error.BrokenStream,
         .strangers, .failure, .completion => try replaceBody(call, .buffered_response),
+    }
+}
+
+/// The engine of a stream has been silent for so long that something is due.
+pub fn silence(call: *Call, event: u64) !void {
+    // What was sent before the end may arrive after it.
+    if (!call.watch.isRunning() or call.rewriter.done) return;
+    switch (@as(alive.Event, @enumFromInt(event))) {
+        .comment => {
+            call.comments = true;
+            defer call.comments = false;
+            if (call.voice) |voice| voice.sendData(call.rewriter.comment());
+        },
+        .over => {
+            call.watch.stop();
+            call.code = "timeout";
+            call.answer = .passes;
+            call.stream.reset("tomoul_idle");
+        },
     }
 }
 
@@ -128,6 +150,7 @@ fn startStream(call: *Call, names: ?completion.Names) void {
 
 fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
     const stream, const allocator = .{ call.stream, std.heap.c_allocator };
+    if (end_of_stream) call.watch.stop() else call.watch.heard();
     defer output.clear();
     const out = &output.bytes;
     const size = stream.bodySize(.received_response);

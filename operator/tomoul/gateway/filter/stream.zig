@@ -99,6 +99,11 @@ pub const Rewriter = struct {
         try self.rest.appendSlice(self.allocator, left);
     }
 
+    /// A comment that may leave now: only whole lines have left, and an empty one would end an event that has begun.
+    pub fn comment(self: *const Rewriter) []const u8 {
+        return if (self.between_events) ":\n\n" else ":\n";
+    }
+
     /// The end. Without `[DONE]` the engine stopped in the middle, which must not look as if it had finished.
     pub fn finish(self: *Rewriter, out: *Text, to: std.mem.Allocator) !void {
         try out.appendSlice(to, self.rest.items);

@@ -2,6 +2,7 @@
 
 comptime {
     _ = @import("affinity.zig");
+    _ = @import("alive.zig");
     _ = @import("completion.zig");
     _ = @import("document.zig");
     _ = @import("errors.zig");

@@ -1,0 +1,45 @@
+//! The second filter of each stream, which does nothing but let comments through. Envoy no longer asks a filter about a
+//! stream into which that filter has sent data of its own; so this one sends them, and the other one goes on rewriting.
+//!
+//! It has no state: its hooks are told a mark in the place of a call. Envoy creates both filters of a stream one right
+//! behind the other, and destroys them together.
+
+const abi = @import("abi.zig");
+const Call = @import("call.zig").Call;
+const Document = @import("document.zig").Document;
+
+/// `filter_name` in its configuration.
+pub const name = "voice";
+
+var mark: Call = undefined;
+var document_mark: Document = undefined;
+
+/// The call of this thread whose voice comes next.
+threadlocal var expecting: ?*Call = null;
+
+pub fn document() *const Document {
+    return &document_mark;
+}
+
+pub fn isDocument(it: *const Document) bool {
+    return it == &document_mark;
+}
+
+pub fn is(call: *const Call) bool {
+    return call == &mark;
+}
+
+pub fn expect(call: *Call) void {
+    expecting = call;
+}
+
+pub fn forget(call: *const Call) void {
+    if (expecting == call) expecting = null;
+}
+
+/// What stands for the second filter of `stream`.
+pub fn create(stream: *abi.Stream) *Call {
+    if (expecting) |call| call.voice = stream;
+    expecting = null;
+    return &mark;
+}
