@@ -66,7 +66,7 @@ def test_a_client_gets_comments_while_the_engine_is_silent_and_then_the_rest_in_
     assert answer.whole
     assert contents(answer) == ["a", "b", "c", "d"]
     assert answer.events()[-1] == "[DONE]"
-    first, second, third = answer.body.split(b'"content":"a"')[1].partition(b'"content":"b"')
+    first, _, third = answer.body.split(b'"content":"a"')[1].partition(b'"content":"b"')
     assert first.count(b":\n\n") >= 2, answer.body
     assert b":\n\n" in third.partition(b'"content":"c"')[2]
     assert answer.body.endswith(DONE)
