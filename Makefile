@@ -53,6 +53,10 @@ e2e: install ## Run the end-to-end tests on kind (needs Docker and kind)
 bench-gateway: install ## Measure the gateway against plain Envoy and against direct
 	@$(BIN)/python -m benchmarks.gateway --output build/benchmark-gateway.json
 
+.PHONY: bench-affinity
+bench-affinity: install ## Measure the engines' cached tokens with affinity and without
+	@$(BIN)/python -m benchmarks.affinity --output build/benchmark-affinity.json
+
 .PHONY: generate
 generate: install ## Write crds/ and the chart's copies from the models
 	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds
