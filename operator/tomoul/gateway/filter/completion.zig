@@ -9,12 +9,15 @@ const Usage = @import("stream.zig").Usage;
 /// What an answer is to say of itself, each as JSON.
 pub const Names = struct { id: []const u8, model: []const u8, fingerprint: []const u8 };
 
+// A worker's, since to make 12 KB anew for every answer is more work than to read it.
+threadlocal var answer: json.Members = .{};
+threadlocal var inner: json.Members = .{};
+
 /// A null body is to stay as it is.
 pub const Rewritten = struct { body: ?[]const u8, usage: Usage = .{} };
 
 pub fn rewritten(allocator: std.mem.Allocator, answered: []const u8, names: Names) !Rewritten {
-    const members = try allocator.create(json.Members);
-    members.* = .{};
+    const members = &answer;
     if (!members.read(answered)) return .{ .body = null };
     var made: text.Text = .{};
     try made.ensureTotalCapacity(allocator, answered.len + 256);
@@ -53,10 +56,9 @@ fn completeChoices(allocator: std.mem.Allocator, made: *text.Text, choices: []co
     var problem: json.Problem = .{};
     var elements: json.Elements = .of(choices, &problem);
     var from: usize = 0;
-    const members = try allocator.create(json.Members);
+    const members = &inner;
     while (elements.next()) |element| {
         const choice = choices[element.start..element.end];
-        members.* = .{};
         if (element.kind != .object or !members.read(choice)) continue;
         try made.appendSlice(allocator, choices[from..element.start]);
         from = element.end;
@@ -65,7 +67,6 @@ fn completeChoices(allocator: std.mem.Allocator, made: *text.Text, choices: []co
         if (members.of("message", .object)) |message| {
             const raw = message.raw(choice);
             const start = message.start;
-            members.* = .{};
             if (members.read(raw) and members.get("refusal") == null) {
                 try made.appendSlice(allocator, choice[at..start]);
                 at = start + try appendFirst(allocator, made, raw, "\"refusal\":null", members.count == 0);

@@ -10,12 +10,14 @@ const Call = @import("call.zig").Call;
 const Model = @import("document.zig").Model;
 
 threadlocal var small: bodies.Scratch = .{};
+threadlocal var client_options: json.Members = .{};
 
 /// The `stream_options` that make an engine tell its tokens, null where the client's own do. What of it the client did not
 /// ask for is noted in the call.
 pub fn meteredOptions(call: *Call, sent: []const u8, members: *const json.Members, model: *const Model) errors.Refused!?[]const u8 {
     var raw: []const u8 = "{}";
-    var inner: json.Members = .{};
+    const inner = &client_options;
+    inner.count = 0;
     if (members.of("stream_options", .object)) |options| {
         raw = options.raw(sent);
         if (!inner.read(raw))

@@ -1,7 +1,7 @@
 //! Cache salts: what keeps one tenant's prompt cache from another's.
 
 const std = @import("std");
-const Hmac = std.crypto.auth.hmac.sha2.HmacSha256;
+const Hmac = std.crypto.auth.hmac.Hmac(@import("digest.zig").Sha256);
 const base64 = std.base64.url_safe_no_pad.Encoder;
 
 pub const length = base64.calcSize(32);

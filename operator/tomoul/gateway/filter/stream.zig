@@ -39,6 +39,9 @@ pub const Hidden = enum { nothing, all, each_but_the_last };
 
 const data = "data:";
 const done_mark = "[DONE]";
+
+/// The members of the chunk at hand.
+threadlocal var chunk_members: json.Members = .{};
 const max_own = 512;
 
 /// What stands in every chunk the same, and what stands there instead.
@@ -136,7 +139,7 @@ pub const Rewriter = struct {
 
     /// A line with usage: counted, and hidden from who did not ask for it.
     fn metered(self: *Rewriter, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
-        var members: json.Members = .{};
+        const members = &chunk_members;
         const chunk = whole[start..];
         if (!members.read(chunk)) return self.named(whole, start, out, to);
         const usage = members.of("usage", .object) orelse return self.named(whole, start, out, to);
@@ -188,7 +191,7 @@ pub const Rewriter = struct {
     /// The same for a line that is not like those before: it is read as JSON.
     fn learned(self: *Rewriter, names: completion.Names, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
         const chunk = whole[start..];
-        var members: json.Members = .{};
+        const members = &chunk_members;
         if (!members.read(chunk)) return out.appendSlice(to, whole);
         if (members.count > 0 and std.mem.eql(u8, members.list[0].name, "error")) {
             self.done = true;

@@ -3,7 +3,7 @@
 const std = @import("std");
 const limits = @import("limits.zig");
 const salt = @import("salt.zig");
-const Sha256 = std.crypto.hash.sha2.Sha256;
+const Sha256 = @import("digest.zig").Sha256;
 
 /// A tenant as the document has it.
 pub const Entry = struct {

@@ -4,6 +4,7 @@ comptime {
     _ = @import("affinity.zig");
     _ = @import("alive.zig");
     _ = @import("completion.zig");
+    _ = @import("digest.zig");
     _ = @import("document.zig");
     _ = @import("errors.zig");
     _ = @import("ids.zig");
