@@ -142,6 +142,21 @@ def test_a_surge_that_finds_no_node_becomes_a_replacement_and_never_a_surge_agai
     assert (again.strategy, again.reason, again.message) == (switched.strategy, switched.reason, switched.message)
 
 
+def test_a_surge_goes_on_while_an_old_pod_that_drains_keeps_the_next_ones_place() -> None:
+    wanted = rollout(planned(Facts())).revision
+    surged = PodFact("first", "n", "Running", True, scheduled=True, revision=wanted, requests=GPUS)
+    ended, *others = old_pods()
+    drains = replace(ended, scheduled=True, terminating=True)
+    waiting = Facts(
+        deployments={POOL: fact(wanted, surge=True, updated=2, total=3)},
+        pods={POOL: [surged, drains, *others, refused(wanted)]},
+        nodes=nodes(8),
+    )
+    assert rollout(planned(waiting)).strategy == "Surge"
+    gone = replace(waiting, pods={POOL: [surged, *others, refused(wanted)]})
+    assert rollout(planned(gone)).strategy == "Surge", "the scheduler has not looked again"
+
+
 def test_a_surge_that_was_asked_for_waits_for_its_node() -> None:
     wanted = rollout(planned(Facts(), "Surge")).revision
     pods = [*old_pods(), refused(wanted)]

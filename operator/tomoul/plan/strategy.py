@@ -69,7 +69,14 @@ def _kept(template: Manifest, fact: DeploymentFact, pods: Sequence[PodFact], bef
 
 
 def _unschedulable(revision: str, pods: Sequence[PodFact]) -> str:
-    for pod in pods:
-        if pod.revision == revision and not (pod.scheduled or pod.terminating or pod.ended) and pod.unschedulable:
+    """The scheduler's words for a surge that found no node, empty while it may yet find one.
+
+    Once one pod has surged, the next gets the place that an old one leaves, which it keeps for as long as it drains.
+    """
+    new = [pod for pod in pods if pod.revision == revision and not (pod.terminating or pod.ended)]
+    if any(pod.scheduled for pod in new):
+        return ""
+    for pod in new:
+        if pod.unschedulable:
             return f"Pod `{pod.name}` would have surged: {pod.unschedulable.rstrip('. ')}"
     return ""
