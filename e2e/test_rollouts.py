@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from e2e.cluster import Cluster, Object
+from e2e.gateway import CHAT, Gateway
 from e2e.installation import MODELS, Platform
 from e2e.progress import Progress
 from e2e.test_platform import call_until, engine_pods
@@ -39,11 +41,15 @@ def rollout(cluster: Cluster) -> Object:
 
 @contextmanager
 def load(platform: Platform, progress: Progress, what: str) -> Iterator[None]:
-    """Calls at every gateway meanwhile, all of which are answered."""
+    """Calls and streams at every gateway meanwhile, all of which are answered to their end."""
     stop = threading.Event()
     calls: list[str] = []
-    with ThreadPoolExecutor(2) as callers:
-        running = [callers.submit(call_until, stop, gateway, calls) for gateway in platform.gateways.values()]
+    with ThreadPoolExecutor(4) as callers:
+        running = [
+            callers.submit(until, stop, gateway, calls)
+            for gateway in platform.gateways.values()
+            for until in (call_until, stream_until)
+        ]
         try:
             eventually(lambda: len(calls), lambda count: count >= 10)
             yield
@@ -51,8 +57,23 @@ def load(platform: Platform, progress: Progress, what: str) -> Iterator[None]:
             stop.set()
     for each in running:
         each.result()
-    progress.say(f"{len(calls)} calls while {what}")
+    progress.say(f"{len(calls)} calls and streams while {what}")
     assert set(calls) == {"200 eu-west"}
+
+
+def stream_until(stop: threading.Event, gateway: Gateway, outcomes: list[str]) -> None:
+    """Stream without a pause until told to stop; add status and region, or what went wrong, of every stream."""
+    body = {"model": CHAT, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 48, "stream": True}
+    while not stop.is_set():
+        try:
+            with gateway.client.stream(
+                "POST", "/v1/chat/completions", json=body, headers={"X-Tomoul-Region": "eu-west"}
+            ) as answer:
+                text = answer.read().decode()
+            whole = answer.status_code == 200 and '"finish_reason":"' in text and text.endswith("data: [DONE]\n\n")
+            outcomes.append(f"{answer.status_code} {answer.headers['x-tomoul-region'] if whole else text}")
+        except httpx.HTTPError as error:
+            outcomes.append(repr(error))
 
 
 @pytest.fixture(autouse=True)

@@ -49,6 +49,23 @@ def test_a_dead_pod_is_passed_over_and_no_call_fails(
     assert [answer.status for answer in answers] == [200] * 30
 
 
+def test_an_engine_that_closes_connections_unannounced_gets_one_for_each_call(
+    gateway: Gateway, engine: FakeEngine
+) -> None:
+    routes = [
+        model("acme/closes", pools=pools("closes"), reuseConnections=False),
+        model("acme/keeps", pools=pools("keeps")),
+    ]
+    other = FakeEngine("keeps")
+    other.start()
+    gateway.publish([table(routes)], {"closes": [engine], "keeps": [other]})
+    for body in [{"messages": [], "model": name, "stream": True} for name in ("acme/closes", "acme/keeps")] * 8:
+        assert call(gateway.port, body=body).status == 200
+    other.stop()
+    assert engine.connections == 8
+    assert other.connections < 8
+
+
 def test_a_call_goes_to_the_fallback_when_all_pods_here_refuse_connections(
     platform: Platform, gateway: Gateway, dead_engine: FakeEngine
 ) -> None:

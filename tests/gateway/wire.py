@@ -171,6 +171,8 @@ class FakeEngine:
     behave: Callable[[Received], Sequence[Reply]] | None = None
     disconnects: list[float] = field(default_factory=list)
     """When a client went away while it was still being answered."""
+    connections: int = 0
+    """How many were made to it."""
     port: int = 0
     tls: ssl.SSLContext | None = None
     address: str = "127.0.0.1"
@@ -197,6 +199,7 @@ class FakeEngine:
             except OSError:
                 return
             self._open.add(connection)
+            self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:

@@ -87,6 +87,9 @@ class ModelRoute(ApiModel):
         max_length=63,
         description="Member of `stream_options` that makes the engine tell its tokens in every chunk, where it has one",
     )
+    reuse_connections: bool = Field(
+        default=True, description="Whether a connection to the engine may carry more than one call"
+    )
     pools: tuple[RoutePool, ...] = Field(
         default=(), max_length=3, description="Pools in this region; none where the model runs only in others"
     )

@@ -115,6 +115,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         timeouts=spec.routing.timeouts,
         remove_fields=fields.remove,
         usage_option=fields.usage_option,
+        reuse_connections=engine_of(spec).KEEPS_CONNECTIONS,
         pools=_pools(model, region) if region in serving else (),
     )
     last = _last(world, region, model_id)

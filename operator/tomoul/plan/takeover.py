@@ -33,5 +33,6 @@ def common_route(world: World, model: ModelDeployment, region: str, route: Model
             # What either engine must not be told.
             "remove_fields": tuple(sorted({*route.remove_fields, *last.remove_fields})),
             "usage_option": route.usage_option if route.usage_option == last.usage_option else None,
+            "reuse_connections": route.reuse_connections and last.reuse_connections,
         }
     )

@@ -34,11 +34,16 @@ _BOUNDED_RING = {
 }
 
 
-def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False) -> EnvoyResource:
+def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False, reuse_connections: bool = True) -> EnvoyResource:
     """A pool in this region; its hosts come by EDS and are ready ones only, so nothing is health-checked here.
 
-    With `affinity` the hash that the filter leaves picks the host (see routes), else the fewest calls do.
+    With `affinity` the hash that the filter leaves picks the host (see routes), else the fewest calls do. Without
+    `reuse_connections` each call has a connection of its own.
     """
+    # uvicorn and httplib close an idle connection after 5 s: a call sent at that moment would be lost.
+    connections: dict[str, Any] = {"idle_timeout": "3s"}
+    if not reuse_connections:
+        connections["max_requests_per_connection"] = 1
     return {
         "name": pool_cluster(pool),
         "type": "EDS",
@@ -50,8 +55,7 @@ def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False) -> EnvoyReso
         "typed_extension_protocol_options": {
             _HTTP_PROTOCOL_OPTIONS: {
                 "@type": f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
-                # uvicorn and httplib close an idle connection after 5 s: a call sent at that moment would be lost.
-                "common_http_protocol_options": {"idle_timeout": "3s"},
+                "common_http_protocol_options": connections,
                 "explicit_http_config": {"http_protocol_options": {}},
             }
         },

@@ -43,8 +43,12 @@ def compile_gateway(
     pools = sorted({pool for route in routes for pool in pool_keys(route)})
     canaries = {pool for route in routes for pool in canary_keys(route)}
     by_prefix = {pool for route in routes if route.affinity for pool in pool_keys(route)}
+    one_call = {pool for route in routes if not route.reuse_connections for pool in pool_keys(route)}
     cluster_resources = [
-        *(pool_cluster_resource(pool, affinity=pool in by_prefix) for pool in pools),
+        *(
+            pool_cluster_resource(pool, affinity=pool in by_prefix, reuse_connections=pool not in one_call)
+            for pool in pools
+        ),
         *(region_cluster_resource(gateway, options.region) for gateway in gateways.values()),
         *(
             fallback_cluster_resource(name, members)

@@ -93,6 +93,10 @@ class EngineModule(Protocol):
     def body_fields(self, spec: ModelDeploymentSpec) -> BodyFields:
         """Fields of a body that the gateway sets or removes."""
 
+    @property
+    def KEEPS_CONNECTIONS(self) -> bool:  # noqa: N802 - a module's constant
+        """Whether a connection stays open behind every answer, unless the answer says `Connection: close`."""
+
 
 def model_path(source: Source) -> str:
     """Path of the weights in the container."""

@@ -9,6 +9,7 @@ from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import NO_CACHE, with_no_store
 
 DEFAULT_VERSION = ""
+KEEPS_CONNECTIONS = True
 _CACHES: dict[PromptCaching, PromptCache] = {
     PromptCaching.NONE: "none",
     PromptCaching.SALTED: "salted",

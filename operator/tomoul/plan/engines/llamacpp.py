@@ -20,6 +20,8 @@ from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT
 
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
 DEFAULT_VERSION = ""
+KEEPS_CONNECTIONS = False
+"""It closes the connection behind every streamed answer without saying so: a call sent at that moment would be lost."""
 
 _DEFAULT_PARALLEL = 4
 _PARALLEL_FLAGS = ("--parallel", "-np")

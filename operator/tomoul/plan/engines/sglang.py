@@ -17,6 +17,7 @@ from tomoul.plan.engines.promises import salted_cache, salted_promise
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.5.23"
+KEEPS_CONNECTIONS = True
 
 # Before https://github.com/sgl-project/sglang/pull/23300 the field was read and then lost on its way to the scheduler.
 _SALT_SINCE = Version(0, 5, 11)

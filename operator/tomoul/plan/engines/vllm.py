@@ -17,6 +17,7 @@ from tomoul.plan.engines.promises import salted_cache, salted_promise
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.32.0"
+KEEPS_CONNECTIONS = True
 
 # Since https://github.com/vllm-project/vllm/pull/17045, which keys the hash of a prompt's first block by `cache_salt`.
 _SALT_SINCE = Version(0, 9, 0)
