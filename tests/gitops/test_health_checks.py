@@ -110,6 +110,14 @@ def test_health_is_what_the_operator_says_of_a_resource(
     assert judged({name: value for name, value in item.items() if name != "status"}) == ("Progressing", "InProgress")
 
 
+def test_weights_that_cannot_be_downloaded_are_degraded(cluster: GitOpsCluster) -> None:
+    item = cluster.model("tiny-chat", "models")
+    for entry in item["status"]["conditions"]:
+        if entry["type"] in ("WorkloadReady", "Ready"):
+            entry |= {"status": "False", "reason": "DownloadFailed", "message": "404"}
+    assert judged(item) == ("Degraded", "Failed")
+
+
 def test_a_resource_that_the_operator_cannot_read_is_degraded_in_its_present_generation(unwell: GitOpsCluster) -> None:
     item = unwell.model("tiny-chat", "models")
     for entry in item["status"]["conditions"]:

@@ -163,7 +163,7 @@ def _names(value: str) -> tuple[str, ...]:
 @option(
     "--gateway-comment-seconds",
     envvar="TOMOUL_GATEWAY_COMMENT_SECONDS",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 86_400),
     default=DEFAULTS.gateway_comment_seconds,
     help="After how long an engine's silence the client of a stream gets a comment; 0 for never.",
 )

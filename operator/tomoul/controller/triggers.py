@@ -158,12 +158,6 @@ class Triggers:
                 self._queue.add(WorkKey(Kind.MODEL, *key))
         self._tables()
 
-    def _api(self, name: str) -> None:
-        if name in (KEDA_API, EXTERNAL_METRICS_API):
-            for key, model in self._observed.world().models.items():
-                if any(target.scaling or target.no_store_scaling for target in model.spec.regions):
-                    self._queue.add(WorkKey(Kind.MODEL, *key))
-
     def _pod(self, change: Change[Pod]) -> None:
         for parent in {pod.parent for pod in (change.old, change.new) if pod is not None}:
             if parent.model is not None:

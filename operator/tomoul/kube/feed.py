@@ -9,12 +9,16 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import kopf
 
 from tomoul.kube.http_client import PAGE, HttpKubeClient
 from tomoul.kube.store import Store
+
+logger = logging.getLogger(__name__)
 
 BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, 30)
 RELOGIN_DELAY = 1.0
@@ -89,26 +93,50 @@ def _handler(store: Store[Any], on_bug: Callable[[Exception], None]) -> Callable
 def _login(client: HttpKubeClient) -> Callable[..., Any]:
     logins = itertools.count()
 
-    async def login(**_unused: object) -> kopf.ConnectionInfo:
+    async def login(**_unused: object) -> kopf.AiohttpSession:
         if next(logins):
             await asyncio.sleep(RELOGIN_DELAY)
         configuration = client.configuration
-        credentials = await configuration.get_api_key_with_prefix("BearerToken")
-        scheme, _, token = (credentials or "").partition(" ")
-        return kopf.ConnectionInfo(
+        tls = kopf.ConnectionInfo(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             insecure=not configuration.verify_ssl,
             certificate_path=configuration.cert_file,
             private_key_path=configuration.key_file,
-            scheme=scheme or None,
-            token=token or None,
-            proxy_url=configuration.proxy,
-            # kopf refuses credentials that once got a 401; after one that was the server's fault they are good again.
+        ).as_ssl_context()
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+            proxy=configuration.proxy,
+            middlewares=(_authorized(client),),
+        )
+        return kopf.AiohttpSession(
+            server=configuration.host,
+            aiohttp_session=session,
             expiration=datetime.now(UTC) + timedelta(days=3650),
         )
 
     return login
+
+
+def _authorized(client: HttpKubeClient) -> aiohttp.ClientMiddlewareType:
+    """Gives each request the token of now, and sends it again after a 401, as while a token is rotated.
+
+    At a 401 kopf would close the session under all watches, not all of which it opens anew: it would hear nothing more.
+    """
+
+    async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        for delay in _Backoffs():
+            if credentials := await client.configuration.get_api_key_with_prefix("BearerToken"):
+                request.headers["Authorization"] = credentials
+            response = await handler(request)
+            if response.status != HTTPStatus.UNAUTHORIZED:
+                break
+            logger.warning("401: %s %s: again in %s s", request.method, request.url.path, delay)
+            response.close()
+            await asyncio.sleep(delay)
+        return response
+
+    return send
 
 
 class _Backoffs:
