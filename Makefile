@@ -88,4 +88,4 @@ lock: install ## Resolve the dependencies anew and write requirements/*.txt
 
 .PHONY: clean
 clean: ## Remove what the other targets made in this folder
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .e2e
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .e2e build

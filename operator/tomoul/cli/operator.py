@@ -67,7 +67,7 @@ def _names(value: str) -> tuple[str, ...]:
     "--operator-image",
     envvar="TOMOUL_OPERATOR_IMAGE",
     default=DEFAULTS.operator_image,
-    help="Image of the agent in the gateway pods.",
+    help="Image of the agent in the gateway pods and of the loader in engine pods.",
 )
 @option(
     "--envoy-image",
@@ -107,7 +107,8 @@ def _names(value: str) -> tuple[str, ...]:
     envvar="TOMOUL_ENGINE_EGRESS",
     type=click.Choice(["Restricted", "Open"]),
     default=DEFAULTS.engine_egress,
-    help="Restricted: engines begin no connection but to download their weights (DNS, and port 443).",
+    help="Restricted: engines begin no connection but to download their weights (DNS, port 443 and the port of the "
+    "source's endpoint).",
 )
 @option(
     "--gateway-replicas",

@@ -33,7 +33,7 @@ class Settings:
     hosted_regions: frozenset[str] | None = None
     """Regions that this operator realises; None means all."""
     operator_image: str = "tomoul/operator:0.1.0"
-    """Image of the operator and the agent."""
+    """Image of the operator, the agent and the loader."""
     envoy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
     llama_cpp_image: str = LLAMA_CPP_IMAGE
     """Image of LlamaCpp engines whose spec names none: whoever installs builds it, so it lies where they push it."""
@@ -43,7 +43,7 @@ class Settings:
     scrape_namespaces: Sequence[str] = ()
     """Namespaces whose pods may read the metrics of engines and gateways."""
     engine_egress: Literal["Restricted", "Open"] = "Restricted"
-    """Restricted: engines begin no connection but to download their weights (DNS, and port 443)."""
+    """Restricted: engines begin no connection but to download their weights (DNS, port 443, the endpoint's)."""
     gateway_replicas: int = 2
     gateway_service_type: str = "ClusterIP"
     gateway_service_account: str = "tomoul-gateway"

@@ -124,7 +124,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     }
 }
 
-/// Whose call it is. Without authentication there is one tenant, whose everybody is.
+/// Whose call it is. Without authentication everybody is one tenant, the document's first.
 fn authenticated(call: *Call) Refused!*const Tenant {
     const document = call.document;
     if (document.source.auth == .None) return &document.tenants[0];
