@@ -86,10 +86,6 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(30)
 
-    def cut_watches(self) -> None:
-        """Break all watches that are open."""
-        self._loop.call_soon_threadsafe(lambda: [transport.abort() for transport in list(self._watches)])
-
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         cluster = self._config["clusters"][0]["cluster"]

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from tomoul.controller.canary_counts import Reading, Tally, readings_of
+from tomoul.controller.gateway_stats import gateway_stats
 from tomoul.controller.observed import Observed
 from tomoul.plan.gateway import METRICS_PORT
 from tomoul.plan.gateways import gateway_pods
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 PERIOD_SECONDS = 10.0
 TIMEOUT_SECONDS = 5.0
 AT_ONCE = 8
-_LARGEST_BYTES = 8 * 1024 * 1024
+_TRIALS = {"usedonly": "", "filter": "tomoul.trial"}
 
 
 class Tried(NamedTuple):
@@ -135,13 +136,5 @@ class CanaryWatch:
 
 async def read_gateway(address: str, port: int = METRICS_PORT) -> str:
     """The trials' counts of the gateway pod with that IP address, as GatewayReader says."""
-    host = f"[{address}]" if ":" in address else address
-    url = f"http://{host}:{port}/stats/prometheus?usedonly&filter=tomoul.trial"
-    timeout = ClientTimeout(total=TIMEOUT_SECONDS)
-    async with ClientSession(timeout=timeout, raise_for_status=True) as session, session.get(url) as answer:
-        body = bytearray()
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > _LARGEST_BYTES:
-                raise ValueError(f"more than {_LARGEST_BYTES} bytes of metrics")
-        return body.decode()
+    async with ClientSession(timeout=ClientTimeout(total=TIMEOUT_SECONDS)) as session:
+        return await gateway_stats(session, address, _TRIALS, port)

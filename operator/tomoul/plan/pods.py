@@ -7,7 +7,6 @@ from tomoul.api.meta import LABEL_PROMPT_CACHE
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Region, Toleration
 from tomoul.api.routingtable import PoolName
-from tomoul.api.secret import SecretKeyRef
 from tomoul.plan.acceptance import accelerator_of
 from tomoul.plan.draining import WITHDRAWAL_SECONDS, drain_command
 from tomoul.plan.engines.base import CACHE_DIR, MODELS_DIR, PORT, EngineContainer
@@ -16,6 +15,7 @@ from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
 from tomoul.plan.naming import workload_name
 from tomoul.plan.propagate import propagated
+from tomoul.plan.variables import secret_variable
 from tomoul.plan.weights import WEIGHTS_DIR, downloaded, loader_container, weights_volume
 from tomoul.plan.world import Settings
 
@@ -146,14 +146,10 @@ def _environment(spec: ModelDeploymentSpec, engine: EngineContainer) -> list[dic
         env.append({"name": "HF_HUB_OFFLINE", "value": "1"})
     for variable in spec.engine.env:
         if variable.secret is not None:
-            env.append(_from_secret(variable.name, variable.secret))
+            env.append(secret_variable(variable.name, variable.secret))
         else:
             env.append({"name": variable.name, "value": literal(variable.value or "")})
     return env
-
-
-def _from_secret(name: str, ref: SecretKeyRef) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
 
 
 def _volumes(

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeploymentSpec, Source, region_target
-from tomoul.api.secret import SecretKeyRef
+from tomoul.plan.variables import secret_variable
 
 LOADER = "loader"
 """Name of the init container."""
@@ -79,13 +78,13 @@ def download_ports(source: Source) -> tuple[int, ...]:
     return tuple(sorted({443, int(port) if port else 443 if scheme == "https" else 80}))
 
 
-def _command(source: Source) -> tuple[list[str], list[Mapping[str, Any]]]:
+def _command(source: Source) -> tuple[list[str], list[dict[str, Any]]]:
     place = [WEIGHTS_DIR, weights_folder(source)]
     if source.hf is not None:
         hf = source.hf
         args = ["hf", *place, f"--repo={hf.repo}", f"--revision={hf.revision}"]
         mirror = [{"name": "HF_ENDPOINT", "value": hf.endpoint}] if hf.endpoint else []
-        env = [*mirror, *([_secret("HF_TOKEN", hf.token)] if hf.token else [])]
+        env = [*mirror, *([secret_variable("HF_TOKEN", hf.token)] if hf.token else [])]
         return [*args, *([f"--file={hf.file}"] if hf.file else [])], env
     s3 = source.s3
     assert s3 is not None, "weights of this source are not downloaded"
@@ -96,10 +95,6 @@ def _command(source: Source) -> tuple[list[str], list[Mapping[str, Any]]]:
     if keys is None:
         return args, []
     return args, [
-        _secret("AWS_ACCESS_KEY_ID", keys.access_key_id),
-        _secret("AWS_SECRET_ACCESS_KEY", keys.secret_access_key),
+        secret_variable("AWS_ACCESS_KEY_ID", keys.access_key_id),
+        secret_variable("AWS_SECRET_ACCESS_KEY", keys.secret_access_key),
     ]
-
-
-def _secret(name: str, ref: SecretKeyRef) -> Mapping[str, Any]:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}

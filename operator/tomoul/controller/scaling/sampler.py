@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from tomoul.controller.gateway_stats import gateway_stats
 from tomoul.controller.observed import Observed
 from tomoul.controller.scaling.demand import STATS_QUERY, Demand, parse_stats
 from tomoul.gateway.compile.names import fallback_cluster, no_store_fallback_cluster, pool_cluster, stat_name
 from tomoul.gateway.compile.resources import PoolKey
-from tomoul.plan.gateway import METRICS_PORT
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.scaling import ScaledPool, scaled_pools
 from tomoul.plan.world import Key, PodFact
@@ -77,12 +77,9 @@ class Sampler:
         return [pod for pod in pods if pod.address and not pod.ended and (pod.ready or pod.terminating)]
 
     async def _ask(self, session: ClientSession, pod: PodFact) -> None:
-        host = f"[{pod.address}]" if ":" in pod.address else pod.address
-        url = f"http://{host}:{METRICS_PORT}/stats/prometheus"
         try:
-            async with session.get(url, params=STATS_QUERY, raise_for_status=True) as answer:
-                text = await answer.text()
-        except (ClientError, TimeoutError) as error:
+            text = await gateway_stats(session, pod.address, STATS_QUERY)
+        except (OSError, ClientError, TimeoutError, ValueError) as error:
             # Told once: a gateway that ends is asked until its pod is gone.
             level = logging.DEBUG if pod.name in self._silent or pod.terminating else logging.WARNING
             logger.log(
