@@ -1,6 +1,6 @@
 """`make e2e`: the chart on a kind cluster of two regions, and the examples in it.
 
-A warm run (the cluster and the images are there) takes two to three minutes on two cores, a cold one about six.
+A warm run (the cluster and the images are there) takes about six minutes on two cores, a cold one about nine.
 """
 
 import shutil

@@ -1,9 +1,10 @@
 """The images, built here and loaded into the cluster's nodes: nothing is pulled."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from e2e.cluster import NAME, Cluster
-from e2e.command import run
+from e2e.command import ROOT, run
 from e2e.progress import Progress
 
 BUILT = ("operator", "cpu-engine", "envoy")
@@ -11,18 +12,23 @@ ENGINE_IMAGE = "tomoul/cpu-engine:0.1.0"
 """What the planner runs LlamaCpp models with, so it must also have this name."""
 
 
-def build_images(progress: Progress) -> Mapping[str, str]:
-    """Build all images; their names by folder. The tag is made of the image's id, so that a change replaces pods."""
+def build_images(
+    progress: Progress, root: Path = ROOT, names: Sequence[str] = BUILT, label: str = "e2e"
+) -> Mapping[str, str]:
+    """Build a checkout's images; their names by folder. Tags are made of the images' ids: a change replaces pods."""
     tags = {}
-    for name in BUILT:
-        with progress.step(f"building the image {name}"):
-            image_id = run("docker", "build", "-q", "-f", f"images/{name}/Dockerfile", ".", timeout=900).split()[-1]
-        tags[name] = f"tomoul/{name}:e2e-{image_id.removeprefix('sha256:')[:12]}"
+    for name in names:
+        with progress.step(f"building the image {name}" + (f" of {label}" if root != ROOT else "")):
+            image_id = run(
+                "docker", "build", "-q", "-f", root / f"images/{name}/Dockerfile", root, timeout=900
+            ).split()[-1]
+        tags[name] = f"tomoul/{name}:{label}-{image_id.removeprefix('sha256:')[:12]}"
         for old in run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", f"tomoul/{name}").split():
-            if ":e2e-" in old and old != tags[name]:
+            if f":{label}-" in old and old != tags[name]:
                 run("docker", "rmi", "-f", old)
         run("docker", "tag", image_id, tags[name])
-    run("docker", "tag", tags["cpu-engine"], ENGINE_IMAGE)
+    if "cpu-engine" in tags:
+        run("docker", "tag", tags["cpu-engine"], ENGINE_IMAGE)
     return tags
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from e2e.cluster import Cluster
 from e2e.command import ROOT
@@ -16,42 +17,61 @@ MODELS = "models"
 
 
 @dataclass(frozen=True)
+class Release:
+    """The chart of a checkout, with the images built from it."""
+
+    root: Path
+    tags: Mapping[str, str]
+
+    def install(self, cluster: Cluster, *settings: str) -> None:
+        """Install it, or upgrade what is there, until the operator runs; `settings` are `name=value`."""
+        repository, tag = self.tags["operator"].split(":")
+        images = f"image.repository={repository},image.tag={tag},envoy.image={self.tags['envoy']}"
+        cluster.helm(
+            "upgrade", "--install", "tomoul", str(self.root / "charts" / "tomoul"), "--namespace", SYSTEM,
+            "--values", str(self.root / "e2e" / "values.yaml"), "--set", ",".join((images, *settings)),
+            "--wait", "--timeout", "4m",
+        )  # fmt: skip
+
+    def wait(self, cluster: Cluster) -> None:
+        """Until every gateway, pool and model is this release's and ready."""
+        # What is ready may still be what was there before: first of all the new operator has to replace the gateways.
+        operator = self.tags["operator"]
+        eventually(lambda: _agent_images(cluster), lambda images: images == [operator] * len(REGIONS), seconds=120)
+        for namespace in (SYSTEM, MODELS):
+            # A gateway that goes waits for its calls.
+            cluster.kubectl("rollout", "status", "deployments", "-n", namespace, "--timeout=400s", timeout=420)
+        ready = ("--for=condition=Ready", "--timeout=240s")
+        cluster.kubectl("wait", "regions", "--all", *ready, timeout=260)
+        cluster.kubectl("wait", "modeldeployments.tomoul.ai", "-n", MODELS, "--all", *ready, timeout=260)
+
+
+@dataclass(frozen=True)
 class Platform:
     """The installed chart with the examples applied."""
 
     cluster: Cluster
+    release: Release
     gateways: Mapping[str, Gateway]
 
 
 def install(cluster: Cluster, progress: Progress) -> Platform:
     """The chart installed with its own ServiceAccounts, under the strictest Pod Security, and examples/ applied."""
-    tags = build_images(progress)
-    new_engine = load_images(cluster, tags, progress)
+    release = Release(ROOT, build_images(progress))
+    new_engine = load_images(cluster, release.tags, progress)
     for namespace in (SYSTEM, MODELS):
         _namespace(cluster, namespace)
     # What an interrupted run left half installed would refuse every later one.
     pending = "owner=helm,status in (pending-install,pending-upgrade,pending-rollback)"
     cluster.kubectl("delete", "secrets", "-n", SYSTEM, "-l", pending)
-    repository, tag = tags["operator"].split(":")
     with progress.step("installing the chart"):
-        cluster.helm(
-            "upgrade", "--install", "tomoul", str(ROOT / "charts" / "tomoul"), "--namespace", SYSTEM,
-            "--values", str(ROOT / "e2e" / "values.yaml"), "--set", f"image.repository={repository},image.tag={tag}",
-            "--set", f"envoy.image={tags['envoy']}", "--wait", "--timeout", "3m",
-        )  # fmt: skip
+        release.install(cluster)
     if new_engine:
         cluster.kubectl("delete", "pods", "-n", MODELS, "--all", "--wait=false")
     with progress.step("applying examples/ until every model is ready"):
         cluster.kubectl("apply", "-f", str(ROOT / "examples"))
-        # In a cluster that is used again, what is ready may still be what an earlier run left: first of all the new
-        # operator has to replace the gateways.
-        eventually(lambda: _agent_images(cluster), lambda images: images == [tags["operator"]] * len(REGIONS))
-        for namespace in (SYSTEM, MODELS):
-            cluster.kubectl("rollout", "status", "deployments", "-n", namespace, "--timeout=240s", timeout=260)
-        ready = ("--for=condition=Ready", "--timeout=240s")
-        cluster.kubectl("wait", "regions", "--all", *ready, timeout=260)
-        cluster.kubectl("wait", "modeldeployments.tomoul.ai", "-n", MODELS, "--all", *ready, timeout=260)
-    return Platform(cluster, {region: gateway_of(cluster, region) for region in REGIONS})
+        release.wait(cluster)
+    return Platform(cluster, release, {region: gateway_of(cluster, region) for region in REGIONS})
 
 
 def _agent_images(cluster: Cluster) -> list[str]:

@@ -1,51 +1,26 @@
 """The platform as its users meet it. The tests run in this order; the last ones take things away."""
 
 import json
-import threading
 import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import httpx
 import pytest
 
+from e2e.callers import calling
 from e2e.cluster import Cluster, Object
 from e2e.command import ROOT
-from e2e.gateway import CHAT, SOLO, SYSTEM, Gateway, gateway_of, usage
+from e2e.gateway import CHAT, SOLO, SYSTEM, gateway_of, usage
 from e2e.installation import MODELS, REGIONS, Platform
+from e2e.pods import conditions, engine_pods, gateway_pods, living, ready_names, region_of
 from e2e.progress import Progress
 from e2e.waiting import eventually
 
-ENGINES = "app.kubernetes.io/component=engine"
 TEMPLATE_TOKENS = 16
 """All prompts begin with the chat template's first tokens, which any other call may have left in a cache."""
 METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
-
-
-def living(pods: Sequence[Object]) -> list[Object]:
-    """Those that are not on their way out."""
-    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
-
-def engine_pods(cluster: Cluster, selector: str = "") -> list[Object]:
-    pods = cluster.list("pods", "-n", MODELS, "-l", ",".join(filter(None, (ENGINES, selector))))
-    return living(pods)
-
-
-def gateway_pods(cluster: Cluster) -> list[Object]:
-    pods = cluster.list("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=gateway")
-    return living(pods)
-
-
-def region_of(pod: Object) -> str:
-    region: str = pod["metadata"]["labels"]["tomoul.ai/region"]
-    return region
-
-
-def conditions(status: Object) -> dict[str, str]:
-    return {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
 
 
 def tokens_predicted(cluster: Cluster) -> dict[str, int]:
@@ -170,22 +145,9 @@ def test_the_deletion_of_one_of_two_pods_fails_no_call(platform: Platform, progr
     pool = "tomoul.ai/region=eu-west,tomoul.ai/pool=default,tomoul.ai/model-deployment=tiny-chat"
     before = {pod["metadata"]["name"] for pod in engine_pods(platform.cluster, pool)}
     assert len(before) == 2
-    stop = threading.Event()
-    outcomes: list[str] = []
-    with ThreadPoolExecutor(2) as callers:
-        calls = [callers.submit(call_until, stop, entry, outcomes) for entry in platform.gateways.values()]
-        try:
-            eventually(lambda: len(outcomes), lambda count: count >= 20)
-            platform.cluster.kubectl("delete", "pod", "-n", MODELS, min(before), timeout=120)
-            eventually(lambda: ready_names(platform.cluster, pool), lambda ready: len(ready - before) == 1, seconds=90)
-            replaced = len(outcomes)
-            eventually(lambda: len(outcomes), lambda count: count >= replaced + 20)
-        finally:
-            stop.set()
-    for call in calls:
-        call.result()
-    progress.say(f"{len(outcomes)} calls while a pod was deleted and replaced")
-    assert set(outcomes) == {"200 eu-west"}
+    with calling([*platform.gateways.values()], progress, "a pod was deleted and replaced"):
+        platform.cluster.kubectl("delete", "pod", "-n", MODELS, min(before), timeout=120)
+        eventually(lambda: ready_names(platform.cluster, pool), lambda ready: len(ready - before) == 1, seconds=90)
 
 
 def test_deleting_a_gateway_pod_fails_no_call(platform: Platform, progress: Progress) -> None:
@@ -193,50 +155,20 @@ def test_deleting_a_gateway_pod_fails_no_call(platform: Platform, progress: Prog
     cluster = platform.cluster
     before = {pod["metadata"]["name"] for pod in gateway_pods(cluster) if region_of(pod) == "eu-west"}
     assert len(before) == 2
-    own = [gateway_of(cluster, "eu-west") for _ in range(4)]
-    stop = threading.Event()
-    outcomes: list[str] = []
-    with ThreadPoolExecutor(5) as callers:
-        entries = [*own, platform.gateways["us-east"]]
-        calls = [callers.submit(call_until, stop, entry, outcomes) for entry in entries]
-        try:
-            eventually(lambda: len(outcomes), lambda count: count >= 50)
-            started = time.monotonic()
-            # Returns once the pod is gone.
-            cluster.kubectl("delete", "pod", "-n", SYSTEM, min(before), timeout=120)
-            took = time.monotonic() - started
-            eventually(lambda: ready_gateways(cluster, "eu-west"), lambda ready: len(ready - before) == 1, seconds=90)
-            replaced = len(outcomes)
-            eventually(lambda: len(outcomes), lambda count: count >= replaced + 50)
-        finally:
-            stop.set()
-    for call in calls:
-        call.result()
+    own = [gateway_of(cluster, "eu-west") for _ in range(2)]
+    with calling([*own, platform.gateways["us-east"]], progress, "a gateway pod was deleted and replaced"):
+        started = time.monotonic()
+        # Returns once the pod is gone.
+        cluster.kubectl("delete", "pod", "-n", SYSTEM, min(before), timeout=120)
+        took = time.monotonic() - started
+        eventually(lambda: ready_gateways(cluster, "eu-west"), lambda ready: len(ready - before) == 1, seconds=90)
     for gateway in own:
         gateway.client.close()
-    progress.say(f"{len(outcomes)} calls while a gateway pod was deleted, which took {took:.0f} s, and replaced")
-    assert set(outcomes) == {"200 eu-west"}
     assert took >= 10, "it did not wait for its calls to end"
 
 
 def ready_gateways(cluster: Cluster, region: str) -> set[str]:
     pods = [pod for pod in gateway_pods(cluster) if region_of(pod) == region]
-    return {pod["metadata"]["name"] for pod in pods if conditions(pod["status"]).get("Ready") == "True"}
-
-
-def call_until(stop: threading.Event, gateway: Gateway, outcomes: list[str]) -> None:
-    """Call without a pause until told to stop; add status and region, or the error, of every call."""
-    while not stop.is_set():
-        try:
-            answer = gateway.chat("Hello", region="eu-west")
-            known = answer.status_code == 200
-            outcomes.append(f"{answer.status_code} {answer.headers['x-tomoul-region'] if known else answer.text}")
-        except httpx.HTTPError as error:
-            outcomes.append(repr(error))
-
-
-def ready_names(cluster: Cluster, selector: str) -> set[str]:
-    pods = engine_pods(cluster, selector)
     return {pod["metadata"]["name"] for pod in pods if conditions(pod["status"]).get("Ready") == "True"}
 
 

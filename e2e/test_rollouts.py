@@ -1,21 +1,16 @@
 """New revisions under load, with real engines: no call fails, whichever pod goes first."""
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 
+from e2e.callers import calling
 from e2e.cluster import Cluster, Object
-from e2e.gateway import CHAT, Gateway
 from e2e.installation import MODELS, Platform
+from e2e.pods import engine_pods
 from e2e.progress import Progress
-from e2e.test_platform import call_until, engine_pods
 from e2e.waiting import eventually
 
 POOL = "tomoul.ai/region=eu-west,tomoul.ai/pool=default,tomoul.ai/model-deployment=tiny-chat"
@@ -39,43 +34,6 @@ def rollout(cluster: Cluster) -> Object:
     return dict(rows[0].get("rollout", {})) if rows else {}
 
 
-@contextmanager
-def load(platform: Platform, progress: Progress, what: str) -> Iterator[None]:
-    """Calls and streams at every gateway meanwhile, all of which are answered to their end."""
-    stop = threading.Event()
-    calls: list[str] = []
-    with ThreadPoolExecutor(4) as callers:
-        running = [
-            callers.submit(until, stop, gateway, calls)
-            for gateway in platform.gateways.values()
-            for until in (call_until, stream_until)
-        ]
-        try:
-            eventually(lambda: len(calls), lambda count: count >= 10)
-            yield
-        finally:
-            stop.set()
-    for each in running:
-        each.result()
-    progress.say(f"{len(calls)} calls and streams while {what}")
-    assert set(calls) == {"200 eu-west"}
-
-
-def stream_until(stop: threading.Event, gateway: Gateway, outcomes: list[str]) -> None:
-    """Stream without a pause until told to stop; add status and region, or what went wrong, of every stream."""
-    body = {"model": CHAT, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 48, "stream": True}
-    while not stop.is_set():
-        try:
-            with gateway.client.stream(
-                "POST", "/v1/chat/completions", json=body, headers={"X-Tomoul-Region": "eu-west"}
-            ) as answer:
-                text = answer.read().decode()
-            whole = answer.status_code == 200 and '"finish_reason":"' in text and text.endswith("data: [DONE]\n\n")
-            outcomes.append(f"{answer.status_code} {answer.headers['x-tomoul-region'] if whole else text}")
-        except httpx.HTTPError as error:
-            outcomes.append(repr(error))
-
-
 @pytest.fixture(autouse=True)
 def settled(platform: Platform) -> None:
     """The model as it is before each test: of one revision and ready."""
@@ -96,7 +54,7 @@ def ready_uids(cluster: Cluster) -> set[str]:
 def test_a_new_revision_takes_over_without_a_failed_call(platform: Platform, progress: Progress, strategy: str) -> None:
     cluster = platform.cluster
     before = ready_uids(cluster)
-    with load(platform, progress, f"all pods were replaced by {strategy}"):
+    with calling([*platform.gateways.values()], progress, f"all pods were replaced by {strategy}"):
         began = time.monotonic()
         change(cluster, strategy=strategy, canary=None)
         told = eventually(lambda: rollout(cluster), lambda found: found.get("phase") == "Complete", seconds=240)
@@ -110,7 +68,7 @@ def test_a_canary_that_does_well_is_promoted_by_what_the_gateways_count(platform
     cluster = platform.cluster
     before = ready_uids(cluster)
     canary = {"weight": 50, "durationSeconds": 10, "minCalls": 20, "maxTtftPercent": 10_000}
-    with load(platform, progress, "a canary was tried and promoted"):
+    with calling([*platform.gateways.values()], progress, "a canary was tried and promoted"):
         change(cluster, canary=canary)
         tried = eventually(lambda: rollout(cluster), lambda found: found.get("phase") == "Canary", seconds=60)
         assert tried["servingRevision"] != tried["revision"]
