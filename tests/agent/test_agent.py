@@ -1,94 +1,27 @@
 """The agent with a real API server, a real Envoy and an engine that only answers."""
 
 import asyncio
-import contextlib
-import itertools
 import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import Configuration
 
-from tests.agent.envoy import Envoy, eventually, running_envoy, short_folder
-from tests.agent.http_calls import Answer, get, http_server, own_address
-from tests.agent.tables import routing_table, slice_manifest, table_manifest
-from tests.controlplane.harness import ControlPlane
+from tests.agent.envoy import eventually, running_envoy, short_folder
+from tests.agent.http_calls import get
+from tests.agent.tables import routing_table
+from tests.agent.world import COMPLETION, TABLES, Cluster, Gateway, engine, start_again
 from tomoul.gateway.agent.publisher import DEBOUNCE_SECONDS
-from tomoul.gateway.agent.run import Agent, AgentOptions
 from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
 from tomoul.gateway.agent.state import GatewayState
-from tomoul.gateway.compile.resources import Endpoint, GatewayOptions
+from tomoul.gateway.compile.resources import Endpoint
 from tomoul.kube.client import Listing
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.resources import ENDPOINT_SLICES, Resource
-from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 from tomoul.plan.world import Key
-
-TABLES = "/apis/tomoul.ai/v1alpha1/routingtables"
-COMPLETION = json.dumps({"id": "x", "object": "chat.completion", "model": "acme/phi", "choices": []})
-_numbers = itertools.count(1)
-
-
-class Gateway:
-    """A gateway pod: a folder for its sockets and its snapshot, an Envoy, and agents that come and go."""
-
-    def __init__(self, folder: Path, region: str, pod: str = "gateway-0") -> None:
-        self.folder, self.region, self.pod = folder, region, pod
-        self.snapshots = folder / "snapshot"
-        self.envoy = Envoy(
-            folder,
-            envoy_bootstrap(
-                ads_socket=str(folder / "ads.sock"), admin_socket=str(folder / "admin.sock"), metrics_port=0
-            ),
-        )
-
-    def options(self) -> AgentOptions:
-        return AgentOptions(
-            gateway=GatewayOptions(
-                region=self.region, listen_address="127.0.0.1", listen_port=0, salt_key=b"a key for tests"
-            ),
-            pod_name=self.pod,
-            socket=self.folder / "ads.sock",
-            snapshot_dir=self.snapshots,
-            health_port=0,
-            health_address="127.0.0.1",
-        )
-
-    @contextlib.asynccontextmanager
-    async def agent(
-        self, kubeconfig: Path | None, client_type: type[HttpKubeClient] = HttpKubeClient
-    ) -> AsyncIterator[Agent]:
-        """An agent; without a kubeconfig, one whose API server does not answer."""
-        client = client_type(Configuration(host="http://127.0.0.1:1"))
-        if kubeconfig:
-            client = await client_type.connect(str(kubeconfig))
-        async with client:
-            agent, stop = Agent(self.options(), client), asyncio.Event()
-            task = asyncio.create_task(agent.run(stop))
-            try:
-                yield agent
-            finally:
-                stop.set()
-                await task
-
-    async def call(self, model: str = "acme/phi", key: str = "") -> Answer:
-        port = await self.envoy.port("gateway")
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]})
-        headers = f"Authorization: Bearer {key}\r\n" if key else ""
-        return await get(port, "/v1/chat/completions", "POST", body, headers)
-
-    async def status_becomes(self, status: int, model: str = "acme/phi") -> Answer:
-        async def check() -> Answer | None:
-            answer = await self.call(model)
-            assert answer.status == status, answer
-            return answer
-
-        return await eventually(check)
 
 
 class LateSlices(HttpKubeClient):
@@ -102,60 +35,12 @@ class LateSlices(HttpKubeClient):
         return await super().list(resource, selector=selector, namespace=namespace, only=only)
 
 
-class Cluster:
-    """The API server with the objects of one region of this test's own."""
-
-    def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
-        self.control_plane, self.namespace = control_plane, namespace
-        self.region = f"agent-{next(_numbers)}"
-        self.kubeconfig = control_plane.kubeconfig
-
-    def put_table(self, *models: str, change: Any = None) -> int:
-        """The table's generation."""
-        manifest = table_manifest(self.region, models, namespace=self.namespace)
-        if change:
-            change(manifest["spec"])
-        written = self.control_plane.api.apply(f"{TABLES}/{self.region}", manifest)
-        return int(written["metadata"]["generation"])
-
-    def put_slice(self, *engines: Endpoint, name: str = "phi-1") -> None:
-        path = f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices/{name}"
-        self.control_plane.api.apply(path, slice_manifest(self.namespace, name, self.region, *engines))
-
-    def entry(self, pod: str = "gateway-0") -> dict[str, Any]:
-        status = self.control_plane.api.get(f"{TABLES}/{self.region}").get("status", {})
-        return next((entry for entry in status.get("gateways", []) if entry["name"] == pod), {})
-
-    async def accepts(self, generation: int, pod: str = "gateway-0") -> dict[str, Any]:
-        def check() -> dict[str, Any] | None:
-            entry = self.entry(pod)
-            assert entry.get("acceptedGeneration") == generation, entry
-            return entry
-
-        return await eventually(check)
-
-
-@pytest.fixture
-def cluster(control_plane: ControlPlane, namespace: str):
-    cluster = Cluster(control_plane, namespace)
-    yield cluster
-    with contextlib.suppress(Exception):
-        control_plane.api.delete(f"{TABLES}/{cluster.region}")
-
-
 @pytest.fixture
 async def gateway(cluster: Cluster) -> AsyncIterator[Gateway]:
     with short_folder() as folder:
         gateway = Gateway(folder, cluster.region)
         async with running_envoy(gateway.envoy):
             yield gateway
-
-
-@contextlib.asynccontextmanager
-async def engine(answer: str = COMPLETION) -> AsyncIterator[Endpoint]:
-    address = own_address()
-    async with http_server(answer, address, "Content-Type: application/json\r\n") as port:
-        yield Endpoint(address, port)
 
 
 async def test_a_table_and_its_endpoints_are_served_and_acknowledged_and_changes_are_live(
@@ -260,7 +145,7 @@ async def test_an_agent_rides_out_an_api_server_that_is_away_and_then_catches_up
             try:
                 assert (await gateway.call()).status == 200
             finally:
-                await asyncio.to_thread(_start, cluster.control_plane)
+                await asyncio.to_thread(start_again, cluster.control_plane)
             assert (await gateway.call()).status == 200
             await cluster.accepts(cluster.put_table("acme/phi", "acme/new"))
             assert (await gateway.call("acme/new")).status == 503
@@ -369,12 +254,6 @@ async def test_the_command_serves_a_snapshot_and_leaves_envoy_in_service_when_it
             lines = [json.loads(line) for line in log.decode().splitlines()]
             assert any("published version 1" in line["message"] for line in lines)
             assert (await get(port, "/-/ready")).status == 200
-
-
-def _start(control_plane: ControlPlane) -> None:
-    """In a thread, so that the agent meets the API server while it starts."""
-    control_plane.start_apiserver()
-    control_plane.api.close()
 
 
 def _saved_endpoints(gateway: Gateway) -> list[Endpoint]:

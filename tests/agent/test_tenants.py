@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from tests.agent.envoy import eventually, running_envoy, short_folder
-from tests.agent.test_agent import Cluster, Gateway, _start, cluster, engine
+from tests.agent.world import Cluster, Gateway, engine, start_again
 from tomoul.gateway.agent.snapshot import load_snapshot
 
-__all__ = ["cluster"]
 OLD, NEW = "sk-old-" + "k" * 32, "sk-new-" + "k" * 32
 LIVE_SECONDS = 5.0
 """Bound on the time from a changed Secret to a gateway that acts on it, on a loaded machine."""
@@ -163,7 +162,7 @@ async def test_keys_survive_an_api_server_that_is_away_and_a_restart_meanwhile(
             try:
                 assert (await gateway.call(key=OLD)).status == 200
             finally:
-                await asyncio.to_thread(_start, cluster.control_plane)
+                await asyncio.to_thread(start_again, cluster.control_plane)
             put_secret(cluster, "acme-keys", a=OLD, b=NEW)
             await answers(gateway, 200, NEW)
         text = (gateway.snapshots / "snapshot.json").read_text()

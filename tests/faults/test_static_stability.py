@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.agent.envoy import eventually, running_envoy, short_folder
-from tests.agent.test_agent import Cluster, Gateway, engine
+from tests.agent.world import Cluster, Gateway, engine
 from tests.controlplane.fixtures import run_control_plane
 from tests.controlplane.harness import ControlPlane
 from tests.faults.conftest import ALL

@@ -1,10 +1,12 @@
 """Tenants for tests: their keys, their entries in a table, and what a gateway knows of their Secrets."""
 
 import base64
+import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.gateway.harness import GATEWAYS
+from tests.gateway.harness import GATEWAYS, SALT_KEY
 from tomoul.gateway.compile.keys import SecretKeys, SecretRef, read_keys
 
 NAMESPACE = "tenants"
@@ -35,3 +37,10 @@ def secrets_of(keys: Mapping[str, Sequence[str]]) -> dict[SecretRef, SecretKeys]
         )
         for name, found in keys.items()
     }
+
+
+def derived(tenant: str, model_id: str) -> str:
+    """The salt of a tenant's calls to a model."""
+    key = hmac.new(SALT_KEY, tenant.encode(), hashlib.sha256).digest()
+    digest = hmac.new(key, model_id.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,25 +1,17 @@
 """The prompt cache: salts, and what `X-Tomoul-Cache: no-store` gets."""
 
-import hashlib
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 
 import pytest
 
 from tests.gateway.conftest import Chat
-from tests.gateway.harness import SALT_KEY
+from tests.gateway.keys import derived
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call
 
 
 def salts(platform: Platform, engine: str) -> list[str | None]:
     return [request.json().get("cache_salt") for request in platform.engines[engine].received]
-
-
-def derived(tenant: str, model_id: str) -> str:
-    key = hmac.new(SALT_KEY, tenant.encode(), hashlib.sha256).digest()
-    digest = hmac.new(key, model_id.encode(), hashlib.sha256).digest()
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def test_calls_of_a_tenant_share_one_salt_per_model_that_only_the_gateway_can_make(

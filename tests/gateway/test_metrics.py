@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.counting import ASKED, TOKENS, counting
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
-from tests.gateway.test_usage import ASKED, TOKENS, counting
 from tests.gateway.two_regions import pools
 from tests.gateway.wire import FakeEngine, Received, Reply, call, reply
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.counting import counting, event, line, streamed
 from tests.gateway.harness import Gateway, eventually
-from tests.gateway.keys import NAMESPACE, bearer, key_of, secrets_of, tenants_of
+from tests.gateway.keys import NAMESPACE, bearer, derived, key_of, secrets_of, tenants_of
 from tests.gateway.tables import model, table
-from tests.gateway.test_cache import derived
-from tests.gateway.test_usage import counting, event, line, streamed
 from tests.gateway.two_regions import ISOLATED, pools
 from tests.gateway.wire import Answer, FakeEngine, Received, Reply, call, reply
 from tomoul.api.routingtable import RoutingTable

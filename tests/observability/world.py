@@ -20,8 +20,8 @@ from tests.controlplane.api import eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tests.controlplane.kubelet import running
 from tests.controlplane.process import Process, free_port
+from tests.gateway.counting import ASKED, counting
 from tests.gateway.harness import ENVOY
-from tests.gateway.test_usage import ASKED, counting
 from tests.gateway.wire import FakeEngine, call
 from tests.integration.operators import GROUP, OperatorProcess, path
 from tests.observability.prometheus import Target

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plan.specs import KEY, model, world
-from tests.plan.test_model import POOL, table
+from tests.plan.worlds import POOL, table
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.rollout import Canary, RolloutStatus
 from tomoul.plan.canary import judge

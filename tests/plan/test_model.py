@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 
 from tests.plan.specs import KEY, model, region, spec, world
+from tests.plan.worlds import POOL, table
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, NoStore, RegionModelStatus
 from tomoul.api.region import Region
-from tomoul.api.routingtable import GatewayAcknowledgement, RoutingTable
+from tomoul.api.routingtable import GatewayAcknowledgement
 from tomoul.plan.claims import claims
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import gateway_name, pool_name
-from tomoul.plan.routing import model_route, plan_routing_table, route_hash, wanted_cache
+from tomoul.plan.routing import model_route, route_hash, wanted_cache
 from tomoul.plan.world import ContainerFact, DeploymentFact, Facts, Key, PodFact, World
 
-POOL = Key("models", pool_name("chat", "eu-west", "default"))
 GATEWAY = Key("tomoul-system", gateway_name("eu-west"))
 
 
@@ -26,14 +26,6 @@ def row(found: World, key: Key = KEY, name: str = "eu-west") -> RegionModelStatu
 
 def entry(conditions: Sequence[Condition], kind: str) -> Condition:
     return next(each for each in conditions if each.type == kind)
-
-
-def table(found: World, generation: int, *gateways: GatewayAcknowledgement) -> RoutingTable:
-    planned = plan_routing_table(found, "eu-west")
-    assert planned is not None
-    metadata = planned["metadata"] | {"generation": generation}
-    read = RoutingTable.model_validate(planned | {"metadata": metadata})
-    return read.model_copy(update={"status": read.status.model_copy(update={"gateways": gateways})})
 
 
 def accepted(name: str, generation: int) -> GatewayAcknowledgement:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plan.specs import KEY, model, region, world
-from tests.plan.test_model import POOL
+from tests.plan.worlds import POOL
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, RegionModelStatus
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.plan.model import ModelPlan, plan_model

@@ -20,7 +20,7 @@ import yaml
 
 from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
 from tomoul.api.region import Region
-from tomoul.api.routingtable import GatewayAuth, PoolName, RoutingTable
+from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, PoolName, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
 from tomoul.plan.isolation import isolated
@@ -177,3 +177,14 @@ def _with_programmed(world: World, namespace: str, name: str, region: str) -> Wo
     row = RegionModelStatus(name=region, programmed_route=route_hash(route))
     status = model.status.model_copy(update={"regions": (*model.status.regions, row)})
     return replace(world, models={**world.models, key: model.model_copy(update={"status": status})})
+
+
+POOL = Key("models", pool_name("chat", "eu-west", "default"))
+
+
+def table(found: World, generation: int, *gateways: GatewayAcknowledgement) -> RoutingTable:
+    planned = plan_routing_table(found, "eu-west")
+    assert planned is not None
+    metadata = planned["metadata"] | {"generation": generation}
+    read = RoutingTable.model_validate(planned | {"metadata": metadata})
+    return read.model_copy(update={"status": read.status.model_copy(update={"gateways": gateways})})
