@@ -1,6 +1,5 @@
 """`tomoul operator`: keeps a cluster as its Regions, ModelDeployments and Tenants say."""  # noqa: A005 - in a package
 
-import asyncio
 import logging
 import re
 import sys
@@ -11,6 +10,7 @@ from kubernetes.aio.config import ConfigException
 
 from tomoul.api.gatewaylimits import HIGHEST_BODY_BYTES, MIN_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
+from tomoul.cli.ending import run_to_the_end
 from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.controller.lease import LeaseLostError
@@ -286,7 +286,7 @@ def command(
         sample_seconds=sample_seconds,
     )
     try:
-        asyncio.run(run_operator(options, kubeconfig))
+        run_to_the_end(run_operator(options, kubeconfig))
     except ConfigException as error:
         raise no_api_server(error) from error
     except OSError as error:

@@ -2,12 +2,16 @@
 
 Only `on.event` handlers, which make kopf write nothing; they put facts into a Store, whose listener enqueues. All
 settings are given here, so that no default of kopf's can write either.
+
+kopf's tasks are started and ended here, and not by `kopf.operator`: that one, when a part of kopf fails, first cancels
+every task in the process, ours among them, and waits for them all, which may be for ever; and of its credentials it
+does not notice the end at all.
 """
 
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +28,14 @@ BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, 30)
 RELOGIN_DELAY = 1.0
 SILENCE_SECONDS = 80.0
 """A watch that is silent for longer, although bookmarks come about once a minute, is opened anew."""
+CREDENTIALS, STOPPER, WATCHES = "credentials retriever", "stop-flag checker", "watcher for "
+"""kopf's names of its task that logs in, of the one that ends when all shall, and how those of its watches begin."""
+END_SECONDS = 10.0
+"""How long kopf's tasks may take to end."""
+
+
+class FeedEndedError(Exception):
+    """A part of kopf has ended by itself: of some kind nothing more would be heard. The process has to end."""
 
 
 async def feed(
@@ -36,13 +48,12 @@ async def feed(
 ) -> None:
     """Watch until `stop` is set or a signal comes. `on_bug` hears what a Store or its listener raised.
 
-    kopf takes SIGTERM and SIGINT for itself until `started` is set. When it ends it cancels every task that began after
-    it did.
+    kopf takes SIGTERM and SIGINT for itself until `started` is set. Raises FeedEndedError.
     """
     registry = kopf.OperatorRegistry()
     settings = kopf.OperatorSettings()
     _configure(settings)
-    kopf.on.login(registry=registry)(_login(client))
+    kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login(client))
     for store in stores:
         resource = store.resource
         if store.selector:
@@ -50,7 +61,7 @@ async def feed(
             settings.watching.label_selectors[resource.group, resource.version, resource.plural] = store.selector
         handler = _handler(store, on_bug)
         kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(handler)
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=settings,
         standalone=True,
@@ -58,6 +69,29 @@ async def feed(
         ready_flag=started,
         stop_flag=stop,
     )
+    # Not among those that it returns, which end it; gone already if it could not read what it needs.
+    credentials = [task for task in asyncio.all_tasks() if task.get_name() == CREDENTIALS]
+    ended: set[asyncio.Task[Any]] = set()
+    try:
+        if credentials:
+            ended, _ = await asyncio.wait([*tasks, *credentials], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # When one watch fails kopf leaves the others behind, which must not outlive the session that they share.
+        await _end([task for task in asyncio.all_tasks() if task.get_name().startswith(WATCHES)])
+        done = await _end(tasks)
+        errors = {task.get_name(): task.exception() for task in done | ended if not task.cancelled()}
+    names = {task.get_name() for task in ended} or {CREDENTIALS}
+    if STOPPER not in names:
+        named = ", ".join(sorted(names))
+        error = next((found for name in names if (found := errors.get(name))), None)
+        raise FeedEndedError(f"kopf has ended its {named}: {error!r}") from error
+
+
+async def _end(tasks: Collection["asyncio.Task[Any]"]) -> set["asyncio.Task[Any]"]:
+    """Cancel tasks and wait for their end; those that have ended."""
+    for task in tasks:
+        task.cancel()
+    return (await asyncio.wait(tasks, timeout=END_SECONDS))[0] if tasks else set()
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:
