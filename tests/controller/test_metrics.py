@@ -160,6 +160,7 @@ def test_regions_hosted_here_and_their_models_have_figures_and_others_have_none(
     operator.see(deployment("gateway-eu", gateway_labels("eu"), 2, 1))
     assert operator.values() == {
         "region_ready eu": 1,
+        "table_withheld eu": 0,
         "region_gpus eu h100 allocatable": 8,
         "region_gpus eu h100 requested": 3,
         "region_replicas eu desired": 5,

@@ -132,11 +132,16 @@ class Losing(Fault):
 
 
 class Lying(Fault):
-    """Watches call what has changed deleted."""
+    """Watches call what has changed deleted; while `mute`, lists of it are refused."""
 
-    def __init__(self, resource: str) -> None:
+    def __init__(self, resource: str, *, mute: bool = False) -> None:
         self._resource = resource
+        self.mute = mute
         self.lies = 0
+
+    def before(self, call: Call) -> Answer | None:
+        refuses = self.mute and call.verb == "list" and call.resource == self._resource
+        return refusal(500, REFUSALS[500]) if refuses else None
 
     def event(self, call: Call, event: Event) -> Event:
         if call.resource != self._resource or event["type"] != "MODIFIED":

@@ -23,7 +23,7 @@ from tests.faults.plans import (
 )
 from tests.faults.proxy import Fault
 from tests.faults.world import MODELS, State, World, example_model
-from tests.integration.operators import path
+from tests.integration.operators import condition, path
 
 DEADLINE = 120.0
 """Seconds after the end of a fault in which everything has to be as it should be."""
@@ -157,26 +157,71 @@ def test_an_api_server_that_is_killed_and_comes_back(world: World, undisturbed: 
         assert len(world.ended) == 1, "no exit loop while the API server is away"
 
 
+def lied_to(world: World, fault: Lying) -> None:
+    """The operator hears that all models are gone."""
+    world.proxy.fault = fault
+    for name in ("both", "stays", "goes"):
+        world.api.patch(path("ModelDeployment", name, MODELS), {"metadata": {"labels": {"team": "a"}}})
+    eventually(lambda: fault.lies >= 3)
+
+
+def table(world: World) -> tuple[set[str], int]:
+    """Ids and generation of the table of us-east."""
+    found = world.api.get(path("RoutingTable", "us-east"))
+    return {route["id"] for route in found["spec"]["models"]}, found["metadata"]["generation"]
+
+
+def told(world: World) -> list[str]:
+    """Events of us-east about its table."""
+    events = world.api.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
+    return [each["note"] for each in events if (each["regarding"]["name"], each["reason"]) == ("us-east", WITHHELD)]
+
+
+WITHHELD = "TableWithheld"
+
+
 def test_a_table_that_would_lose_routes_which_no_deletion_explains_is_withheld_and_says_so(
     world: World, undisturbed: Undisturbed
 ) -> None:
-    def routed() -> set[str]:
-        return {route["id"] for route in world.api.get(path("RoutingTable", "us-east"))["spec"]["models"]}
+    with world.running(resync=600):
+        begin(world)
+        world.becomes(undisturbed.begun, DEADLINE)
+        before, known = table(world), set(told(world))
+        assert len(before[0]) == 3
+        lied_to(world, Lying("modeldeployments"))
+        eventually(lambda: "no deletion explains" in world.said())
+        counted = 'tomoul_tables_withheld_total{region="us-east"}'
+        eventually(lambda: world.leaders[0].metrics().get(counted, 0) >= 1)
+        eventually(lambda: any("of which no deletion explains" in note for note in set(told(world)) - known))
+        assert table(world) == before
+        world.proxy.fault = Fault()
+        change(world)
+        world.becomes(undisturbed.changed, DEADLINE)
+
+
+def test_a_region_whose_table_is_withheld_for_longer_is_not_ready_until_the_api_server_answers(
+    world: World, undisturbed: Undisturbed
+) -> None:
+    def ready() -> tuple[str, str]:
+        found = condition(world.api.get(path("Region", "us-east")), "Ready")
+        return found["status"], found["reason"]
+
+    def gauge() -> float:
+        return world.leaders[0].metrics()['tomoul_table_withheld{region="us-east"}']
 
     with world.running(resync=600):
         begin(world)
         world.becomes(undisturbed.begun, DEADLINE)
-        before, generation = routed(), world.api.get(path("RoutingTable", "us-east"))["metadata"]["generation"]
-        assert len(before) == 3
-        world.proxy.fault = fault = Lying("modeldeployments")
-        for name in ("both", "stays", "goes"):
-            world.api.patch(path("ModelDeployment", name, MODELS), {"metadata": {"labels": {"team": "a"}}})
-        eventually(lambda: fault.lies >= 3)
-        eventually(lambda: "no deletion explains" in world.said())
-        counted = 'tomoul_tables_withheld_total{region="us-east"}'
-        eventually(lambda: world.leaders[0].metrics().get(counted, 0) >= 1)
-        assert routed() == before
-        assert world.api.get(path("RoutingTable", "us-east"))["metadata"]["generation"] == generation
+        before, known = table(world), set(told(world))
+        assert (ready()[0], gauge()) == ("True", 0)
+        fault = Lying("modeldeployments", mute=True)
+        lied_to(world, fault)
+        eventually(lambda: ready() == ("False", WITHHELD))
+        assert gauge() == 1
+        eventually(lambda: any("does not confirm" in note for note in set(told(world)) - known))
+        assert table(world) == before
+        fault.mute = False
+        eventually(lambda: ready()[0] == "True" and gauge() == 0, DEADLINE)
         world.proxy.fault = Fault()
-        change(world)
-        world.becomes(undisturbed.changed, DEADLINE)
+        world.becomes(undisturbed.begun, DEADLINE)
+        assert table(world) == before

@@ -74,6 +74,10 @@ UNIT_TESTS = {
         {'tomoul_route_acknowledgement_lag_seconds{region="a"}': "90x25"},
         {'tomoul_route_acknowledgement_lag_seconds{region="a"}': "5x25"},
     ),
+    "TomoulTableWithheld": (
+        {'tomoul_table_withheld{region="a"}': "1x25", 'tomoul_tables_withheld_total{region="a"}': "1x25"},
+        {'tomoul_table_withheld{region="a"}': "0x25", 'tomoul_tables_withheld_total{region="a"}': "1x25"},
+    ),
     "TomoulModelNotReady": ({'tomoul_model_ready{object="a"}': "0x25"}, {'tomoul_model_ready{object="a"}': "1x25"}),
     "TomoulModelsWaitForGpus": (
         {'tomoul_region_models{region="a",reason="Unschedulable"}': "1x25"},

@@ -65,6 +65,8 @@ class Reason(StrEnum):
     WAITING_FOR_GATEWAYS = "WaitingForGateways"
     NO_LIVE_GATEWAY = "NoLiveGateway"
     REJECTED_BY_GATEWAY = "RejectedByGateway"
+    # Ready (Region)
+    TABLE_WITHHELD = "TableWithheld"
     # CachePolicyEnforced
     ENFORCED = "Enforced"
     ENGINE_CANNOT_ISOLATE = "EngineCannotIsolate"

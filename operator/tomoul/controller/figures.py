@@ -99,7 +99,15 @@ class Figures(Collector):
         )
         for region, seconds in self._acknowledgements.lags().items():
             lag.add_metric([region], seconds)
-        return [lag]
+        withheld = GaugeMetricFamily(
+            "tomoul_table_withheld",
+            "Whether the newest RoutingTable is not published, because no deletion explains what it would lose",
+            labels=["region"],
+        )
+        for name in self._observed.world().regions:
+            if self._observed.settings.hosts(name):
+                withheld.add_metric([name], float(name in self._observed.withheld))
+        return [lag, withheld]
 
 
 def _is_ready(conditions: tuple[Condition, ...]) -> float:

@@ -124,6 +124,8 @@ class Observed:
         self._claims: Claims | None = None
         self.canaries: dict[Key, CanaryFact] = {}
         """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
+        self.withheld: dict[str, str] = {}
+        """Why a region's newest RoutingTable is not published; `shrink.py` keeps it."""
 
     @property
     def synced(self) -> bool:
@@ -147,6 +149,7 @@ class Observed:
                 canaries=self.canaries,
                 autoscalers=self._autoscalers,
                 apis=self._apis,
+                withheld=self.withheld,
             ),
             jurisdictions=self._jurisdictions,
             unreadable_regions=self._unreadable_regions,

@@ -19,10 +19,11 @@ async def reconcile_table(context: Context, key: Key) -> None:
     owner = observed.regions.get(key)
     table = Key("", table_name(key.name))
     if owner is None or owner.deleting:
+        observed.withheld.pop(key.name, None)
         return  # Kubernetes deletes the table with its Region
     if key.name in observed.world().unreadable_regions:
         return  # its gateways go on with what they have
-    manifest = await confirmed_table(context, key.name)
+    manifest = await confirmed_table(context, key, owner.uid)
     if manifest is None:
         await remove(observed, context.writer, ROUTING_TABLES, table)
         return

@@ -60,6 +60,11 @@ def failed(region: str, condition: Condition) -> Event:
     return Event("Warning", condition.reason, region, _note(region, condition.message))
 
 
+def kept(note: str) -> Event:
+    """Routes of a region that nothing known accounts for any more, and that are there: a watch has lied."""
+    return Event("Warning", Reason.TABLE_WITHHELD, "", shortened(note, MAX_NOTE))
+
+
 def events(
     old: ModelDeploymentStatus | RegionStatus | TenantStatus, new: ModelDeploymentStatus | RegionStatus | TenantStatus
 ) -> tuple[Event, ...]:

@@ -9,7 +9,7 @@ from tomoul.api.region import GatewayStatus, Region, RegionState, RegionStatus
 from tomoul.plan.capacity import capacity, lost_nodes
 from tomoul.plan.gateway import gateway
 from tomoul.plan.gateways import acknowledgements, gateway_pods, rejection
-from tomoul.plan.judge import Rollout, Verdict, condition, first_unmet, running, scheduled
+from tomoul.plan.judge import Rollout, Verdict, condition, first_unmet, running, scheduled, shortened
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.routing import active_here
 from tomoul.plan.world import Key, Manifest, World
@@ -70,6 +70,8 @@ def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
     served = rejection(table, live) if table is not None else None
     if table is None:
         served = Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{name}` does not exist yet")
+    if (why := world.facts.withheld.get(name)) is not None:
+        served = Verdict("False", Reason.TABLE_WITHHELD, shortened(why))
     unmet = first_unmet([gateways, *([served] if served is not None else [])])
     if unmet is None:
         ready = Verdict("True", Reason.READY, _shared_nodes(world, region))

@@ -245,6 +245,8 @@ class Facts:
     """By namespace and name of the Deployment that each scales, which is its own name too."""
     apis: Mapping[str, ApiFact] = field(default_factory=dict)
     """APIServices by name, such as `v1alpha1.keda.sh`; none offline."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Why the newest RoutingTable of a region is not published, by region; none where it is."""
 
 
 @dataclass(frozen=True)
