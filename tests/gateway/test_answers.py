@@ -10,7 +10,7 @@ import pytest
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import eventually
 from tests.gateway.two_regions import Platform
-from tests.gateway.wire import Reply, call, chunk, reply, stream
+from tests.gateway.wire import Reply, call, chunk, named, reply, stream
 
 COMPLETION_ID = re.compile(r"chatcmpl_[0-7][0-9ABCDEFGHJKMNPQRSTVWXYZ]{25}\Z")
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -54,14 +54,17 @@ def test_the_id_of_another_regions_gateway_passes_untouched(platform: Platform, 
     assert log["response_bytes"] == len(answer.body)
 
 
-def test_an_answer_keeps_all_bytes_of_what_it_has_but_the_id(platform: Platform, chat: Chat) -> None:
+def test_an_answer_keeps_all_bytes_of_what_it_has_but_the_id_and_the_fingerprint(
+    platform: Platform, chat: Chat
+) -> None:
     message = '{"content":"\\u00e9 \\"id\\":\\"x\\"","refusal":null,"tool_calls":[{"id":"call_1"}]}'
     choices = f'[{{"message":{message}, "logprobs" : null}}]'
     text = '{"choices":' + choices + ',\n "id" : "a/b", "system_fingerprint":"f", "n":1.0}\n'
     answer_with(platform, reply(200, text.encode()))
     answer = chat()
     new_id = answer.json()["id"]
-    assert answer.body.decode() == text.replace('"a/b"', f'"{new_id}"')
+    told = answer.json()["system_fingerprint"]
+    assert answer.body.decode() == text.replace('"a/b"', f'"{new_id}"').replace('"f"', f'"{told}"')
     assert COMPLETION_ID.match(new_id)
     assert int(answer.header("content-length") or 0) == len(answer.body)
 
@@ -95,21 +98,21 @@ def test_text_that_looks_like_an_id_in_a_stream_is_left_alone(platform: Platform
 def test_events_are_rewritten_whatever_the_chunks_they_arrive_in(platform: Platform, chat: Chat) -> None:
     whole = b": ping\n\n" + event(chunk("chatcmpl-9", "a")) + event(chunk("chatcmpl-9", "\u00e9")) + event("[DONE]")
     answer_with(platform, stream(whole))
-    expected = re.sub(rb"chatcmpl_\w+", b"ID", chat(stream=True).body)
+    expected = named(chat(stream=True).body, b"ID")
     assert expected == whole.replace(b"chatcmpl-9", b"ID")
     for size in (1, 7, 64):
         pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
         answer_with(platform, stream(*pieces))
         answer = chat(stream=True)
         assert answer.whole
-        assert re.sub(rb"chatcmpl_\w+", b"ID", answer.body) == expected
+        assert named(answer.body, b"ID") == expected
 
 
 def test_lines_that_end_in_carriage_returns_stay_so(platform: Platform, chat: Chat) -> None:
     data = chunk("chatcmpl-9", "a")
     answer_with(platform, stream(f"data: {data}\r\n\r\ndata: [DONE]\r\n\r\n".encode()))
     body = chat(stream=True).body
-    assert re.sub(rb"chatcmpl_\w+", b"chatcmpl-9", body) == f"data: {data}\r\n\r\ndata: [DONE]\r\n\r\n".encode()
+    assert named(body, b"chatcmpl-9") == f"data: {data}\r\n\r\ndata: [DONE]\r\n\r\n".encode()
 
 
 def test_the_usage_chunk_passes_as_the_engine_sends_it(platform: Platform, chat: Chat) -> None:
@@ -122,6 +125,7 @@ def test_the_usage_chunk_passes_as_the_engine_sends_it(platform: Platform, chat:
     asked = chat(stream=True, stream_options={"include_usage": True})
     passed = json.loads(asked.events()[1])
     assert COMPLETION_ID.match(passed.pop("id"))
+    assert passed.pop("system_fingerprint")
     del usage["id"]
     assert passed == usage
 

@@ -26,6 +26,11 @@ def pools(*names: str) -> list[dict[str, Any]]:
     ]
 
 
+def fingerprinted(*names: str) -> list[dict[str, Any]]:
+    """The same with a fingerprint `fp_<service>`."""
+    return [{**pool, "fingerprint": f"fp_{pool['service']}"} for pool in pools(*names)]
+
+
 def eu_table(us_port: int, **fields: Any) -> RoutingTable:
     """What eu-west's gateways serve."""
     both = ["eu-west", "us-east"]
@@ -33,7 +38,11 @@ def eu_table(us_port: int, **fields: Any) -> RoutingTable:
         model("acme/both", aliases=["both"], regions=both, fallback=["us-east"], cache=ISOLATED, removeFields=REMOVED,
               pools=pools("both"), ownedBy="acme", created=1700000000),
         model("acme/full", capabilities=ALL, cache={**ISOLATED, "noStore": "NotStored"}, removeFields=REMOVED,
-              pools=pools("full", "full-no-store")),
+              pools=fingerprinted("full", "full-no-store")),
+        model("acme/few-seeds", capabilities=ALL, seeds=2**32 - 1, pools=fingerprinted("few-seeds")),
+        model("acme/one-seed", capabilities=ALL, randomSeed=True, regions=both, fallback=["us-east"],
+              pools=fingerprinted("one-seed")),
+        model("acme/no-seeds", capabilities={"seed": "ignored"}, pools=fingerprinted("no-seeds")),
         model("acme/stored", regions=both, fallback=["us-east"], cache={"mode": "Shared", "noStore": "NotStored"},
               pools=pools("stored", "stored-no-store")),
         model("acme/strict", requireRegion=True, pools=pools("strict")),
@@ -58,6 +67,7 @@ def us_table(**fields: Any) -> RoutingTable:
     models = [
         model("acme/both", aliases=["both"], regions=both, cache=ISOLATED, removeFields=REMOVED,
               pools=pools("us-both")),
+        model("acme/one-seed", regions=both, capabilities={"seed": "ignored"}, pools=pools("us-one-seed")),
         model("acme/stored", regions=both, cache={"mode": "Shared", "noStore": "NotStored"},
               pools=pools("us-stored", "us-stored-no-store")),
         model("acme/pinned", regions=both, pools=pools("us-pinned")),
@@ -71,6 +81,9 @@ EU_ENGINES = (
     "both",
     "full",
     "full-no-store",
+    "few-seeds",
+    "one-seed",
+    "no-seeds",
     "stored",
     "stored-no-store",
     "strict",
@@ -80,7 +93,7 @@ EU_ENGINES = (
     "quick",
     "idle",
 )
-US_ENGINES = ("us-both", "us-stored", "us-stored-no-store", "us-pinned", "us-only", "us-far")
+US_ENGINES = ("us-both", "us-one-seed", "us-stored", "us-stored-no-store", "us-pinned", "us-only", "us-far")
 
 
 class Platform:

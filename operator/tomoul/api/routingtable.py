@@ -12,7 +12,7 @@ from tomoul.api.rules import INT64, ListBy
 from tomoul.api.tenant import MAX_MODELS, MAX_REGIONS, Limits
 
 PoolName = Literal["default", "no-store", "canary"]
-SeedSupport = Literal["deterministic", "best_effort"]
+SeedSupport = Literal["deterministic", "best_effort", "ignored"]
 MAX_TENANTS = 4096
 Bounded = Annotated[str, Field(max_length=128)]
 
@@ -57,6 +57,9 @@ class RoutePool(ApiModel):
     weight: int | None = Field(
         default=None, ge=1, le=50, description="Share of the calls to `default` that a `canary` takes, in percent"
     )
+    fingerprint: str | None = Field(
+        default=None, max_length=63, description="`system_fingerprint` of its answers; changes with what runs in it"
+    )
 
 
 class ModelRoute(ApiModel):
@@ -89,6 +92,12 @@ class ModelRoute(ApiModel):
     )
     reuse_connections: bool = Field(
         default=True, description="Whether a connection to the engine may carry more than one call"
+    )
+    seeds: Annotated[int, INT64] | None = Field(
+        default=None, ge=1, description="How many seeds the engine knows, from 0; without it all of 63 bits"
+    )
+    random_seed: bool = Field(
+        default=False, description="Whether a call without a seed gets a random one, since the engine has one for all"
     )
     pools: tuple[RoutePool, ...] = Field(
         default=(), max_length=3, description="Pools in this region; none where the model runs only in others"

@@ -99,7 +99,11 @@ def model_entry(route: ModelRoute, clusters: ModelClusters, reachable: frozenset
         "no_store": no_store,
         "affinity": route.affinity is not None,
         "clusters": {name: listed for name, listed in targets.items() if listed},
-        "fingerprint": _fingerprint(route),
+        "seed": route.capabilities.seed,
+        "seeds": route.seeds,
+        "random_seed": route.random_seed,
+        "fingerprint": _fingerprint(route, "default"),
+        "no_store_fingerprint": _fingerprint(route, "no-store") if no_store == "pool" else None,
         "route": route_key(route),
         "idle_seconds": route.timeouts.idle_seconds,
     }
@@ -117,8 +121,11 @@ def _targets(cluster: str | None, canary: str | None = None, weight: int = 0) ->
     ]
 
 
-def _fingerprint(route: ModelRoute) -> str:
-    """Changes with what answers: the model and its pools."""
+def _fingerprint(route: ModelRoute, name: PoolName) -> str:
+    """Changes with what answers in the pool; of a table that does not say, with the model and its pools."""
+    told = next((pool.fingerprint for pool in route.pools if pool.name == name), None)
+    if told is not None:
+        return told
     pools = [(pool.name, pool.namespace, pool.service) for pool in route.pools]
     return f"fp_{hashlib.sha256(json.dumps([route.id, pools]).encode()).hexdigest()[:10]}"
 

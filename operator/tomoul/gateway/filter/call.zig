@@ -5,6 +5,7 @@ const abi = @import("abi.zig");
 const documents = @import("document.zig");
 const Tenant = @import("tenants.zig").Tenant;
 const alive = @import("alive.zig");
+const seeds = @import("seed.zig");
 const streams = @import("stream.zig");
 const voice = @import("voice.zig");
 
@@ -52,6 +53,9 @@ pub const Call = struct {
     ttft_ms: ?u64 = null,
     /// Whether an engine of this region answered.
     served: bool = false,
+
+    /// What the seed that the client sent is worth; null where it sent none.
+    seed: ?seeds.Support = null,
 
     /// Whether the body is still to be read and judged.
     reads_body: bool = false,

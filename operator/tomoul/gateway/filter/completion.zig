@@ -27,7 +27,7 @@ pub fn rewritten(allocator: std.mem.Allocator, answered: []const u8, names: Name
             names.id
         else if (is(member, "model", .string))
             names.model
-        else if (is(member, "system_fingerprint", .null))
+        else if (std.mem.eql(u8, member.name, "system_fingerprint"))
             names.fingerprint
         else
             null;
@@ -97,7 +97,7 @@ test "a completion keeps all but its names" {
         "{\"model\":\"M\", \"id\" : \"I\",\"system_fingerprint\":\"F\",\"usage\":{\"prompt_tokens\":3}} ",
         "{\"model\":\"m\", \"id\" : \"x\",\"usage\":{\"prompt_tokens\":3}} ",
     );
-    try expectRewritten("{\"id\":\"I\",\"system_fingerprint\":\"fp\"}", "{\"id\":\"x\",\"system_fingerprint\":\"fp\"}");
+    try expectRewritten("{\"id\":\"I\",\"system_fingerprint\":\"F\"}", "{\"id\":\"x\",\"system_fingerprint\":\"fp\"}");
     try expectRewritten("{\"id\":\"I\",\"system_fingerprint\":\"F\"}", "{\"id\":\"x\",\"system_fingerprint\":null}");
     try expectRewritten("{}", "{}");
 }

@@ -4,6 +4,7 @@
 const std = @import("std");
 const limits = @import("limits.zig");
 const salt = @import("salt.zig");
+const seeds = @import("seed.zig");
 const tenants = @import("tenants.zig");
 const text = @import("text.zig");
 const Tenant = tenants.Tenant;
@@ -48,8 +49,16 @@ pub const Model = struct {
     /// Whether calls with the same beginning go to one host.
     affinity: bool = false,
     clusters: Clusters = .{},
-    /// `system_fingerprint` where the engine tells none.
+    /// What `seed` is worth.
+    seed: seeds.Support = .best_effort,
+    /// How many seeds the engine knows, from 0.
+    seeds: u64 = seeds.all,
+    /// Whether a call without a seed gets a random one, since the engine would give all of them the same.
+    random_seed: bool = false,
+    /// `system_fingerprint` of its answers.
     fingerprint: []const u8,
+    /// The same of those by the pool for `no-store` calls, where that is another.
+    no_store_fingerprint: ?[]const u8 = null,
     /// Key of the route that holds its timeouts.
     route: []const u8,
     /// How long an engine may be silent in the middle of a stream.

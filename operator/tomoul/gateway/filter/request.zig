@@ -9,6 +9,7 @@ const json = @import("json.zig");
 const outputs = @import("outputs.zig");
 const rewrite = @import("rewrite.zig");
 const salts = @import("salt.zig");
+const seeds = @import("seed.zig");
 const tenants = @import("tenants.zig");
 const text = @import("text.zig");
 const calls = @import("call.zig");
@@ -109,6 +110,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     const targets, const salt = try targetsAndSalt(call, model, &salt_buffer);
     try checkCapabilities(call, sent, members, model);
     const max_tokens = try outputs.limited(call, sent, members, tenant.limits.max_output_tokens);
+    const seed = try seeds.chosen(call, sent, members, model);
 
     call.is_stream = if (members.get("stream")) |member| std.mem.eql(u8, member.raw(sent), "true") else false;
     const options = if (call.is_stream) try rewrite.meteredOptions(call, sent, members, model) else null;
@@ -116,7 +118,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
         const hash = affinity.hash(tenant.entry.name, sent, members);
         if (!stream.setFilterState("envoy.hashable_string", &hash)) @panic("Envoy takes no hash");
     }
-    try rewrite.apply(call, place, sent, members, model, salt, options, max_tokens);
+    try rewrite.apply(call, place, sent, members, model, .{ .salt = salt, .stream_options = options, .max_tokens = max_tokens, .seed = seed });
     stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
     switch (targets) {
         .any => |each| take(call, pick(each), model),

@@ -25,6 +25,8 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
     if (kind != null and std.mem.eql(u8, kind.?, "region")) {
         // Another region's gateway has done all that is to do, but cannot know who asked for a stream's usage.
         call.elsewhere = true;
+        // Of a seed that is this gateway's own there is nothing to tell.
+        if (call.model != null and call.seed == null) stream.removeHeader(.response, "x-tomoul-seed");
         if (stream.headerCount(.response, "x-tomoul-region") == 0) {
             call.answer = .strangers;
             try replaceStrangersHeaders(call);
@@ -42,6 +44,9 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         }
         call.served = true;
         stream.removeHeader(.response, "x-tomoul-code");
+        if (call.seed) |seed| {
+            if (call.status < 400) stream.setHeader(.response, "x-tomoul-seed", seed.text());
+        }
         if (call.status >= 400) {
             call.answer = .failure;
             stream.setHeader(.response, "content-type", "application/json");
@@ -135,10 +140,12 @@ fn newId(call: *Call) ![]const u8 {
 
 fn namesOf(call: *Call) !completion.Names {
     const model = call.model orelse unreachable; // pools are reached by a model's route only
+    const uncached = model.no_store == .pool and std.mem.eql(u8, call.cache orelse "", "no-store");
+    const fingerprint = if (uncached) model.no_store_fingerprint orelse model.fingerprint else model.fingerprint;
     return .{
         .id = try newId(call),
         .model = try text.quoted(call.allocator(), model.id),
-        .fingerprint = try text.quoted(call.allocator(), model.fingerprint),
+        .fingerprint = try text.quoted(call.allocator(), fingerprint),
     };
 }
 

@@ -57,19 +57,35 @@ pub fn meteredOptions(call: *Call, sent: []const u8, members: *const json.Member
     return made.items;
 }
 
-/// Replaces the body in `place` where something has to change: fields removed, the model under its id, a salt, stream options.
+/// What the gateway says itself in an engine's body; null leaves the client's as it is.
+pub const Own = struct {
+    salt: ?[]const u8 = null,
+    stream_options: ?[]const u8 = null,
+    max_tokens: ?u64 = null,
+    seed: ?u64 = null,
+
+    fn isEmpty(self: Own) bool {
+        return self.salt == null and self.stream_options == null and self.max_tokens == null and self.seed == null;
+    }
+
+    fn replaces(self: Own, name: []const u8) bool {
+        return (self.stream_options != null and std.mem.eql(u8, name, "stream_options")) or
+            (self.max_tokens != null and std.mem.eql(u8, name, "max_tokens")) or
+            (self.seed != null and std.mem.eql(u8, name, "seed"));
+    }
+};
+
+/// Replaces the body in `place` where something has to change: fields removed, the model under its id, what is the gateway's own.
 pub fn apply(
     call: *Call,
     place: abi.Body,
     sent: []const u8,
     members: *const json.Members,
     model: *const Model,
-    salt: ?[]const u8,
-    stream_options: ?[]const u8,
-    max_tokens: ?u64,
+    own: Own,
 ) !void {
     const named = members.get("model").?.inner(sent);
-    var changed = salt != null or stream_options != null or max_tokens != null or !std.mem.eql(u8, named, model.id);
+    var changed = !own.isEmpty() or !std.mem.eql(u8, named, model.id);
     if (!changed) {
         for (members.items()) |member| changed = changed or isRemoved(model, member.name);
     }
@@ -81,24 +97,24 @@ pub fn apply(
     defer small.clear();
     var body: bodies.Writer = .{ .stream = stream, .which = place, .small = &small.bytes };
     var separator: []const u8 = "{";
-    if (salt) |value| {
+    if (own.salt) |value| {
         for ([_][]const u8{ "{\"", model.salt_field.?, "\":\"", value, "\"" }) |piece| try body.write(piece);
         separator = ",";
     }
-    if (stream_options) |options| {
+    if (own.stream_options) |options| {
         for ([_][]const u8{ separator, "\"stream_options\":", options }) |piece| try body.write(piece);
         separator = ",";
     }
-    if (max_tokens) |most| {
-        var digits: [20]u8 = undefined;
-        const number = std.fmt.bufPrint(&digits, "{d}", .{most}) catch unreachable;
-        for ([_][]const u8{ separator, "\"max_tokens\":", number }) |piece| try body.write(piece);
-        separator = ",";
+    inline for (.{ "max_tokens", "seed" }) |name| {
+        if (@field(own, name)) |value| {
+            var digits: [20]u8 = undefined;
+            const number = std.fmt.bufPrint(&digits, "{d}", .{value}) catch unreachable;
+            for ([_][]const u8{ separator, "\"" ++ name ++ "\":", number }) |piece| try body.write(piece);
+            separator = ",";
+        }
     }
     for (members.items()) |member| {
-        if (isRemoved(model, member.name)) continue;
-        if (max_tokens != null and std.mem.eql(u8, member.name, "max_tokens")) continue;
-        if (stream_options != null and std.mem.eql(u8, member.name, "stream_options")) continue;
+        if (isRemoved(model, member.name) or own.replaces(member.name)) continue;
         try body.write(separator);
         separator = ",";
         if (std.mem.eql(u8, member.name, "model")) {

@@ -43,6 +43,7 @@ const done_mark = "[DONE]";
 /// The members of the chunk at hand.
 threadlocal var chunk_members: json.Members = .{};
 const max_own = 512;
+const fingerprint_key = "\"system_fingerprint\"";
 
 /// What stands in every chunk the same, and what stands there instead.
 const Swap = struct {
@@ -60,6 +61,9 @@ const Swap = struct {
     }
 };
 
+/// The members that all chunks share.
+const Shared = enum { id, model, system_fingerprint };
+
 pub const Rewriter = struct {
     allocator: std.mem.Allocator,
     hidden: Hidden,
@@ -76,8 +80,7 @@ pub const Rewriter = struct {
     between_events: bool = true,
     has_token: bool = false,
     usage: ?Usage = null,
-    id: ?Swap = null,
-    model: ?Swap = null,
+    swaps: std.EnumArray(Shared, ?Swap) = .initFill(null),
     /// Code of an error that the engine sent as an event.
     code: ?[]const u8 = null,
 
@@ -164,28 +167,31 @@ pub const Rewriter = struct {
         return self.named(hidden.items, start, out, to);
     }
 
-    /// A line under the completion's id and the model's.
+    /// A line under the completion's id, the model's and the fingerprint.
     fn named(self: *Rewriter, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
         const names = self.names orelse return out.appendSlice(to, whole);
-        if (self.id) |*id| {
+        if (self.swaps.get(.id) == null) return self.learned(names, whole, start, out, to);
+        // An engine that tells no fingerprint gets one beside the id, unless it tells one after all.
+        if (self.swaps.get(.system_fingerprint) == null and std.mem.indexOf(u8, whole, fingerprint_key) != null)
+            return self.learned(names, whole, start, out, to);
+        var found: [std.enums.values(Shared).len]*Swap = undefined;
+        var count: usize = 0;
+        for (&self.swaps.values) |*maybe| {
+            const swap = if (maybe.*) |*one| one else continue;
             // Inside a string of the answer the quotes would be escaped, so this finds the member and nothing else.
-            if (id.find(whole)) |at| {
-                var from = at + id.own_length;
-                try out.appendSlice(to, whole[0..at]);
-                try out.appendSlice(to, id.instead);
-                if (self.model) |*model| {
-                    if (model.find(whole)) |place| {
-                        if (place >= from) {
-                            try out.appendSlice(to, whole[from..place]);
-                            try out.appendSlice(to, model.instead);
-                            from = place + model.own_length;
-                        }
-                    }
-                }
-                return out.appendSlice(to, whole[from..]);
-            }
+            const at = swap.find(whole) orelse return self.learned(names, whole, start, out, to);
+            var place = count;
+            while (place > 0 and found[place - 1].at > at) : (place -= 1) found[place] = found[place - 1];
+            found[place] = swap;
+            count += 1;
         }
-        return self.learned(names, whole, start, out, to);
+        var from: usize = 0;
+        for (found[0..count]) |swap| {
+            try out.appendSlice(to, whole[from..swap.at]);
+            try out.appendSlice(to, swap.instead);
+            from = swap.at + swap.own_length;
+        }
+        return out.appendSlice(to, whole[from..]);
     }
 
     /// The same for a line that is not like those before: it is read as JSON.
@@ -203,20 +209,26 @@ pub const Rewriter = struct {
         }
         var from: usize = 0;
         try out.appendSlice(to, whole[0..start]);
+        const untold = members.get("system_fingerprint") == null;
+        if (untold) self.swaps.set(.system_fingerprint, null);
         for (members.items()) |*member| {
-            const is_id = std.mem.eql(u8, member.name, "id");
-            if (member.kind != .string or (!is_id and !std.mem.eql(u8, member.name, "model"))) continue;
-            const name = if (is_id) names.id else names.model;
-            if (!is_id and std.mem.eql(u8, member.raw(chunk), name)) continue;
-            try out.appendSlice(to, chunk[from..member.start]);
-            try out.appendSlice(to, name);
+            const which = std.meta.stringToEnum(Shared, member.name) orelse continue;
+            if (which != .system_fingerprint and member.kind != .string) continue;
+            const name = switch (which) {
+                .id => names.id,
+                .model => names.model,
+                .system_fingerprint => names.fingerprint,
+            };
+            if (which == .model and std.mem.eql(u8, member.raw(chunk), name)) continue;
+            const more = if (which == .id and untold) &[_][]const u8{ ",", fingerprint_key, ":", names.fingerprint } else &[_][]const u8{ "", "", "", "" };
+            const instead = try std.mem.concat(self.allocator, u8, &.{ chunk[member.key..member.start], name, more[0], more[1], more[2], more[3] });
+            try out.appendSlice(to, chunk[from..member.key]);
+            try out.appendSlice(to, instead);
             from = member.end;
             const own = chunk[member.key..member.end];
             if (own.len > max_own) continue;
-            const instead = try std.mem.concat(self.allocator, u8, &.{ chunk[member.key..member.start], name });
-            const swap: Swap = .{ .own_length = own.len, .instead = instead, .at = start + member.key };
-            const place = if (is_id) &self.id else &self.model;
-            place.* = swap;
+            self.swaps.set(which, .{ .own_length = own.len, .instead = instead, .at = start + member.key });
+            const place = self.swaps.getPtr(which);
             @memcpy(place.*.?.own[0..own.len], own);
         }
         return out.appendSlice(to, chunk[from..]);
@@ -265,8 +277,8 @@ test "a stream is the same however it is cut" {
         ": comment\n\ndata: {\"choices\":[],\"id\":\"e-1\",\"model\":\"acme/chat\",\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2," ++
         "\"prompt_tokens_details\":{\"cached_tokens\":3}}}\n\ndata: [DONE]\n\n";
     const wanted =
-        "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n" ++
-        "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"choices\":[{\"delta\":{\"content\":\"\\\"id\\\":\\\"e-1\\\"\"}}]}\n\n" ++
+        "data: {\"id\":\"chatcmpl_X\",\"system_fingerprint\":\"F\",\"model\":\"acme/chat\",\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n" ++
+        "data: {\"id\":\"chatcmpl_X\",\"system_fingerprint\":\"F\",\"model\":\"acme/chat\",\"choices\":[{\"delta\":{\"content\":\"\\\"id\\\":\\\"e-1\\\"\"}}]}\n\n" ++
         ": comment\n\ndata: [DONE]\n\n";
     for (1..sent.len + 1) |size| {
         var arena: std.heap.ArenaAllocator = .init(testing.allocator);
@@ -276,6 +288,27 @@ test "a stream is the same however it is cut" {
         try testing.expectEqual(Usage{ .prompt_tokens = 7, .completion_tokens = 2, .cached_tokens = 3 }, rewriter.usage.?);
         try testing.expect(rewriter.has_token);
         try testing.expect(rewriter.between_events);
+    }
+}
+
+test "every chunk has the fingerprint once, whether its engine tells one or not, and wherever" {
+    const sent =
+        "data: {\"choices\":[],\"id\":\"e\",\"model\":\"m\",\"system_fingerprint\":\"b1\"}\n\n" ++
+        "data: {\"choices\":[1],\"id\":\"e\",\"model\":\"m\",\"system_fingerprint\":\"b1\"}\n\n" ++
+        "data: {\"id\":\"e\",\"choices\":[2]}\n\n" ++
+        "data: {\"id\":\"e\",\"choices\":[3]}\n\n" ++
+        "data: {\"system_fingerprint\":null,\"id\":\"e\",\"choices\":[4]}\n\ndata: [DONE]\n\n";
+    const wanted =
+        "data: {\"choices\":[],\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\"}\n\n" ++
+        "data: {\"choices\":[1],\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\"}\n\n" ++
+        "data: {\"id\":\"chatcmpl_X\",\"system_fingerprint\":\"F\",\"choices\":[2]}\n\n" ++
+        "data: {\"id\":\"chatcmpl_X\",\"system_fingerprint\":\"F\",\"choices\":[3]}\n\n" ++
+        "data: {\"system_fingerprint\":\"F\",\"id\":\"chatcmpl_X\",\"choices\":[4]}\n\ndata: [DONE]\n\n";
+    for (1..sent.len + 1) |size| {
+        var arena: std.heap.ArenaAllocator = .init(testing.allocator);
+        defer arena.deinit();
+        var rewriter: Rewriter = .init(arena.allocator(), test_names, .nothing);
+        try testing.expectEqualStrings(wanted, try rewritten(arena.allocator(), &rewriter, sent, size));
     }
 }
 

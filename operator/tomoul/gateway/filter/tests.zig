@@ -11,6 +11,7 @@ comptime {
     _ = @import("json.zig");
     _ = @import("limits.zig");
     _ = @import("salt.zig");
+    _ = @import("seed.zig");
     _ = @import("stream.zig");
     _ = @import("tenants.zig");
     _ = @import("text.zig");
