@@ -1,0 +1,43 @@
+//! Whose a call is, and whether its tenant may make one more.
+
+const std = @import("std");
+const calls = @import("call.zig");
+const errors = @import("errors.zig");
+const tenants = @import("tenants.zig");
+const Call = calls.Call;
+const Refused = errors.Refused;
+const refuse = errors.refuse;
+const Tenant = tenants.Tenant;
+
+/// Whose call it is. Without authentication everybody is one tenant, the document's first.
+pub fn authenticated(call: *Call) Refused!*const Tenant {
+    const document = call.document;
+    if (document.source.auth == .None) return &document.tenants[0];
+    const options: errors.Options = .{ .authenticate = true };
+    const count = call.stream.headerCount(.request, "authorization");
+    if (count == 0)
+        return refuse(call, 401, "invalid_api_key", options, "An API key is needed, as `Authorization: Bearer KEY`", .{});
+    const header = call.stream.header(.request, "authorization") orelse "";
+    const key = tenants.bearer(header);
+    if (count > 1 or key == null)
+        return refuse(call, 401, "invalid_api_key", options, "The API key must be sent once, as `Authorization: Bearer KEY`", .{});
+    return document.keys.owner(key.?) orelse
+        refuse(call, 401, "invalid_api_key", options, "The API key is not valid", .{});
+}
+
+/// Counts the call among its tenant's, unless that has used what it may.
+pub fn admit(call: *Call, tenant: *const Tenant) Refused!void {
+    if (!tenant.limits.counts()) return;
+    const refusal = tenant.usage.begin(calls.monotonic(), tenant.limits) orelse {
+        call.is_running = true;
+        return;
+    };
+    const seconds: u8 = @intFromFloat(@ceil(@min(60, @max(1, refusal.seconds orelse 1))));
+    const most = tenant.entry.limits;
+    const limit, const kind, const what = switch (refusal.kind) {
+        .requests => .{ most.requests_per_minute.?, "requests", "requests per minute" },
+        .tokens => .{ most.tokens_per_minute.?, "tokens", "tokens per minute" },
+        .concurrency => .{ most.concurrent_requests.?, "requests", "requests at the same time" },
+    };
+    return refuse(call, 429, "rate_limit_exceeded", .{ .kind = kind, .wait = seconds }, "The limit of {d} {s} is reached", .{ limit, what });
+}

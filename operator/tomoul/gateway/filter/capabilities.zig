@@ -1,0 +1,44 @@
+//! What a model can do beyond text, and the fields of a body that ask for it.
+
+const std = @import("std");
+const errors = @import("errors.zig");
+const json = @import("json.zig");
+const Call = @import("call.zig").Call;
+const Model = @import("document.zig").Model;
+const Refused = errors.Refused;
+const refuse = errors.refuse;
+
+const longest_type = 16;
+
+fn refuseFor(call: *Call, model: *const Model, param: []const u8, what: []const u8) Refused {
+    return refuse(call, 400, "unsupported_parameter", .{ .param = param }, "The model `{s}` does not support {s}", .{ model.id, what });
+}
+
+/// Engines drop silently what they cannot do, so what a model does not advertise is refused here.
+pub fn check(call: *Call, sent: []const u8, members: *const json.Members, model: *const Model) Refused!void {
+    if (!model.tools) {
+        for ([_][]const u8{ "tools", "tool_choice", "functions", "function_call" }) |name| {
+            const member = members.get(name) orelse continue;
+            if (member.kind != .null) return refuseFor(call, model, name, "tools");
+        }
+    }
+    const format = members.get("response_format") orelse return;
+    if (format.kind == .null) return;
+    const param: errors.Options = .{ .param = "response_format" };
+    const raw = format.raw(sent);
+    var inner: json.Members = .{};
+    if (!inner.read(raw))
+        return refuse(call, 400, "invalid_json", param, "`response_format` is not valid: {s}", .{try errors.problem(call.allocator(), inner.problem)});
+    var buffer: [longest_type]u8 = undefined;
+    const kind = if (inner.of("type", .string)) |member| json.plain(member.inner(raw), &buffer) orelse "" else "";
+    if (std.mem.eql(u8, kind, "text")) return;
+    if (std.mem.eql(u8, kind, "json_schema")) {
+        if (model.structured_output) return;
+        return refuseFor(call, model, "response_format", "`response_format` of type `json_schema`");
+    }
+    if (std.mem.eql(u8, kind, "json_object")) {
+        if (model.json_mode) return;
+        return refuseFor(call, model, "response_format", "`response_format` of type `json_object`");
+    }
+    return refuse(call, 400, "invalid_value", param, "`response_format.type` must be `text`, `json_object` or `json_schema`", .{});
+}
