@@ -11,25 +11,19 @@ from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, Statu
 from tomoul.api.names import (
     DEPLOYMENT_NAME_FORM,
     DEPLOYMENT_NAME_PATTERN,
-    AbsolutePath,
     AcceleratorName,
-    BucketName,
     Cpu,
-    HuggingFaceRepository,
-    Jurisdiction,
     Memory,
     ModelId,
     ObjectName,
     RegionName,
-    RelativePath,
-    Revision,
-    StoreUrl,
     is_deployment_name,
 )
 from tomoul.api.rollout import Rollout, RolloutStatus
+from tomoul.api.routing import Routing
 from tomoul.api.rules import INT64, ListBy, ListSet, immutable, rule
 from tomoul.api.scaling import Scaling
-from tomoul.api.secret import SecretKeyRef
+from tomoul.api.source import Source
 
 
 class Ownership(StrEnum):
@@ -77,69 +71,6 @@ class Model(ApiModel):
     )
     def _no_alias_is_the_id(self) -> bool:
         return self.id not in self.aliases
-
-
-class HuggingFaceSource(ApiModel):
-    """Weights that the loader downloads from a Hugging Face repository."""
-
-    repo: HuggingFaceRepository = Field(description="Repository, such as `microsoft/phi-4`")
-    revision: Revision = Field(description="Commit or tag; pin a commit in production")
-    file: RelativePath | None = Field(default=None, description="One file of it, which LlamaCpp needs: its GGUF")
-    token: SecretKeyRef | None = Field(default=None, description="Access token for a gated repository")
-    endpoint: StoreUrl | None = Field(default=None, description="Mirror in the place of `https://huggingface.co`")
-
-
-class S3Credentials(ApiModel):
-    """Keys that may read the bucket."""
-
-    access_key_id: SecretKeyRef = Field(description="Access key id")
-    secret_access_key: SecretKeyRef = Field(description="Secret access key")
-
-
-class S3Source(ApiModel):
-    """Weights that the loader downloads from a bucket of S3, or of a store that speaks its protocol."""
-
-    bucket: BucketName = Field(description="Bucket name")
-    folder: RelativePath = Field(description="Folder in the bucket; each version of the weights needs its own")
-    file: RelativePath | None = Field(default=None, description="One file of it, which LlamaCpp needs: its GGUF")
-    endpoint: StoreUrl | None = Field(default=None, description="Store that is not AWS', such as MinIO")
-    region: str = Field(default="us-east-1", min_length=1, max_length=63, description="AWS' region of the bucket")
-    credentials: S3Credentials | None = Field(
-        default=None, description="Keys; without them the pods' own identity, if AWS gives them one, or none"
-    )
-
-
-class PvcSource(ApiModel):
-    """Weights on a PersistentVolumeClaim of the same namespace, mounted read-only."""
-
-    claim_name: ObjectName = Field(description="PersistentVolumeClaim name")
-    path: RelativePath = Field(description="Path in the volume, relative")
-
-
-class FileSource(ApiModel):
-    """Weights that are already in the engine's image."""
-
-    path: AbsolutePath = Field(description="Absolute path in the engine's container")
-
-
-class Source(ApiModel):
-    """Where the weights come from: exactly one of the fields."""
-
-    hf: HuggingFaceSource | None = Field(default=None, description="Hugging Face repository")
-    s3: S3Source | None = Field(default=None, description="Folder of an S3 bucket")
-    pvc: PvcSource | None = Field(default=None, description="PersistentVolumeClaim")
-    file: FileSource | None = Field(default=None, description="File or folder in the engine's image")
-    jurisdiction: Jurisdiction = Field(
-        default="", description="Legal area that the weights must not leave, such as `EU`; none if left out"
-    )
-
-    @rule(
-        "[has(self.hf), has(self.s3), has(self.pvc), has(self.file)].filter(given, given).size() == 1",
-        field="",
-        message="must have exactly one of `hf`, `s3`, `pvc` and `file`",
-    )
-    def _weights_come_from_one_place(self) -> bool:
-        return [self.hf, self.s3, self.pvc, self.file].count(None) == 3
 
 
 class Tools(ApiModel):
@@ -219,53 +150,6 @@ class RegionTarget(ApiModel):
     )
     def _one_thing_sets_the_replicas_without_a_cache(self) -> bool:
         return self.no_store_replicas is None or self.no_store_scaling is None
-
-
-class Timeouts(ApiModel):
-    """How long the gateway waits, in seconds."""
-
-    request_seconds: int = Field(default=600, ge=1, le=86400, description="For the whole answer")
-    idle_seconds: int = Field(default=300, ge=1, le=86400, description="For the next byte, the first one included")
-
-
-class Affinity(StrEnum):
-    """Which replica of a region takes a call.
-
-    None: the one with the fewest calls. Prefix: the one that took calls of the same tenant with the same beginning, or
-    the same `prompt_cache_key`, and so may have it in its prompt cache, unless it has a quarter more calls than others.
-    """
-
-    NONE = "None"
-    PREFIX = "Prefix"
-
-
-class Routing(ApiModel):
-    """Which regions may answer a call that names none, and which replica does."""
-
-    fallback: tuple[RegionName, ...] = Field(
-        default=(),
-        max_length=16,
-        description="Regions, in order, for calls that name none and that the gateway's own region cannot answer",
-    )
-    require_region: bool = Field(default=False, description="Refuse calls that name no region")
-    affinity: Affinity = Field(default=Affinity.NONE, description="Which replica of a region takes a call")
-    timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
-
-    @rule(
-        "!has(self.fallback) || self.fallback.all(name, self.fallback.exists_one(other, other == name))",
-        field="fallback",
-        message="must name each region once; the order is the order in which they are tried",
-    )
-    def _each_fallback_is_named_once(self) -> bool:
-        return len(set(self.fallback)) == len(self.fallback)
-
-    @rule(
-        "!self.requireRegion || !has(self.fallback) || size(self.fallback) == 0",
-        field="fallback",
-        message="must be empty where `requireRegion` is true: only calls that name no region fall back",
-    )
-    def _fallback_serves_calls_that_name_no_region(self) -> bool:
-        return not self.require_region or not self.fallback
 
 
 class Cache(ApiModel):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from tomoul.api.meta import LABEL_JURISDICTIONS
-from tomoul.api.modeldeployment import Source
 from tomoul.api.region import Region
+from tomoul.api.source import Source
 from tomoul.plan.world import World
 
 SEPARATOR = "_"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tomoul.api.meta import COMPONENT_GATEWAY, COMPONENT_OPERATOR, LABEL_COMPONENT, LABEL_REGION
-from tomoul.api.modeldeployment import Source
+from tomoul.api.source import Source
 from tomoul.plan.engines.base import PORT
 from tomoul.plan.weights import download_ports
 from tomoul.plan.world import Settings

@@ -6,9 +6,10 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from tomoul.api.meta import API_VERSION
-from tomoul.api.modeldeployment import Affinity, CacheMode, ModelDeployment, NoStore, Ownership
+from tomoul.api.modeldeployment import CacheMode, ModelDeployment, NoStore, Ownership
 from tomoul.api.region import Region, RegionState
 from tomoul.api.rollout import RolloutPhase
+from tomoul.api.routing import Affinity
 from tomoul.api.routingtable import (
     GatewayService,
     ModelRoute,

@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from tomoul.api.modeldeployment import ModelDeploymentSpec, Source, region_target
+from tomoul.api.modeldeployment import ModelDeploymentSpec, region_target
+from tomoul.api.source import Source
 from tomoul.plan.variables import secret_variable
 
 LOADER = "loader"

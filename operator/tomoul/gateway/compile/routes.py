@@ -6,7 +6,7 @@ It grows with the timeouts in use, not with the models, and changes only with th
 from collections.abc import Sequence
 from typing import Any
 
-from tomoul.api.modeldeployment import Timeouts
+from tomoul.api.routing import Timeouts
 from tomoul.api.routingtable import ModelRoute
 from tomoul.gateway.compile.names import (
     FILTER_STATE_HASH,
