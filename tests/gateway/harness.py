@@ -74,6 +74,7 @@ class Gateway:
         metrics_port: int = 0,
         comment_seconds: int = COMMENT_SECONDS,
         faults: bool = False,
+        workers: int = 1,
     ) -> None:
         """With `faults` the filter has bugs that calls can ask for: `x-tomoul-fault`, the hook that is to fail."""
         self.options = GatewayOptions(
@@ -96,8 +97,8 @@ class Gateway:
         with self.output.open("wb") as output, (self.folder / "envoy.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [ENVOY, "--config-yaml", json.dumps(self.bootstrap), "--service-node", "test",
-                 "--service-cluster", region, "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning",
-                 "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "50"],
+                 "--service-cluster", region, "--concurrency", str(workers), "--use-dynamic-base-id",
+                 "--log-level", "warning", "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "50"],
                 stdout=output, stderr=log, env={**os.environ, MODULES_PATH: str(filter_folder(faults=faults))},
             )  # fmt: skip
         self.port = 0

@@ -1,8 +1,10 @@
 """Calls with the same beginning go to the same replica, where the model asks for it."""
 
+import json
+import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import pools
-from tests.gateway.wire import FakeEngine, call, reply
+from tests.gateway.wire import FakeEngine, call, receive, reply
 
 REPLICAS = 4
 
@@ -73,24 +75,56 @@ def test_a_prompt_cache_key_goes_before_the_beginning(served: Gateway, engines: 
     assert len({home(0, f"key {number}") for number in range(20)}) > 1
 
 
-def test_a_beginning_that_all_share_does_not_sink_one_replica(served: Gateway, engines: list[FakeEngine]) -> None:
-    calls = 24
-    enough = threading.Event()
-
-    def behave(_: Any) -> Any:
-        enough.wait(20)
-        return reply(200, b"{}")
-
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_a_burst_with_one_beginning_no_replica_gets_more_than_a_quarter_above_the_mean(
+    engines: list[FakeEngine], workers: int
+) -> None:
+    calls, enough = 64, threading.Event()
     for engine in engines:
-        engine.behave = behave
-    body = {"model": "acme/prefix", "messages": conversation(1, 0)}
-    with ThreadPoolExecutor(calls) as executor:
-        answers = []
-        for number in range(1, calls + 1):
-            answers.append(executor.submit(call, served.port, body=body))
-            # One after another, since Envoy counts a call once its connection stands.
-            eventually(lambda number=number: sum(len(engine.received) for engine in engines) == number)
-        enough.set()
-        assert {answer.result().status for answer in answers} == {200}
-    # A quarter more than the mean, which Envoy rounds up twice.
-    assert max(len(engine.received) for engine in engines) <= 1.25 * calls / REPLICAS + 2
+        engine.behave = lambda _: reply(200, b"{}") if enough.wait(20) else []
+    gateway = Gateway(workers=workers)
+    gateway.publish([table([model("acme/prefix", affinity="Prefix", pools=pools("prefix"))])], {"prefix": engines})
+    payload = json.dumps({"model": "acme/prefix", "messages": conversation(1, 0)}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+    request = head + b"content-length: %d\r\n\r\n%s" % (len(payload), payload)
+    with ExitStack() as stack:
+        stack.callback(gateway.stop)
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(calls)]
+        # Twice: over connections to the replicas that are still to be made, and over those that were left.
+        for burst in (1, 2):
+            enough.clear()
+            before = [len(engine.received) for engine in engines]
+            for connection in connections:
+                connection.sendall(request)
+            eventually(lambda burst=burst: sum(len(engine.received) for engine in engines) == burst * calls)
+            enough.set()
+            assert {receive(connection).status for connection in connections} == {200}
+            # Envoy tells a call's beginning in two counters, between which another worker may look.
+            most = 1.25 * calls / REPLICAS + (workers - 1)
+            assert max(len(engine.received) - had for engine, had in zip(engines, before, strict=True)) <= most
+
+
+@pytest.mark.parametrize("name", ["acme/prefix", "acme/away"])
+def test_a_replica_that_refuses_connections_costs_its_conversations_no_call(
+    served: Gateway, engines: list[FakeEngine], name: str
+) -> None:
+    engines[0].stop()
+    for number in range(20):
+        assert call(served.port, body={"model": name, "messages": conversation(number, 0)}).status == 200
+    assert not engines[0].received
+
+
+def test_replicas_that_come_and_go_move_no_conversation_but_their_own(
+    gateway: Gateway, engines: list[FakeEngine]
+) -> None:
+    routes = [model("acme/prefix", affinity="Prefix", pools=pools("prefix"))]
+
+    def homes(among: list[FakeEngine]) -> list[int]:
+        gateway.publish([table(routes)], {"prefix": among})
+        bodies = [{"model": "acme/prefix", "messages": conversation(number, 0)} for number in range(30)]
+        return [taken_by(engines, body, gateway.port) for body in bodies]
+
+    all_four, three, again = homes(engines), homes(engines[:3]), homes(engines[::-1])
+    assert set(three) == {0, 1, 2}
+    assert all(now == before for now, before in zip(three, all_four, strict=True) if before != 3)
+    assert again == all_four

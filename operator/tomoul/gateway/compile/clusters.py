@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tomoul.api.routingtable import RemoteGateway
-from tomoul.gateway.compile.names import HOST_METADATA, TYPES, pool_cluster, region_cluster, stat_name
+from tomoul.gateway.compile.names import FILTER, HOST_METADATA, TYPES, pool_cluster, region_cluster, stat_name
 from tomoul.gateway.compile.resources import EnvoyResource, PoolKey
 
 _CONNECT_TIMEOUT = "2s"
@@ -27,10 +27,28 @@ _CIRCUIT_BREAKERS = {
 _NO_PANIC = {"healthy_panic_threshold": {"value": 0}}
 
 
-# The ring's hosts take at most a quarter more calls than the mean, so that a beginning that all use does not sink one.
-_BOUNDED_RING = {
-    "lb_policy": "RING_HASH",
-    "common_lb_config": {**_NO_PANIC, "consistent_hashing_lb_config": {"hash_balance_factor": 125}},
+# The filter's module picks the host (filter/balancer.zig): Envoy's ring hash with its bounded load counts a call once
+# its connection stands, so that all of a burst with one beginning go to one host. A struct, as `xds-protos` lacks the
+# message.
+_BY_BEGINNING = {
+    "load_balancing_policy": {
+        "policies": [
+            {
+                "typed_extension_config": {
+                    "name": "envoy.load_balancing_policies.dynamic_modules",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+                        "type_url": f"{TYPES}.extensions.load_balancing_policies.dynamic_modules.v3."
+                        "DynamicModulesLoadBalancerConfig",
+                        "value": {
+                            "dynamic_module_config": {"name": FILTER, "do_not_close": True},
+                            "lb_policy_name": "beginnings",
+                        },
+                    },
+                }
+            }
+        ]
+    },
 }
 
 
@@ -49,7 +67,8 @@ def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False, reuse_connec
         "type": "EDS",
         "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
         "connect_timeout": _CONNECT_TIMEOUT,
-        **(_BOUNDED_RING if affinity else {"lb_policy": "LEAST_REQUEST", "common_lb_config": _NO_PANIC}),
+        **(_BY_BEGINNING if affinity else {"lb_policy": "LEAST_REQUEST"}),
+        "common_lb_config": _NO_PANIC,
         "ignore_health_on_host_removal": True,
         "circuit_breakers": _CIRCUIT_BREAKERS,
         "typed_extension_protocol_options": {

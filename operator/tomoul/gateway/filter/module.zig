@@ -16,6 +16,7 @@ extern fn tomoul_guarded(work: *const fn (*anyopaque) callconv(.c) void, context
 extern fn tomoul_leave() noreturn;
 
 comptime {
+    _ = @import("balancer.zig");
     _ = @import("unused.zig");
 }
 
@@ -31,7 +32,7 @@ fn leave(message: []const u8, _: ?usize) noreturn {
 }
 
 /// The result of `function`, null if it panicked or failed; `name` is for the log.
-fn guarded(comptime name: []const u8, comptime function: anytype, arguments: std.meta.ArgsTuple(@TypeOf(function))) ?Payload(@TypeOf(function)) {
+pub fn guarded(comptime name: []const u8, comptime function: anytype, arguments: std.meta.ArgsTuple(@TypeOf(function))) ?Payload(@TypeOf(function)) {
     const Context = struct {
         arguments: std.meta.ArgsTuple(@TypeOf(function)),
         result: @typeInfo(@TypeOf(function)).@"fn".return_type.? = undefined,

@@ -10,6 +10,7 @@ comptime {
     _ = @import("ids.zig");
     _ = @import("json.zig");
     _ = @import("limits.zig");
+    _ = @import("loads.zig");
     _ = @import("salt.zig");
     _ = @import("seed.zig");
     _ = @import("stream.zig");
