@@ -1,6 +1,7 @@
 """Keys, what they may reach, and how much: two regions whose gateways ask for keys."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -407,6 +408,35 @@ def test_requests_past_the_limit_are_429_until_some_of_the_minute_has_passed(reg
     assert last.error["type"] == "requests"
     assert regions.chat("free").status == 200, "others have limits of their own"
     eventually(lambda: regions.chat("requests").status == 200)
+
+
+def test_every_counted_answer_tells_what_is_left_of_the_requests_and_others_do_not(regions: Regions) -> None:
+    def left(answer: Answer) -> tuple[str | None, ...]:
+        return tuple(answer.header(f"x-ratelimit-{each}-requests") for each in ("limit", "remaining", "reset"))
+
+    def told(answer: Answer, remaining: int, most: int) -> bool:
+        """Whether that many are left, all of them there again after at most so many seconds."""
+        limit, found, reset = left(answer)
+        minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(\d+)s", reset or "").groups(default="0")  # type: ignore[union-attr]
+        return (limit, found) == ("4", str(remaining)) and most - 14 < int(minutes) * 60 + int(seconds) <= most
+
+    regions.publish({"told": {"limits": {"requestsPerMinute": 4}}, "free": {}}, without=["eu"])
+    assert told(regions.chat("told"), 3, 15)
+    assert told(regions.chat("told", stream=True), 2, 30)
+    assert told(regions.chat("told", "acme/none"), 1, 45), "refused by the filter, and counted"
+    assert told(regions.chat("told", "acme/eu"), 0, 60), "answered by Envoy itself"
+    refused = regions.chat("told")
+    assert refused.status == 429
+    assert told(refused, 0, 60)
+    assert left(regions.chat("free")) == (None, None, None)
+    assert told(regions.chat("told", region="us-east"), 3, 15), "of the region that counts it"
+
+
+def test_gateways_that_share_a_limit_tell_it_whole_and_what_is_left_of_their_part(regions: Regions) -> None:
+    regions.publish({"shared": {"limits": {"requestsPerMinute": 12}}}, gateways=3)
+    answer = regions.chat("shared")
+    assert answer.header("x-ratelimit-limit-requests") == "12"
+    assert answer.header("x-ratelimit-remaining-requests") == "3"
 
 
 def test_limits_outlive_changes_of_the_configuration_and_a_changed_limit_holds_at_once(regions: Regions) -> None:

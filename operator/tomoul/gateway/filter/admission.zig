@@ -1,6 +1,7 @@
 //! Whose a call is, and whether its tenant may make one more.
 
 const std = @import("std");
+const abi = @import("abi.zig");
 const calls = @import("call.zig");
 const errors = @import("errors.zig");
 const tenants = @import("tenants.zig");
@@ -28,7 +29,10 @@ pub fn authenticated(call: *Call) Refused!*const Tenant {
 /// Counts the call among its tenant's, unless that has used what it may.
 pub fn admit(call: *Call, tenant: *const Tenant) Refused!void {
     if (!tenant.limits.counts()) return;
-    const refusal = tenant.usage.begin(calls.monotonic(), tenant.limits) orelse {
+    const now = calls.monotonic();
+    const refused = tenant.usage.begin(now, tenant.limits);
+    call.allowance = tenant.usage.allowance(now, tenant.limits);
+    const refusal = refused orelse {
         call.is_running = true;
         return;
     };
@@ -40,4 +44,23 @@ pub fn admit(call: *Call, tenant: *const Tenant) Refused!void {
         .concurrency => .{ most.concurrent_requests.?, "requests", "requests at the same time" },
     };
     return refuse(call, 429, "rate_limit_exceeded", .{ .kind = kind, .wait = seconds }, "The limit of {d} {s} is reached", .{ limit, what });
+}
+
+pub const allowance_headers = 3;
+
+/// OpenAI's headers for what is left of the tenant's requests, into `made`; none where they are not limited.
+pub fn allowanceHeaders(call: *Call, made: *[allowance_headers]abi.Pair) ![]const abi.Pair {
+    const left = call.allowance orelse return &.{};
+    const allocator = call.allocator();
+    const most = call.tenant.?.entry.limits.requests_per_minute.?;
+    const minutes, const seconds = .{ left.reset_seconds / 60, left.reset_seconds % 60 };
+    made.* = .{
+        .of("x-ratelimit-limit-requests", try std.fmt.allocPrint(allocator, "{d}", .{most})),
+        .of("x-ratelimit-remaining-requests", try std.fmt.allocPrint(allocator, "{d}", .{left.remaining})),
+        .of("x-ratelimit-reset-requests", if (minutes > 0)
+            try std.fmt.allocPrint(allocator, "{d}m{d}s", .{ minutes, seconds })
+        else
+            try std.fmt.allocPrint(allocator, "{d}s", .{seconds})),
+    };
+    return made;
 }

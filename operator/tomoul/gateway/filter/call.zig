@@ -3,6 +3,7 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const documents = @import("document.zig");
+const limits = @import("limits.zig");
 const Tenant = @import("tenants.zig").Tenant;
 const alive = @import("alive.zig");
 const seeds = @import("seed.zig");
@@ -41,6 +42,8 @@ pub const Call = struct {
     tenant: ?*const Tenant = null,
     /// Whether it is among its tenant's running calls.
     is_running: bool = false,
+    /// What was left of its tenant's requests, where they are limited and the call was counted.
+    allowance: ?limits.Allowance = null,
     /// Whether another region's gateway takes it, and counts it.
     elsewhere: bool = false,
     model: ?*const documents.Model = null,

@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const admission = @import("admission.zig");
 const json = @import("json.zig");
 const text = @import("text.zig");
 const Call = @import("call.zig").Call;
@@ -68,7 +69,7 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
         try text.quoted(allocator, code),
         options.more,
     );
-    var headers: [6]abi.Pair = undefined;
+    var headers: [6 + admission.allowance_headers]abi.Pair = undefined;
     var digits: [3]u8 = undefined;
     headers[0] = .of("content-type", "application/json");
     headers[1] = .of("x-tomoul-region", call.document.source.region);
@@ -87,6 +88,11 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
         count += 1;
     } else if (!worthAnotherTry(status)) {
         headers[count] = .of("x-should-retry", "false");
+        count += 1;
+    }
+    var left: [admission.allowance_headers]abi.Pair = undefined;
+    for (try admission.allowanceHeaders(call, &left)) |header| {
+        headers[count] = header;
         count += 1;
     }
     call.code = code;

@@ -44,6 +44,11 @@ pub const Kind = enum { requests, tokens, concurrency };
 /// What stands against a call, and the seconds after which it does not; nothing can be said of those of other calls.
 pub const Refusal = struct { kind: Kind, seconds: ?f64 };
 
+/// How many more calls would be let in now, and the seconds until as many would be as if none had come.
+pub const Allowance = struct { remaining: u64, reset_seconds: u64 };
+
+const most_told = 1e15;
+
 /// Use that fades at a limit's rate.
 const Use = struct {
     amount: f64 = 0,
@@ -91,6 +96,22 @@ pub const Usage = struct {
         if (limits.requests_per_minute != null) self.requests.amount += 1;
         self.running +|= 1;
         return null;
+    }
+
+    /// What is left of the requests; null where they are not limited.
+    pub fn allowance(self: *Usage, now: u64, limits: Limits) ?Allowance {
+        const rate = limits.requests_per_minute orelse return null;
+        const amount = amount: {
+            self.mutex.lock();
+            defer self.mutex.unlock();
+            self.requests.fade(now, rate);
+            break :amount self.requests.amount;
+        };
+        const left = @max(0, @max(rate, 1) - amount);
+        return .{
+            .remaining = @intFromFloat(@min(left, most_told)),
+            .reset_seconds = @intFromFloat(@ceil(@min(amount / rate * seconds_per_minute, most_told))),
+        };
     }
 
     /// A call that `begin` let in is over, however it ended. One that another region's gateway took is counted there.
@@ -176,6 +197,19 @@ test "over any time no more requests are let in than the limit and one minute's 
     }
     try expect(let_in <= 11 * 60);
     try expect(let_in >= 11 * 60 - 2);
+}
+
+test "what is left of the requests is told, also when the limit has become smaller" {
+    var usage: Usage = .{};
+    try expectEqual(null, usage.allowance(0, .{ .tokens_per_minute = 1 }));
+    const limits: Limits = .{ .requests_per_minute = 6 };
+    try expectEqual(Allowance{ .remaining = 6, .reset_seconds = 0 }, usage.allowance(0, limits).?);
+    for (0..4) |_| try expectEqual(null, usage.begin(0, limits));
+    try expectEqual(Allowance{ .remaining = 2, .reset_seconds = 40 }, usage.allowance(0, limits).?);
+    try expectEqual(Allowance{ .remaining = 2, .reset_seconds = 31 }, usage.allowance(9 * second + 1, limits).?);
+    try expectEqual(Allowance{ .remaining = 3, .reset_seconds = 30 }, usage.allowance(10 * second, limits).?);
+    try expectEqual(Allowance{ .remaining = 0, .reset_seconds = 90 }, usage.allowance(10 * second, .{ .requests_per_minute = 2 }).?);
+    try expect(usage.allowance(0, .{ .requests_per_minute = 1e-300 }).?.reset_seconds > 0);
 }
 
 test "tokens are charged once they are known, and calls wait until what is too much has faded" {

@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const admission = @import("admission.zig");
 const alive = @import("alive.zig");
 const bodies = @import("body.zig");
 const completion = @import("completion.zig");
@@ -35,6 +36,8 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         }
     } else {
         stream.setHeader(.response, "x-tomoul-region", own);
+        var left: [admission.allowance_headers]abi.Pair = undefined;
+        for (try admission.allowanceHeaders(call, &left)) |header| stream.setHeader(.response, header.key.slice(), header.value.slice());
         if (kind == null) {
             if (stream.header(.response, "x-tomoul-code")) |code| {
                 call.code = try call.allocator().dupe(u8, code);
