@@ -9,15 +9,25 @@ import pytest
 
 from tests.clients.engine import ClientsEngine
 from tests.clients.environments import node, node_packages, python
-from tests.gateway.two_regions import Platform
+from tests.gateway.keys import bearer, key_of, secrets_of, tenants_of
+from tests.gateway.two_regions import EU_ENGINES, Platform, eu_table
+from tests.gateway.wire import call
 
 PROGRAMS = Path(__file__).parent / "programs"
+# Of `spent` one call comes through and none for an hour after: its gateways are said to be 60.
+TENANTS = {"clients": {}, "confined": {"regions": ["us-east"]}, "spent": {"limits": {"requestsPerMinute": 1}}}
+GATEWAYS = 60
+KEYS = {name: key_of(name) for name in TENANTS}
 CLIENTS = ("openai", "openai-2", "langchain-openai", "openai-node")
 
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
+    """The gateway of eu-west asks for keys."""
     platform = Platform()
+    table = eu_table(platform.us.port, **tenants_of(TENANTS))
+    keys = secrets_of({name: [key] for name, key in KEYS.items()})
+    platform.eu.publish([table], platform.ready(EU_ENGINES), keys, GATEWAYS)
     yield platform
     platform.stop()
 
@@ -62,7 +72,7 @@ class Reports:
             program = "langchain_openai_python.py" if client == "langchain-openai" else "openai_python.py"
             command = [python(client), PROGRAMS / program]
         return subprocess.Popen(
-            [*command, self._url, client],
+            [*command, self._url, client, json.dumps(KEYS)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 
@@ -72,6 +82,8 @@ def reports(platform: Platform) -> Iterator[Reports]:
     engine = ClientsEngine()
     for each in platform.engines.values():
         each.behave = engine
+    message = {"model": "acme/full", "messages": [{"role": "user", "content": "answer"}]}
+    assert call(platform.eu.port, body=message, headers=[bearer(KEYS["spent"])]).status == 200
     reports = Reports(f"http://127.0.0.1:{platform.eu.port}/v1", engine)
     yield reports
     reports.stop()

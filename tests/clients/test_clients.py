@@ -17,6 +17,9 @@ ERRORS: dict[str, tuple[tuple[str, ...], int, str, str | None]] = {
     "unknown region": (("BadRequestError",), 400, "unknown_region", "X-Tomoul-Region"),
     "tools of a model without": (("BadRequestError",), 400, "unsupported_parameter", "tools"),
     "no JSON": (PLAIN, 415, "unsupported_media_type", "Content-Type"),
+    "unknown key": (("AuthenticationError",), 401, "invalid_api_key", None),
+    "key for elsewhere": (("PermissionDeniedError",), 403, "region_not_permitted", "X-Tomoul-Region"),
+    "key over its limit": (("RateLimitError",), 429, "rate_limit_exceeded", None),
     "too large": (PLAIN, 413, "request_too_large", None),
     "401": (("AuthenticationError",), 401, "unauthorized", None),
     "403": (("PermissionDeniedError",), 403, "forbidden", None),
@@ -97,7 +100,8 @@ def test_a_client_raises_the_class_of_the_error_with_its_code_and_param(report: 
     assert error["class"] in classes
     assert [error["status"], error["code"], error["param"]] == expected
     if "type" in error:
-        assert error["type"] == ("server_error" if error["status"] >= 500 else "invalid_request_error")
+        kind = "server_error" if error["status"] >= 500 else "invalid_request_error"
+        assert error["type"] == ("requests" if case == "key over its limit" else kind)
         assert error["request_id"]
 
 

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.clients.conftest import KEYS
 from tests.clients.environments import python
 from tests.clients.openai_types import typed_engine
+from tests.gateway.keys import bearer
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, call
 
 DOCS = Path(__file__).parents[2] / "docs"
 MODEL = "acme/full"
 CHAT, MODELS = "/v1/chat/completions", "/v1/models"
+KEY = bearer(KEYS["clients"])
 CASES_PER_OPERATION = 60
 
 
@@ -44,7 +47,7 @@ def document() -> Any:
 
 
 def post(platform: Platform, body: Any) -> Answer:
-    return call(platform.eu.port, CHAT, body=body)
+    return call(platform.eu.port, CHAT, body=body, headers=[KEY])
 
 
 def shape(value: Any) -> Any:
@@ -64,6 +67,7 @@ def test_schemathesis_finds_no_answer_that_the_document_leaves_out(
         [
             python("schemathesis").parent / "schemathesis", "run", "openapi.json",
             "--url", f"http://127.0.0.1:{typed.eu.port}", "--checks", "all",
+            "--header", ": ".join(KEY),
             # Envoy answers 400 to methods that it does not know, such as QUERY; tests/gateway holds the 405 of others.
             "--exclude-checks", "unsupported_method",
             "--phases", "examples,coverage,fuzzing", "--max-examples", str(CASES_PER_OPERATION),
@@ -94,7 +98,7 @@ def test_every_answer_in_the_document_looks_as_the_gateways_do(typed: Platform, 
     assert [events[-1], streamed[-1]] == ["[DONE]"] * 2
     assert shape(json.loads(events[0])) == shape(json.loads(streamed[0]))
     listed = document["paths"][MODELS]["get"]["responses"]["200"]["content"]["application/json"]["examples"]
-    assert shape(listed["models"]["value"]) == shape(call(typed.eu.port, MODELS).json())
+    assert shape(listed["models"]["value"]) == shape(call(typed.eu.port, MODELS, headers=[KEY]).json())
     unknown = document["components"]["responses"]["Error"]["content"]["application/json"]["examples"]["unknown model"]
     assert unknown["value"] == post(typed, {"model": "acme/none", "messages": []}).json()
 

@@ -1,4 +1,4 @@
-"""What langchain-openai makes of the gateway: `langchain_openai_python.py BASE_URL NAME` prints it as JSON.
+"""What langchain-openai makes of the gateway: `langchain_openai_python.py BASE_URL NAME KEYS` prints it as JSON.
 
 It runs in an environment of its own, so it imports nothing of this repository.
 """
@@ -13,7 +13,8 @@ import openai
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-URL, NAME = sys.argv[1:]
+URL, NAME, keys = sys.argv[1:]
+KEYS = json.loads(keys)
 MODEL = "acme/full"
 
 
@@ -32,7 +33,7 @@ class GetWeather(BaseModel):
 
 def chat(model: str = MODEL, headers: dict[str, str] | None = None, retries: int = 0, **fields: Any) -> ChatOpenAI:
     return ChatOpenAI(
-        model=model, base_url=URL, api_key="none", max_retries=retries, timeout=30, use_responses_api=False,
+        model=model, base_url=URL, api_key=KEYS["clients"], max_retries=retries, timeout=30, use_responses_api=False,
         default_headers={"X-Client": NAME, **(headers or {})}, **fields,
     )  # fmt: skip
 
@@ -108,6 +109,9 @@ ERRORS: dict[str, dict[str, Any]] = {
     "unknown region": {"headers": {"X-Tomoul-Region": "mars"}},
     "tools of a model without": {"model": "acme/both", "tools": True},
     "no JSON": {"headers": {"Content-Type": "text/plain"}},
+    "unknown key": {"headers": {"Authorization": "Bearer sk-nobody"}},
+    "key for elsewhere": {"headers": {"Authorization": f"Bearer {KEYS['confined']}", "X-Tomoul-Region": "eu-west"}},
+    "key over its limit": {"headers": {"Authorization": f"Bearer {KEYS['spent']}"}},
     "too large": {"text": "x" * 3_000_000},
     "401": {"text": "fail 401"},
     "403": {"text": "fail 403"},

@@ -1,4 +1,4 @@
-// What openai-node makes of the gateway: `node openai_node.mjs BASE_URL NAME` prints it as JSON.
+// What openai-node makes of the gateway: `node openai_node.mjs BASE_URL NAME KEYS` prints it as JSON.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
@@ -10,10 +10,11 @@ const { zodResponseFormat } = await load("openai/helpers/zod");
 const { VERSION } = await load("openai/version");
 const { z } = await load("zod");
 
-const [baseURL, name] = process.argv.slice(2);
+const [baseURL, name, keys] = process.argv.slice(2);
+const KEYS = JSON.parse(keys);
 const MODEL = "acme/full";
 const client = new OpenAI({
-  baseURL, apiKey: "none", maxRetries: 0, timeout: 30_000, defaultHeaders: { "X-Client": name },
+  baseURL, apiKey: KEYS.clients, maxRetries: 0, timeout: 30_000, defaultHeaders: { "X-Client": name },
 });
 const messages = (content) => [{ role: "user", content }];
 const here = { headers: { "X-Tomoul-Region": "eu-west" } };
@@ -110,6 +111,9 @@ const CASES = {
   "unknown region": { headers: { "X-Tomoul-Region": "mars" } },
   "tools of a model without": { model: "acme/both", tools: [weather] },
   "no JSON": { headers: { "Content-Type": "text/plain" } },
+  "unknown key": { headers: { Authorization: "Bearer sk-nobody" } },
+  "key for elsewhere": { headers: { Authorization: `Bearer ${KEYS.confined}`, "X-Tomoul-Region": "eu-west" } },
+  "key over its limit": { headers: { Authorization: `Bearer ${KEYS.spent}` } },
   "too large": { text: "x".repeat(3_000_000) },
   "401": { text: "fail 401" },
   "403": { text: "fail 403" },

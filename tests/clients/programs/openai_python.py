@@ -1,4 +1,4 @@
-"""What openai-python makes of the gateway: `openai_python.py BASE_URL NAME` prints it as JSON.
+"""What openai-python makes of the gateway: `openai_python.py BASE_URL NAME KEYS` prints it as JSON.
 
 It runs in an environment of its own, so it imports nothing of this repository.
 """
@@ -11,7 +11,8 @@ from typing import Any
 import openai
 from pydantic import BaseModel
 
-URL, NAME = sys.argv[1:]
+URL, NAME, keys = sys.argv[1:]
+KEYS = json.loads(keys)
 MODEL = "acme/full"
 WEATHER = {
     "type": "function",
@@ -21,7 +22,9 @@ WEATHER = {
     },
 }
 
-client = openai.OpenAI(base_url=URL, api_key="none", max_retries=0, timeout=30, default_headers={"X-Client": NAME})
+client = openai.OpenAI(
+    base_url=URL, api_key=KEYS["clients"], max_retries=0, timeout=30, default_headers={"X-Client": NAME}
+)
 
 
 class City(BaseModel):
@@ -122,6 +125,9 @@ ERRORS: dict[str, dict[str, Any]] = {
     "unknown region": {"headers": {"X-Tomoul-Region": "mars"}},
     "tools of a model without": {"model": "acme/both", "tools": [WEATHER]},
     "no JSON": {"headers": {"Content-Type": "text/plain"}},
+    "unknown key": {"headers": {"Authorization": "Bearer sk-nobody"}},
+    "key for elsewhere": {"headers": {"Authorization": f"Bearer {KEYS['confined']}", "X-Tomoul-Region": "eu-west"}},
+    "key over its limit": {"headers": {"Authorization": f"Bearer {KEYS['spent']}"}},
     "too large": {"text": "x" * 3_000_000},
     "401": {"text": "fail 401"},
     "403": {"text": "fail 403"},
