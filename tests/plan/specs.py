@@ -11,19 +11,21 @@ KEY = Key("models", "chat")
 
 
 def spec(
-    engine: str = "VLLM", args: Sequence[str] = (), image: str | None = None, **fields: Any
+    engine: str | Mapping[str, Any] = "VLLM", args: Sequence[str] = (), image: str | None = None, **fields: Any
 ) -> ModelDeploymentSpec:
-    """A ModelDeploymentSpec; `fields` replace its top-level ones, as in YAML."""
+    """A ModelDeploymentSpec; `fields` replace its top-level ones, as in YAML. `engine` is its type, or all of it."""
     base: dict[str, Any] = {
         "model": {"id": "acme/chat"},
         "source": {"file": {"path": "/models/a.gguf"}},
-        "engine": {"type": engine, "args": args, "image": image},
+        "engine": {"type": engine, "args": args, "image": image} if isinstance(engine, str) else engine,
         "regions": [{"name": "eu-west", "replicas": 1}],
     }
     return ModelDeploymentSpec.model_validate(base | fields)
 
 
-def model(key: Key = KEY, engine: str = "VLLM", created: str | None = None, **fields: Any) -> ModelDeployment:
+def model(
+    key: Key = KEY, engine: str | Mapping[str, Any] = "VLLM", created: str | None = None, **fields: Any
+) -> ModelDeployment:
     """A ModelDeployment with that spec."""
     metadata = {"name": key.name, "namespace": key.namespace, "uid": f"uid-of-{key.name}", "generation": 3}
     if created is not None:

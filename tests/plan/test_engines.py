@@ -93,7 +93,7 @@ def test_each_call_to_llama_cpp_gets_the_whole_context_window() -> None:
     ],
 )
 def test_an_argument_that_a_promise_rests_on_is_refused_by_its_place(engine: str, arg: str) -> None:
-    found = spec(engine, args=["--seed", "1", arg])
+    found = spec(engine, args=["--top-k", "1", arg])
     refusal = engine_of(found).refusal(found)
     assert refusal is not None
     assert refusal.reason is Reason.UNSUPPORTED_BY_ENGINE
@@ -121,15 +121,64 @@ def test_llama_cpp_refuses_a_number_of_parallel_calls_that_is_none() -> None:
     assert refusal.field == "spec.engine.args[0]"
 
 
-def test_a_seed_is_deterministic_only_where_calls_run_alone_and_start_empty() -> None:
-    alone = spec("LlamaCpp", model={"id": "acme/chat", "ownership": "Exclusive"}, cache={"mode": "Disabled"})
-    assert llamacpp.seed_support(alone) == "deterministic"
-    args = llamacpp.container(alone, "default").args
-    assert args[args.index("--parallel") + 1] == "1"
+def test_llama_cpp_repeats_only_answers_to_calls_that_run_alone_and_start_empty() -> None:
+    alone = spec("LlamaCpp", cache={"mode": "Disabled"}, resources={"cpu": "2500m"})
+    assert llamacpp.seeds(alone).obstacle is None
+    args = llamacpp.container(alone, "default", deterministic=True).args
+    assert (args[args.index("--parallel") + 1], args[args.index("--threads") + 1]) == ("1", "3")
     assert "--no-cache-prompt" in args
-    assert llamacpp.seed_support(spec("LlamaCpp", cache={"mode": "Disabled"})) == "best_effort"
-    assert llamacpp.seed_support(spec("LlamaCpp", model={"id": "a", "ownership": "Exclusive"})) == "best_effort"
-    assert vllm.seed_support(spec("VLLM")) == sglang.seed_support(spec("SGLang")) == "best_effort"
+    for other in (
+        spec("LlamaCpp"),
+        spec("LlamaCpp", args=["-np", "2"], cache={"mode": "Disabled"}),
+        spec("LlamaCpp", args=["--draft-max=8"], cache={"mode": "Disabled"}),
+    ):
+        found = llamacpp.seeds(other)
+        assert found.worth == "best_effort"
+        assert found.obstacle is not None
+        assert found.obstacle.reason is Reason.ENGINE_CANNOT_REPEAT
+
+
+GPU = {"accelerator": "nvidia-l4"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"engine": {"type": "VLLM"}}, None),
+        ({"engine": {"type": "VLLM", "version": "0.31.1"}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "VLLM", "image": "acme/vllm:latest"}}, Reason.ENGINE_VERSION_UNKNOWN),
+        ({"engine": {"type": "VLLM", "args": ["--speculative-config={}"]}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "VLLM", "args": ["-sc", "{}"]}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "VLLM"}, "resources": {}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "SGLang"}}, None),
+        ({"engine": {"type": "SGLang", "version": "0.5.22"}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "SGLang", "args": ["--speculative_algorithm", "EAGLE"]}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "Custom", "image": "a/b:1"}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "Custom", "image": "a/b:1", "custom": {"seed": "Ignored"}}}, Reason.ENGINE_CANNOT_REPEAT),
+        ({"engine": {"type": "Custom", "image": "a/b:1", "custom": {"seed": "Deterministic"}}}, None),
+    ],
+)
+def test_what_keeps_an_engine_from_repeating_an_answer(fields: dict[str, Any], reason: Reason | None) -> None:
+    found = spec(**{"resources": GPU, **fields})
+    obstacle = engine_of(found).seeds(found).obstacle
+    assert (obstacle.reason if obstacle is not None else None) == reason
+
+
+def test_engines_outside_of_their_deterministic_mode_do_their_best_or_ignore_seeds() -> None:
+    ignoring = spec(engine={"type": "Custom", "image": "a/b:1", "custom": {"seed": "Ignored"}})
+    worths = {name: engine_of(spec(name)).seeds(spec(name)).worth for name in ("VLLM", "SGLang", "LlamaCpp")}
+    assert worths == {"VLLM": "best_effort", "SGLang": "ignored", "LlamaCpp": "best_effort"}
+    assert engine_of(ignoring).seeds(ignoring).worth == "ignored"
+    assert llamacpp.seeds(spec("LlamaCpp")).known == 2**32 - 1
+
+
+def test_the_deterministic_mode_of_each_engine_is_what_it_calls_it() -> None:
+    on, off = (vllm.container(spec("VLLM"), "default", deterministic=on) for on in (True, False))
+    assert (on.env, off.env) == ({"VLLM_BATCH_INVARIANT": "1"}, {})
+    assert on.args == off.args
+    flag = "--enable-deterministic-inference"
+    assert flag in sglang.container(spec("SGLang"), "default", deterministic=True).args
+    assert flag not in sglang.container(spec("SGLang"), "default").args
 
 
 def test_llama_cpp_cannot_isolate_a_call_and_says_what_can() -> None:

@@ -12,6 +12,7 @@ class ConditionType(StrEnum):
     WORKLOAD_READY = "WorkloadReady"
     ROUTES_PROGRAMMED = "RoutesProgrammed"
     CACHE_POLICY_ENFORCED = "CachePolicyEnforced"
+    SEED_KEPT = "SeedKept"
     SCALING_ACTIVE = "ScalingActive"
     GATEWAYS_READY = "GatewaysReady"
     ENFORCED = "Enforced"
@@ -72,6 +73,11 @@ class Reason(StrEnum):
     ENGINE_CANNOT_ISOLATE = "EngineCannotIsolate"
     ENGINE_VERSION_UNKNOWN = "EngineVersionUnknown"
     NO_STORE_POOL_EMPTY = "NoStorePoolEmpty"
+    # SeedKept, besides those of CachePolicyEnforced
+    ENGINE_CANNOT_REPEAT = "EngineCannotRepeat"
+    IMAGE_NOT_PINNED = "ImageNotPinned"
+    WEIGHTS_NOT_PINNED = "WeightsNotPinned"
+    ACCELERATOR_NOT_SINGLE = "AcceleratorNotSingle"
     # ScalingActive
     SCALING_ACTIVE = "ScalingActive"
     WAITING_FOR_AUTOSCALER = "WaitingForAutoscaler"

@@ -34,6 +34,18 @@ class PromptCaching(StrEnum):
     SHARED = "Shared"
 
 
+class SeedWorth(StrEnum):
+    """What a call's `seed` is worth.
+
+    Deterministic: equal calls with equal seeds get equal answers, whatever else runs. BestEffort: they may. Ignored:
+    the engine does not look at it.
+    """
+
+    DETERMINISTIC = "Deterministic"
+    BEST_EFFORT = "BestEffort"
+    IGNORED = "Ignored"
+
+
 class EnvironmentVariable(ApiModel):
     """One variable of the engine's environment."""
 
@@ -73,6 +85,10 @@ class CustomEngine(ApiModel):
     )
     remove_fields: Annotated[tuple[JsonField, ...], ListSet()] = Field(
         default=(), max_length=15, description="Top-level body fields that a client must not control"
+    )
+
+    seed: SeedWorth = Field(
+        default=SeedWorth.BEST_EFFORT, description="What `seed` is worth, in every pool and started with `args`"
     )
 
     @rule(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tomoul.api.engine import Engine, EngineType
+from tomoul.api.engine import Engine, EngineType, SeedWorth
 from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
 from tomoul.api.names import (
     DEPLOYMENT_NAME_FORM,
@@ -81,12 +81,24 @@ class Tools(ApiModel):
     )
 
 
+class SeedPromise(StrEnum):
+    """Deterministic: equal seeds are to give equal answers, at the cost of speed. BestEffort: they may."""
+
+    DETERMINISTIC = "Deterministic"
+    BEST_EFFORT = "BestEffort"
+
+
 class Capabilities(ApiModel):
     """What the model can do; calls that ask for more are refused."""
 
     tools: Tools | None = Field(default=None, description="Present if the model calls tools")
     structured_output: bool = Field(default=False, description="Whether `response_format: json_schema` is enforced")
     json_mode: bool = Field(default=False, description="Whether `response_format: json_object` is enforced")
+    seed: SeedPromise | None = Field(
+        default=None,
+        description="Whether equal seeds are to give equal answers; if left out, Exclusive models do so in regions "
+        "where all that it takes is there",
+    )
     context_window: int | None = Field(default=None, ge=256, le=16_777_216, description="Longest context, in tokens")
 
 
@@ -263,6 +275,13 @@ class CachePolicyStatus(StatusModel):
     )
 
 
+class SeedStatus(StatusModel):
+    """What a call's `seed` is worth in the region."""
+
+    worth: SeedWorth = Field(description="What it is worth now")
+    message: str = Field(default="", max_length=1024, description="Why it is not Deterministic, where it should be")
+
+
 class RegionModelStatus(StatusModel):
     """The model in one region: one row of the region × condition matrix."""
 
@@ -272,6 +291,9 @@ class RegionModelStatus(StatusModel):
     rollout: RolloutStatus | None = Field(default=None, description="The newest revision, and how it takes over")
     cache_policy: CachePolicyStatus | None = Field(
         default=None, description="The cache policy that calls get; absent until the model is accepted"
+    )
+    seed: SeedStatus | None = Field(
+        default=None, description="What `seed` is worth; absent until the model is accepted"
     )
     waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
     gpus_needed: int | None = Field(

@@ -163,8 +163,8 @@ class Triggers:
             if parent.model is not None:
                 self._queue.add(WorkKey(Kind.MODEL, *parent.model))
                 self.figures(parent.region)
-                if self._caches_changed(change):
-                    # What the table promises of the model's cache rests on the pods that there are.
+                if self._kinds_changed(change):
+                    # What the table promises of the model's cache and seeds rests on the pods that there are.
                     self._queue.add_after(WorkKey(Kind.TABLE, "", parent.region), TABLE_DELAY)
             else:
                 self._gateways(parent.region, everyone=_is_live(change.old) != _is_live(change.new))
@@ -179,14 +179,14 @@ class Triggers:
             else:
                 self._queue.add(WorkKey(Kind.REGION, "", parent.region))
 
-    def _caches_changed(self, change: Change[Pod]) -> bool:
-        """Whether there are kinds of caches among the pods of one Deployment now that were not, or the reverse."""
+    def _kinds_changed(self, change: Change[Pod]) -> bool:
+        """Whether there are caches or revisions among the pods of one Deployment now that were not, or the reverse."""
         found = change.new if change.new is not None else change.old
         assert found is not None, "a change has an old or a new side"
         now = self._observed.world().facts.pods.get(found.deployment, ())
         before = [fact for fact in now if fact.name != change.key.name]
         before += [change.old.fact] if change.old is not None else []
-        return _caches(now) != _caches(before)
+        return _kinds(now) != _kinds(before)
 
     def _gateways(self, region: str, *, everyone: bool) -> None:
         """What the gateways of the region serve has changed, or even which gateways those are."""
@@ -232,8 +232,8 @@ def _is_enforced(tenant: Tenant) -> bool:
     return any(c.type == ConditionType.ENFORCED and c.status == "True" for c in tenant.status.conditions)
 
 
-def _caches(pods: Iterable[PodFact]) -> set[str]:
-    return {pod.prompt_cache for pod in pods if not pod.ended}
+def _kinds(pods: Iterable[PodFact]) -> set[tuple[str, str]]:
+    return {(pod.prompt_cache, pod.revision) for pod in pods if not pod.ended}
 
 
 def _awaits_routes(model: ModelDeployment, region: str) -> bool:

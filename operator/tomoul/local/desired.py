@@ -12,6 +12,7 @@ from tomoul.gateway.compile.tenants import KnownTenant, known_tenants, secret_re
 from tomoul.kube.manifests import read_manifests
 from tomoul.local.engines import EngineCommand, engine_commands
 from tomoul.local.key_files import keys_of
+from tomoul.local.models import wheel_image
 from tomoul.plan.gather import gather
 from tomoul.plan.planner import DesiredState, plan
 from tomoul.plan.world import Settings
@@ -45,7 +46,7 @@ def desired_state(paths: Sequence[Path], models: Path, auth: GatewayAuth = Gatew
         raise InvalidFilesError(f"{error.filename}: {error.strerror}") from error
     if parsed.errors:
         raise InvalidFilesError("\n".join(str(error) for error in parsed.errors))
-    world = gather(parsed.resources, Settings(gateway_auth=auth))
+    world = gather(parsed.resources, Settings(gateway_auth=auth, llama_cpp_image=wheel_image()))
     state = plan(world)
     if not state.tables:
         raise InvalidFilesError("nothing to serve: there is no Region, or none whose `spec.state` is not Disabled")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from importlib.metadata import distribution
 from pathlib import Path
 
 TINY = "tiny.gguf"
@@ -31,6 +32,12 @@ def local_file(path: str, folder: Path) -> Path:
     if placed.name == TINY:
         return _tiny(folder)
     raise NotLocalError(f"`{path}` is not on this machine; put the file into {folder}")
+
+
+def wheel_image() -> str:
+    """The name of an image that would hold what engines run from here: llama.cpp's wheel, by a digest of its files."""
+    files = distribution("xllamacpp").read_text("RECORD") or ""
+    return f"xllamacpp@sha256:{hashlib.sha256(files.encode()).hexdigest()}"
 
 
 def _tiny(folder: Path) -> Path:

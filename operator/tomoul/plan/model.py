@@ -41,7 +41,9 @@ from tomoul.plan.propagate import propagated
 from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
+from tomoul.plan.running import told_seeds
 from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty
+from tomoul.plan.seeds import Seeds, seed_status, seed_verdict
 from tomoul.plan.shortage import shortage
 from tomoul.plan.workload import POOLS, pools, wanted_replicas, workload
 from tomoul.plan.world import Key, Manifest, World
@@ -100,7 +102,8 @@ def _row(
     rollouts = _rollouts(world, model, name)
     accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
     cache = _cache_policy(world, model, name, rollouts)
-    return _judged(world, model, region, accepted, route, rollouts, cache, rollout)
+    seeds = told_seeds(world, model, region, pools(model.spec))
+    return _judged(world, model, region, accepted, route, rollouts, cache, rollout, seeds)
 
 
 def _kept_row(
@@ -129,8 +132,9 @@ def _judged(
     rollouts: Mapping[PoolName, Rollout],
     cache: Verdict,
     rollout: RegionRollout | None = None,
+    seeds: Seeds | None = None,
 ) -> RegionModelStatus:
-    """The row of a model; without a `rollout`, which what is refused has not, what was said of it stays."""
+    """The row of a model; without `rollout` and `seeds`, which what is refused has not, what was said of them stays."""
     name = region.metadata.name
     said = next((row for row in model.status.regions if row.name == name), RegionModelStatus(name=name))
     before = said.programmed_route
@@ -151,6 +155,8 @@ def _judged(
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
+    if seeds is not None and (kept := seed_verdict(model.spec, seeds)) is not None:
+        verdicts[ConditionType.SEED_KEPT] = kept
     routed = verdicts[ConditionType.ROUTES_PROGRAMMED]
     unmet = first_unmet(verdicts.values())
     verdicts[ConditionType.READY] = (
@@ -170,6 +176,7 @@ def _judged(
         cache_policy=policy_status(model.spec, route.cache)
         if rollout is not None and route is not None
         else said.cache_policy,
+        seed=seed_status(seeds) if seeds is not None else said.seed,
         waiting_for=shortened(unmet.message, MAX_MESSAGE) if unmet is not None else "",
         gpus_needed=lacking.needed if lacking is not None else None,
         gpus_free=lacking.free if lacking is not None else None,

@@ -15,6 +15,7 @@ from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
 from tomoul.plan.naming import workload_name
 from tomoul.plan.propagate import propagated
+from tomoul.plan.seeds import deterministic, product_selector
 from tomoul.plan.variables import secret_variable
 from tomoul.plan.weights import WEIGHTS_DIR, downloaded, loader_container, weights_volume
 from tomoul.plan.world import Settings
@@ -32,7 +33,8 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
     """The pod template of a pool's Deployment."""
     spec = model.spec
     name = model.metadata.name
-    engine = engine_of(spec).container(spec, pool)
+    repeats = deterministic(spec, region, settings)
+    engine = engine_of(spec).container(spec, pool, deterministic=repeats)
     volumes, mounts = _volumes(spec, region, engine)
     container: dict[str, Any] = {
         "name": "engine",
@@ -73,7 +75,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         loader = loader_container(spec.source, settings.operator_image, settings.image_pull_policy)
         loader["command"] = [literal(arg) for arg in loader["command"]]
         pod["initContainers"] = [{**loader, "securityContext": container_security(read_only_root=True)}]
-    pod |= _placement(spec, region)
+    pod |= _placement(spec, region, one_product=repeats)
     labels = engine_labels(name, region.metadata.name, pool)
     labels[LABEL_PROMPT_CACHE] = engine_of(spec).prompt_cache(spec, pool)
     return propagated({"metadata": {"labels": labels}, "spec": pod}, model, settings)
@@ -109,9 +111,11 @@ def literal(text: str) -> str:
     return text.replace("$(", "$$(")
 
 
-def _placement(spec: ModelDeploymentSpec, region: Region) -> dict[str, Any]:
+def _placement(spec: ModelDeploymentSpec, region: Region, *, one_product: bool) -> dict[str, Any]:
     accelerator = accelerator_of(spec, region)
     selector = dict(region.spec.placement.node_selector) | dict(accelerator.node_selector if accelerator else {})
+    if accelerator is not None and one_product:
+        selector |= product_selector(accelerator, region) or {}
     found: dict[str, Any] = {}
     if selector:
         found["nodeSelector"] = selector

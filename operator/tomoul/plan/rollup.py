@@ -16,6 +16,7 @@ _ORDER = (
     ConditionType.CACHE_POLICY_ENFORCED,
     ConditionType.READY,
 )
+_WHERE_IT_APPLIES = (ConditionType.SEED_KEPT, ConditionType.SCALING_ACTIVE)
 _ELSEWHERE = Verdict("Unknown", Reason.HOSTED_ELSEWHERE, "Other operators host all regions of this model")
 
 
@@ -27,9 +28,10 @@ def roll_up(model: ModelDeployment, rows: Sequence[RegionModelStatus]) -> ModelD
     wanted = [row for row in rows if _find(row, ConditionType.ACCEPTED).reason != Reason.REGION_DISABLED] or list(rows)
     generation = model.metadata.generation
     verdicts = {kind: _over(kind, wanted) if rows else _ELSEWHERE for kind in _ORDER}
-    scaled = [row for row in wanted if any(entry.type == ConditionType.SCALING_ACTIVE for entry in row.conditions)]
-    if scaled:
-        verdicts[ConditionType.SCALING_ACTIVE] = _over(ConditionType.SCALING_ACTIVE, scaled)
+    for kind in _WHERE_IT_APPLIES:
+        judged = [row for row in wanted if any(entry.type == kind for entry in row.conditions)]
+        if judged:
+            verdicts[kind] = _over(kind, judged)
     if not rows:
         verdicts[ConditionType.ACCEPTED] = Verdict("True", Reason.HOSTED_ELSEWHERE, _ELSEWHERE.message)
     ready = sum(_find(row, ConditionType.READY).status == "True" for row in wanted)

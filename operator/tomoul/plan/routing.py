@@ -4,6 +4,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 from tomoul.api.meta import API_VERSION
 from tomoul.api.modeldeployment import CacheMode, ModelDeployment, NoStore, Ownership
@@ -19,6 +20,7 @@ from tomoul.api.routingtable import (
     RouteCapabilities,
     RoutePool,
     RoutingTableSpec,
+    SeedSupport,
 )
 from tomoul.plan.acceptance import refusals
 from tomoul.plan.claims import Claims
@@ -29,6 +31,8 @@ from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, pool_name, table_name
 from tomoul.plan.promptcache import truthful
 from tomoul.plan.rollout import CANARY
+from tomoul.plan.running import pool_fingerprint, told_seeds
+from tomoul.plan.seeds import deterministic, planned_seeds, weaker
 from tomoul.plan.takeover import common_route
 from tomoul.plan.tenants import tenant_entries
 from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, frozen_route, is_frozen, takes_fallback
@@ -92,6 +96,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
     model = world.models[key]
     spec = model.spec
     fields = engine_of(spec).body_fields(spec)
+    seeds = engine_of(spec).seeds(spec)
     created = model.metadata.creation_timestamp
     route = ModelRoute(
         id=model_id,
@@ -106,7 +111,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
             tools=spec.capabilities.tools is not None,
             structured_output=spec.capabilities.structured_output,
             json_mode=spec.capabilities.json_mode,
-            seed=engine_of(spec).seed_support(spec),
+            seed=_seed(world, model, region, serving),
         ),
         regions=tuple(serving),
         fallback=_fallback(world, model_id, spec.routing.fallback, region, serving),
@@ -117,15 +122,22 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         remove_fields=fields.remove,
         usage_option=fields.usage_option,
         reuse_connections=engine_of(spec).KEEPS_CONNECTIONS,
-        pools=_pools(model, region) if region in serving else (),
+        seeds=seeds.known,
+        random_seed=seeds.one_for_all and _repeats(world, model, region),
+        pools=_pools(world, model, region) if region in serving else (),
     )
     last = _last(world, region, model_id)
     return common_route(world, model, region, route, last) if region in serving and last is not None else route
 
 
 def route_hash(route: ModelRoute) -> str:
-    """Hash of a route: equal routes, wherever they were read, have equal hashes."""
-    text = json.dumps(route.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=True)
+    """Hash of a route: equal routes, wherever they were read, have equal hashes.
+
+    Fingerprints follow the pods that come and go, and nobody waits for one.
+    """
+    moving = {"pools": {"__all__": {"fingerprint"}}}
+    told = route.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=moving)
+    text = json.dumps(told, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -231,10 +243,31 @@ def _cache(world: World, model: ModelDeployment, region: str) -> RouteCache:
     return truthful(world, key, region, wanted_cache(model), engine_of(model.spec).body_fields(model.spec).salt)
 
 
-def _pools(model: ModelDeployment, region: str) -> tuple[RoutePool, ...]:
+def _seed(world: World, model: ModelDeployment, region: str, serving: Mapping[str, Key]) -> SeedSupport:
+    """What a seed is worth here, or, of a model that runs only elsewhere, in all of its regions."""
+    if region in serving:
+        return told_seeds(world, model, world.regions[region], pools(model.spec)).support
+    found = [world.regions[name] for name in serving if name in world.regions]
+    worths = [planned_seeds(model.spec, each, world.settings).support for each in found]
+    return reduce(weaker, worths, engine_of(model.spec).seeds(model.spec).worth if not worths else worths[0])
+
+
+def _repeats(world: World, model: ModelDeployment, region: str) -> bool:
+    found = world.regions.get(region)
+    return found is not None and deterministic(model.spec, found, world.settings)
+
+
+def _pools(world: World, model: ModelDeployment, region: str) -> tuple[RoutePool, ...]:
     def pool_named(name: PoolName, weight: int | None = None) -> RoutePool:
-        service = pool_name(model.metadata.name, region, name)
-        return RoutePool(name=name, namespace=model.metadata.namespace, service=service, port=PORT, weight=weight)
+        return RoutePool(
+            name=name,
+            namespace=model.metadata.namespace,
+            service=pool_name(model.metadata.name, region, name),
+            port=PORT,
+            weight=weight,
+            # A canary's calls are calls to `default`.
+            fingerprint=None if name == CANARY else pool_fingerprint(world, model, world.regions[region], name),
+        )
 
     found = tuple(pool_named(name) for name in pools(model.spec))
     rollout = next((row.rollout for row in model.status.regions if row.name == region), None)

@@ -5,6 +5,7 @@ from tomoul.api.routingtable import ModelRoute, RouteCapabilities
 from tomoul.plan.naming import pool_name
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
+from tomoul.plan.seeds import weaker
 from tomoul.plan.world import Key, World
 
 
@@ -21,18 +22,19 @@ def common_route(world: World, model: ModelDeployment, region: str, route: Model
     if fact is None or fact.revision == revision_of(template):
         return route
     new, old = route.capabilities, last.capabilities
-    both_keep_seeds = new.seed == old.seed == "deterministic"
     return route.model_copy(
         update={
             "capabilities": RouteCapabilities(
                 tools=new.tools and old.tools,
                 structured_output=new.structured_output and old.structured_output,
                 json_mode=new.json_mode and old.json_mode,
-                seed="deterministic" if both_keep_seeds else "best_effort",
+                seed=weaker(new.seed, old.seed),
             ),
             # What either engine must not be told.
             "remove_fields": tuple(sorted({*route.remove_fields, *last.remove_fields})),
             "usage_option": route.usage_option if route.usage_option == last.usage_option else None,
             "reuse_connections": route.reuse_connections and last.reuse_connections,
+            "seeds": min((count for count in (route.seeds, last.seeds) if count is not None), default=None),
+            "random_seed": route.random_seed or last.random_seed,
         }
     )

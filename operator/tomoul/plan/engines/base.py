@@ -39,6 +39,26 @@ class CachePromise(NamedTuple):
     message: str
 
 
+class Obstacle(NamedTuple):
+    """What keeps equal seeds from giving equal answers, with what to do about it."""
+
+    reason: Reason
+    message: str
+
+
+class SeedHandling(NamedTuple):
+    """What an engine makes of seeds with a spec."""
+
+    worth: SeedSupport
+    """What one is worth outside of the deterministic mode."""
+    obstacle: Obstacle | None
+    """Why it has no deterministic mode, or None where it has."""
+    known: int | None = None
+    """How many seeds it knows, from 0, where that is not all of 63 bits; others mean no seed, or another one."""
+    one_for_all: bool = False
+    """Whether calls without a seed would get the same one in the deterministic mode."""
+
+
 @dataclass(frozen=True)
 class EngineContainer:
     """How the engine is started."""
@@ -76,8 +96,8 @@ class EngineModule(Protocol):
     def default_image(self, version: str) -> str:
         """The engine's own image of that version."""
 
-    def container(self, spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
-        """Command line of the engine in a pool."""
+    def container(self, spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
+        """Command line of the engine in a pool; `deterministic` only where `seeds` names no obstacle."""
 
     def refusal(self, spec: ModelDeploymentSpec) -> Refusal | None:
         """The first thing in the spec that this engine cannot do, or None."""
@@ -88,8 +108,8 @@ class EngineModule(Protocol):
     def prompt_cache(self, spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
         """What the engine's pods in a pool do with prompts."""
 
-    def seed_support(self, spec: ModelDeploymentSpec) -> SeedSupport:
-        """What `seed` promises with this spec."""
+    def seeds(self, spec: ModelDeploymentSpec) -> SeedHandling:
+        """What the engine makes of seeds."""
 
     def body_fields(self, spec: ModelDeploymentSpec) -> BodyFields:
         """Fields of a body that the gateway sets or removes."""
@@ -126,6 +146,15 @@ def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbre
         if owner is not None:
             message = f"`{arg}` is not allowed: {owner}; remove it"
             return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
+    return None
+
+
+def named_flag(args: Sequence[str], flags: Sequence[str]) -> str | None:
+    """The first of `args` that is one of `flags`, of which one with a `*` behind stands for all that begin so."""
+    for arg in args:
+        flag = arg.partition("=")[0].replace("_", "-")
+        if any(flag == known or (known.endswith("*") and flag.startswith(known[:-1])) for known in flags):
+            return flag
     return None
 
 

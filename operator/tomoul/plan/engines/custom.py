@@ -1,10 +1,20 @@
 """Custom: any server that answers OpenAI's chat completions at port 8000; what it does is as its spec declares."""
 
 from tomoul.api.conditions import Reason
-from tomoul.api.engine import CustomEngine, PromptCaching
+from tomoul.api.engine import CustomEngine, PromptCaching, SeedWorth
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
-from tomoul.api.routingtable import PoolName, SeedSupport
-from tomoul.plan.engines.base import PORT, BodyFields, CachePromise, EngineContainer, PromptCache, Refusal, model_path
+from tomoul.api.routingtable import PoolName
+from tomoul.plan.engines.base import (
+    PORT,
+    BodyFields,
+    CachePromise,
+    EngineContainer,
+    Obstacle,
+    PromptCache,
+    Refusal,
+    SeedHandling,
+    model_path,
+)
 from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import NO_CACHE, with_no_store
 
@@ -23,7 +33,7 @@ def default_image(version: str) -> str:
     raise LookupError("a Custom engine names its image")
 
 
-def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
     """The image's command, with what turns the prompt cache off where there is to be none."""
     custom = _custom(spec)
     return EngineContainer(
@@ -82,9 +92,14 @@ def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     return "none" if _uncached(spec, pool) else _CACHES[_custom(spec).prompt_cache]
 
 
-def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
-    """Nothing is known of it."""
-    return "best_effort"
+def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
+    """What the spec declares."""
+    worth = _custom(spec).seed
+    if worth is SeedWorth.DETERMINISTIC:
+        return SeedHandling("best_effort", None)
+    message = f"`spec.engine.custom.seed` says {worth}; say Deterministic if equal seeds do give equal answers"
+    obstacle = Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
+    return SeedHandling("ignored" if worth is SeedWorth.IGNORED else "best_effort", obstacle)
 
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:

@@ -1,22 +1,26 @@
 """llama.cpp: its server, in an image whose entrypoint takes llama-server's flags."""
 
 from tomoul.api.conditions import Reason
-from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore, Ownership
-from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
+from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
     CACHE_DIR,
     PORT,
     BodyFields,
     CachePromise,
     EngineContainer,
+    Obstacle,
     PromptCache,
     Refusal,
+    SeedHandling,
     flag_value,
     model_path,
+    named_flag,
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT
+from tomoul.plan.quantity import whole
 
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
 DEFAULT_VERSION = ""
@@ -24,7 +28,12 @@ KEEPS_CONNECTIONS = False
 """It closes the connection behind every streamed answer without saying so: a call sent at that moment would be lost."""
 
 _DEFAULT_PARALLEL = 4
+_DEFAULT_THREADS = 4
 _PARALLEL_FLAGS = ("--parallel", "-np")
+_DRAFTING = ("--model-draft", "-md", "--draft*", "--spec*", "-hfd", "--hf-repo-draft")
+# https://github.com/ggml-org/llama.cpp/blob/master/include/llama.h: LLAMA_DEFAULT_SEED, 0xFFFFFFFF, asks for a random
+# one, and seeds are cut to 32 bits: -1 and 2^63 - 1 are that one too.
+_SEEDS = 2**32 - 1
 _CACHE = "`spec.cache` decides about the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -69,6 +78,8 @@ _RESERVED = {
     "-cram": _CACHE,
     "--cache-idle-slots": _CACHE,
     "--no-cache-idle-slots": _CACHE,
+    "--seed": "a call without a seed gets a random one",
+    "-s": "a call without a seed gets a random one",
     "--slots": "it shows prompts of other callers",
     "--no-slots": "it shows prompts of other callers",
     "--slot-save-path": _CACHE,
@@ -98,12 +109,15 @@ def default_image(version: str) -> str:
     raise LookupError("the installation names llama.cpp's image")
 
 
-def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
     """Command line of llama-server in a pool."""
     args = ["--model", model_path(spec.source)]
     args += ["--alias", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT), "--jinja", "--metrics"]  # noqa: S104
-    parallel = _parallel(spec)
+    parallel = _parallel(spec) or (1 if deterministic else _DEFAULT_PARALLEL)
     args += ["--parallel", str(parallel)]
+    if deterministic:
+        # Left to itself it takes as many as the node has cores, and sums up differently by their number.
+        args += ["--threads", str(_threads(spec))]
     if spec.capabilities.context_window is not None:
         # llama.cpp divides its context among the calls that run at once; each gets the whole window.
         args += ["--ctx-size", str(spec.capabilities.context_window * parallel)]
@@ -148,9 +162,21 @@ def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     return "none" if spec.cache.mode is CacheMode.DISABLED or pool == "no-store" else "shared"
 
 
-def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
-    """Equal seeds give equal answers only to calls that run alone and start from an empty cache."""
-    return "deterministic" if _parallel(spec) == 1 and spec.cache.mode is CacheMode.DISABLED else "best_effort"
+def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
+    """Equal seeds give equal answers only to calls that run alone and start from an empty cache.
+
+    Measured by tests/truth/test_seeds.py: in company, or behind a prompt that was cached, logits differ in their last
+    bits, and so does now and then an answer.
+    """
+    why, parallel = None, _parallel(spec)
+    if spec.cache.mode is not CacheMode.DISABLED:
+        why = "LlamaCpp repeats an answer only without a prompt cache; use `spec.cache.mode: Disabled`"
+    elif parallel is not None and parallel > 1:
+        why = f"LlamaCpp repeats only answers to calls that run alone, not {parallel} at once; remove `--parallel`"
+    elif (drafting := named_flag(spec.engine.args, _DRAFTING)) is not None:
+        why = f"how many tokens are guessed ahead changes answers; remove `{drafting}`"
+    obstacle = Obstacle(Reason.ENGINE_CANNOT_REPEAT, why) if why is not None else None
+    return SeedHandling("best_effort", obstacle, known=_SEEDS)
 
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
@@ -159,10 +185,12 @@ def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     return BodyFields(remove=("cache_prompt", "id_slot", "n_cache_reuse", "n_predict"))
 
 
-def _parallel(spec: ModelDeploymentSpec) -> int:
-    """Calls that one replica works on at once; Tomoul's own models without a cache favour a deterministic seed."""
+def _parallel(spec: ModelDeploymentSpec) -> int | None:
+    """Calls that one replica works on at once, as the spec says."""
     asked = flag_value(spec.engine.args, *_PARALLEL_FLAGS)
-    if asked is not None and asked.isdecimal():
-        return max(int(asked), 1)
-    alone = spec.model.ownership is Ownership.EXCLUSIVE and spec.cache.mode is CacheMode.DISABLED
-    return 1 if alone else _DEFAULT_PARALLEL
+    return max(int(asked), 1) if asked is not None and asked.isdecimal() else None
+
+
+def _threads(spec: ModelDeploymentSpec) -> int:
+    cpu = spec.resources.cpu
+    return max(whole(cpu), 1) if cpu is not None else _DEFAULT_THREADS

@@ -1,9 +1,11 @@
-"""Cache promises of engines whose cache is keyed by a salt in the body, and words that all engines share."""
+"""Promises that engines on GPUs keep alike, by their versions, and words that all engines share."""
+
+from collections.abc import Sequence
 
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
 from tomoul.api.routingtable import PoolName
-from tomoul.plan.engines.base import CachePromise, PromptCache
+from tomoul.plan.engines.base import CachePromise, Obstacle, PromptCache, named_flag
 from tomoul.plan.engines.version import Version
 
 NO_CACHE = "No call's prompt is cached"
@@ -47,6 +49,29 @@ def salted_cache(
     if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
         return "none"
     return "shared" if version is None or version < salt_since else "salted"
+
+
+def repeating(
+    spec: ModelDeploymentSpec, version: Version | None, since: Version, guessing: Sequence[str]
+) -> Obstacle | None:
+    """What keeps an engine with batch-invariant GPU kernels since version `since` from repeating an answer, or None.
+
+    `guessing`: flags that have tokens guessed ahead.
+    """
+    name = spec.engine.type
+    if version is None:
+        message = f"{name} repeats an answer from {since} on; say in `spec.engine.version` which version the image has"
+        return Obstacle(Reason.ENGINE_VERSION_UNKNOWN, message)
+    if version < since:
+        message = f"{name} repeats an answer from {since} on, and this is {version}; use {since} or newer"
+        return Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
+    if spec.resources.accelerator is None:
+        message = f"{name} repeats an answer only on GPUs; name their `spec.resources.accelerator`"
+        return Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
+    if (flag := named_flag(spec.engine.args, guessing)) is not None:
+        message = f"tokens that are guessed ahead change answers; remove `{flag}`"
+        return Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
+    return None
 
 
 def with_no_store(text: str, no_store: NoStore) -> str:

@@ -1,7 +1,7 @@
 """SGLang: `python3 -m sglang.launch_server`."""
 
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
-from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
     PORT,
     BodyFields,
@@ -9,11 +9,12 @@ from tomoul.plan.engines.base import (
     EngineContainer,
     PromptCache,
     Refusal,
+    SeedHandling,
     model_path,
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import salted_cache, salted_promise
+from tomoul.plan.engines.promises import repeating, salted_cache, salted_promise
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.5.23"
@@ -21,6 +22,10 @@ KEEPS_CONNECTIONS = True
 
 # Before https://github.com/sgl-project/sglang/pull/23300 the field was read and then lost on its way to the scheduler.
 _SALT_SINCE = Version(0, 5, 11)
+# The version whose source was read: handle_deterministic_inference in srt/arg_groups/attention_hook.py turns off what
+# would break it. Older ones have had it in parts since 0.5.3.
+_REPEATS_SINCE = Version(0, 5, 23)
+_GUESSING = ("--spec*",)
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -39,6 +44,8 @@ _RESERVED = {
     "--disable-radix-cache": _CACHE,
     "--enable-hierarchical-cache": _CACHE,
     "--enable-lmcache": _CACHE,
+    "--enable-deterministic-inference": "`spec.capabilities.seed` decides what a seed is worth",
+    "--rl-on-policy-target": "`spec.capabilities.seed` decides what a seed is worth",
     "--kv-events-config": "it publishes the tokens of prompts",
     "--hicache-size": _CACHE,
     "--hicache-ratio": _CACHE,
@@ -69,7 +76,7 @@ def default_image(version: str) -> str:
     return f"lmsysorg/sglang:v{version}"
 
 
-def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
     """Command line of SGLang's server in a pool."""
     args = ["--model-path", model_path(spec.source)]
     args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
@@ -80,6 +87,8 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
         args += ["--disable-radix-cache"]
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--tool-call-parser", spec.capabilities.tools.parser]
+    if deterministic:
+        args += ["--enable-deterministic-inference"]
     args += ["--enable-cache-report", "--enable-metrics", *spec.engine.args]
     return EngineContainer(args=tuple(args), command=("python3", "-m", "sglang.launch_server"), shared_memory=True)
 
@@ -99,9 +108,13 @@ def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     return salted_cache(spec, pool, engine_version(spec, DEFAULT_VERSION), _SALT_SINCE)
 
 
-def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
-    """`seed` is ignored unless deterministic inference is on, and then calls without one all get the same."""
-    return "best_effort"
+def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
+    """`seed` is ignored unless deterministic inference is on, and then calls without one all get 42.
+
+    So srt/sampling/sampling_batch_info.py of 0.5.23, `sampling_seed`.
+    """
+    obstacle = repeating(spec, engine_version(spec, DEFAULT_VERSION), _REPEATS_SINCE, _GUESSING)
+    return SeedHandling("ignored", obstacle, one_for_all=True)
 
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:

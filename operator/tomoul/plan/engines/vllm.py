@@ -1,7 +1,7 @@
 """vLLM: `vllm serve`."""
 
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
-from tomoul.api.routingtable import PoolName, SeedSupport
+from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
     PORT,
     BodyFields,
@@ -9,11 +9,12 @@ from tomoul.plan.engines.base import (
     EngineContainer,
     PromptCache,
     Refusal,
+    SeedHandling,
     model_path,
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import salted_cache, salted_promise
+from tomoul.plan.engines.promises import repeating, salted_cache, salted_promise
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.32.0"
@@ -21,6 +22,10 @@ KEEPS_CONNECTIONS = True
 
 # Since https://github.com/vllm-project/vllm/pull/17045, which keys the hash of a prompt's first block by `cache_salt`.
 _SALT_SINCE = Version(0, 9, 0)
+# https://docs.vllm.ai/en/v0.32.0/features/batch_invariance/: on NVIDIA from compute capability 8.0 and on AMD, and only
+# with attention backends that keep it, else it does not start. Older versions had parts of it.
+_REPEATS_SINCE = Version(0, 32, 0)
+_GUESSING = ("--spec*", "-sc")
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -77,7 +82,7 @@ def default_image(version: str) -> str:
     return f"vllm/vllm-openai:v{version}"
 
 
-def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
+def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
     """Command line of `vllm serve` in a pool."""
     args = [model_path(spec.source)]
     args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
@@ -89,7 +94,8 @@ def container(spec: ModelDeploymentSpec, pool: PoolName) -> EngineContainer:
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--enable-auto-tool-choice", "--tool-call-parser", spec.capabilities.tools.parser]
     args += ["--enable-prompt-tokens-details", *spec.engine.args]
-    return EngineContainer(args=tuple(args), command=("vllm", "serve"), shared_memory=True)
+    env = {"VLLM_BATCH_INVARIANT": "1"} if deterministic else {}
+    return EngineContainer(args=tuple(args), command=("vllm", "serve"), env=env, shared_memory=True)
 
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
@@ -107,9 +113,13 @@ def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     return salted_cache(spec, pool, engine_version(spec, DEFAULT_VERSION), _SALT_SINCE)
 
 
-def seed_support(spec: ModelDeploymentSpec) -> SeedSupport:
-    """Batches change results unless batch-invariant kernels are on, which the spec cannot ask for."""
-    return "best_effort"
+def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
+    """Batches change results unless batch-invariant kernels are on.
+
+    Every replica starts its own random numbers from the same seed, so in that mode calls without one get one each.
+    """
+    obstacle = repeating(spec, engine_version(spec, DEFAULT_VERSION), _REPEATS_SINCE, _GUESSING)
+    return SeedHandling("best_effort", obstacle, one_for_all=True)
 
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:

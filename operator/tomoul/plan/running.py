@@ -1,0 +1,53 @@
+"""Running: which revisions the pods that may answer are of, and what that makes of seeds and fingerprints."""
+
+import hashlib
+import json
+
+from tomoul.api.conditions import Reason
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.region import Region
+from tomoul.api.routingtable import PoolName
+from tomoul.plan.engines.base import Obstacle
+from tomoul.plan.naming import pool_name
+from tomoul.plan.pods import engine_pod
+from tomoul.plan.revision import revision_of, stamped
+from tomoul.plan.seeds import Seeds, planned_seeds
+from tomoul.plan.world import Key, World
+
+
+def pool_revisions(world: World, model: ModelDeployment, region: Region, pool: PoolName) -> frozenset[str]:
+    """Revisions of the pods that may answer in a pool; without pods that of its Deployment, or of the spec."""
+    name = region.metadata.name
+    keys = [Key(model.metadata.namespace, pool_name(model.metadata.name, name, pool))]
+    if pool == "default":
+        # A canary takes a share of its calls.
+        keys.append(Key(model.metadata.namespace, pool_name(model.metadata.name, name, "canary")))
+    found = frozenset(pod.revision for key in keys for pod in world.facts.pods.get(key, ()) if not pod.ended)
+    if found:
+        return found
+    fact = world.facts.deployments.get(keys[0])
+    revision = fact.revision if fact is not None else ""
+    return frozenset({revision or wanted_revision(world, model, region, pool)})
+
+
+def wanted_revision(world: World, model: ModelDeployment, region: Region, pool: PoolName) -> str:
+    """The revision that the spec makes: image, arguments, environment, weights, where it runs and all else of a pod."""
+    return revision_of(stamped(engine_pod(model, region, pool, world.settings)))
+
+
+def pool_fingerprint(world: World, model: ModelDeployment, region: Region, pool: PoolName) -> str:
+    """`system_fingerprint` of a pool's answers. While pods of several revisions answer it is neither's."""
+    what = [model.spec.model.id, pool, sorted(pool_revisions(world, model, region, pool))]
+    return f"fp_{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:10]}"
+
+
+def told_seeds(world: World, model: ModelDeployment, region: Region, pools: tuple[PoolName, ...]) -> Seeds:
+    """What seeds are worth now: no more than best effort while pods of another revision exist."""
+    planned = planned_seeds(model.spec, region, world.settings)
+    if planned.support != "deterministic":
+        return planned
+    for pool in pools:
+        if pool_revisions(world, model, region, pool) - {wanted_revision(world, model, region, pool)}:
+            message = "pods of another revision still answer, so equal seeds may give different answers"
+            return Seeds("best_effort", Obstacle(Reason.ROLLOUT_IN_PROGRESS, message))
+    return planned
