@@ -173,6 +173,7 @@ def test_regions_hosted_here_and_their_models_have_figures_and_others_have_none(
         "region_models eu Ready": 1,
         "region_models eu Unschedulable": 2,
         "region_models eu ScaledToZero": 1,
+        "region_models eu DownloadStalled": 0,
     }
 
 

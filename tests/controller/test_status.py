@@ -56,6 +56,7 @@ def context(writer: Recorder, recorder: Told) -> Context:
         client=None,  # type: ignore[arg-type]
         triggers=None,  # type: ignore[arg-type]
         canaries=None,  # type: ignore[arg-type]
+        downloads=None,  # type: ignore[arg-type]
         metrics=None,  # type: ignore[arg-type]
         now=lambda: NOW,
     )

@@ -20,6 +20,7 @@ from tomoul.loader.hub import Hub
 from tomoul.loader.progress import Progress
 from tomoul.loader.remote import LoadError
 from tomoul.loader.volume import load
+from tomoul.plan.loading import LoadFailure
 
 WEIGHTS = Random(1).randbytes(3_000_000)
 FILES = {
@@ -107,19 +108,20 @@ def test_one_file_of_several_shards_brings_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "revision", "file", "words"),
+    ("token", "revision", "file", "kind", "words"),
     [
-        ("wrong", "main", None, "HTTP 401; is the name right, and may the token read it?"),
-        ("right", "v2", None, "at revision `v2` on .*HTTP 404"),
-        ("right", COMMIT, "absent.gguf", "has no file `absent.gguf`"),
+        ("wrong", "main", None, LoadFailure.REFUSED, "`acme/chat` at revision `main` on .*: HTTP 401"),
+        ("right", "v2", None, LoadFailure.NOT_FOUND, "at revision `v2` on .*HTTP 404"),
+        ("right", COMMIT, "absent.gguf", LoadFailure.NOT_FOUND, "has no file `absent.gguf`"),
     ],
 )
 def test_what_trying_again_cannot_help_says_what_to_change(
-    hub: HubServer, tmp_path: Path, token: str, revision: str, file: str | None, words: str
+    hub: HubServer, tmp_path: Path, token: str, revision: str, file: str | None, kind: LoadFailure, words: str
 ) -> None:
     hub.token = "right"
-    with pytest.raises(LoadError, match=words):
+    with pytest.raises(LoadError, match=words) as refused:
         load(remote(hub, revision=revision, file=file, token=token), tmp_path, "chat", Progress(), pause=at_once)
+    assert refused.value.kind is kind
 
 
 def test_a_file_that_would_leave_its_folder_is_refused(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ UNIT_TESTS = {
         {'tomoul_table_withheld{region="a"}': "0x25", 'tomoul_tables_withheld_total{region="a"}': "1x25"},
     ),
     "TomoulModelNotReady": ({'tomoul_model_ready{object="a"}': "0x25"}, {'tomoul_model_ready{object="a"}': "1x25"}),
+    "TomoulDownloadStalled": (
+        {'tomoul_region_models{region="a",reason="DownloadStalled"}': "1x25"},
+        {'tomoul_region_models{region="a",reason="ModelLoading"}': "1x25"},
+    ),
     "TomoulModelsWaitForGpus": (
         {'tomoul_region_models{region="a",reason="Unschedulable"}': "1x25"},
         {'tomoul_region_models{region="a",reason="Ready"}': "1x25"},

@@ -1,11 +1,13 @@
 """What is said of a pod that does not serve: its reason, the pod's name, and the way out."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tomoul.api.conditions import Reason
 from tomoul.plan.failures import failure_of, telling_line
+from tomoul.plan.loading import WAY_OUT, DownloadFact, LoadFailure
 from tomoul.plan.world import ContainerFact, PodFact, Termination
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -76,14 +78,42 @@ def test_a_container_that_failed_and_then_answered_has_recovered() -> None:
 
 
 def test_an_init_container_is_named_if_it_fails_and_passed_over_if_it_has_succeeded() -> None:
-    failed = ContainerFact("loader", init=True, ended=Termination(2, "Error", "no space left on device"))
+    failed = ContainerFact("loader", init=True, ended=Termination(1, "Error", "error: too many files"))
     done = ContainerFact("loader", init=True, ended=Termination(0, "Completed"))
     waits = ContainerFact("engine", waiting="PodInitializing")
     found = failure_of([PodFact("p", containers=[failed, waits])], ())
     assert found is not None
     assert found.reason == Reason.DOWNLOAD_FAILED
-    assert "the weights cannot be downloaded: no space left on device" in found.message
+    assert "the weights cannot be downloaded: error: too many files; correct `spec.source`" in found.message
     assert failure_of([PodFact("p", containers=[done, waits])], ()) is None
+
+
+@pytest.mark.parametrize("kind", LoadFailure)
+def test_what_to_do_about_a_loader_that_gave_up_depends_on_its_exit_code(kind: LoadFailure) -> None:
+    ended = Termination(kind, "Error", "error: x")
+    loader = ContainerFact("loader", init=True, waiting="CrashLoopBackOff", ended=ended)
+    found = failure_of([PodFact("p", containers=[loader])], ())
+    assert found == (
+        Reason.DOWNLOAD_FAILED,
+        f"Pod `p`: the weights cannot be downloaded: error: x; {WAY_OUT[kind]}",
+    )
+    assert [WAY_OUT[each] for each in LoadFailure].count(WAY_OUT[kind]) == 1
+
+
+def test_a_download_that_stalls_is_a_failure_and_one_that_goes_on_is_none() -> None:
+    goes_on = DownloadFact("Downloading", bytes=5, total=100, bytes_per_second=1, updated=NOW, error="HTTP 503")
+    loader = ContainerFact("loader", init=True, running_since=NOW)
+    assert failure_of([PodFact("p", containers=[loader], download=goes_on)], ()) is None
+    stalls = replace(goes_on, stalled_since=NOW)
+    found = failure_of([PodFact("p", containers=[loader], download=stalls)], ())
+    assert found is not None
+    assert found.reason == Reason.DOWNLOAD_STALLED
+    words = "no byte of the weights has come since 2026-01-01T12:00:00Z, 5 of 100 bytes are there (HTTP 503)"
+    assert words in found.message
+    unlisted = replace(stalls, bytes=0, total=0, error="")
+    found = failure_of([PodFact("p", containers=[loader], download=unlisted)], ())
+    assert found is not None
+    assert "since 2026-01-01T12:00:00Z, nothing is there yet; look at" in found.message
 
 
 def test_a_container_that_was_ready_and_is_not_any_more_fails_its_probe_and_one_that_just_started_does_not() -> None:

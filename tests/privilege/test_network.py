@@ -70,6 +70,16 @@ def test_an_engine_is_reached_by_the_gateways_of_its_own_region_alone() -> None:
         assert reaching(policies, pods, engine, 22) == set(), engine
 
 
+def test_a_loader_tells_the_operator_alone_how_far_it_is() -> None:
+    policies, pods = cluster("monitoring")
+    for engine in engines(pods):
+        downloads = engine.startswith("downloads")
+        assert reaching(policies, pods, engine, 8001) == ({"operator"} if downloads else set()), engine
+    impostor = replace(pods["operator"], namespace="models")
+    (loader,) = [name for name in engines(pods) if name.startswith("downloads")]
+    assert not connects(policies, impostor, pods[loader], 8001)
+
+
 def test_the_labels_of_a_gateway_open_nothing_outside_the_gateways_namespace() -> None:
     policies, pods = cluster()
     for namespace in ("strangers", "models"):

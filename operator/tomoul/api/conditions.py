@@ -51,6 +51,7 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CRASH_LOOP = "CrashLoop"
     DOWNLOAD_FAILED = "DownloadFailed"
+    DOWNLOAD_STALLED = "DownloadStalled"
     OUT_OF_MEMORY = "OutOfMemory"
     START_FAILED = "StartFailed"
     PROBE_FAILED = "ProbeFailed"

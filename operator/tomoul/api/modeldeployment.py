@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tomoul.api.download import DownloadStatus
 from tomoul.api.engine import Engine, EngineType, SeedWorth
 from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
 from tomoul.api.names import (
@@ -295,6 +296,7 @@ class RegionModelStatus(StatusModel):
     seed: SeedStatus | None = Field(
         default=None, description="What `seed` is worth; absent until the model is accepted"
     )
+    download: DownloadStatus | None = Field(default=None, description="How far the weights are on their way")
     waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
     gpus_needed: int | None = Field(
         default=None, description="GPUs that pods without a node need together; absent while all have one"

@@ -83,7 +83,7 @@ def _load(remote: Remote, volume: Path, name: str, port: int | None) -> None:
             folder = load(remote, volume, name, progress)
         except LoadError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(1)  # Other downloads of the same source may hang in their threads; their bytes are kept.
+            os._exit(error.kind)  # Other downloads of the same source may hang in their threads; their bytes are kept.
     total = progress.report()["total"]
     print(f"{folder} is there: {total} bytes in {time.monotonic() - began:.0f} s", flush=True)
 

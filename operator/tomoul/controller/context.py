@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tomoul.controller.canary_watch import CanaryWatch
+from tomoul.controller.download_watch import DownloadWatch
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
 from tomoul.controller.recorder import Recorder
@@ -23,6 +24,7 @@ class Context:
     triggers: Triggers
     recorder: Recorder
     canaries: CanaryWatch
+    downloads: DownloadWatch
     metrics: Metrics
     now: Callable[[], datetime]
     """Wall-clock time with a time zone, for the conditions' transition times."""

@@ -77,6 +77,10 @@ class Figures(Collector):
             labels=["region", "reason"],
         )
         counts: Counter[tuple[str, str]] = Counter()
+        for region in self._observed.world().regions:
+            if self._observed.settings.hosts(region):
+                # An alert reads it: without a series nobody could tell that its name is right.
+                counts[region, Reason.DOWNLOAD_STALLED] = 0
         for key, model in self._observed.world().models.items():
             for row in model.status.regions:
                 if not self._observed.settings.hosts(row.name):

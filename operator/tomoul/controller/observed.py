@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
 from tomoul.api.meta import LABEL_MANAGED_BY, MANAGED_BY
@@ -16,6 +17,7 @@ from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
 from tomoul.plan.claims import Claims, claims
 from tomoul.plan.isolation import isolated
+from tomoul.plan.loading import DownloadFact
 from tomoul.plan.scaling import KEDA_API
 from tomoul.plan.world import (
     ApiFact,
@@ -122,6 +124,8 @@ class Observed:
         self._jurisdictions: dict[str, AbstractSet[str]] = {}
         self._children: dict[str, set[tuple[Resource, Key]]] = {}
         self._claims: Claims | None = None
+        self.downloads: dict[Key, DownloadFact] = {}
+        """What the loaders of pods said last; `set_download` keeps it."""
         self.canaries: dict[Key, CanaryFact] = {}
         """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
         self.withheld: dict[str, str] = {}
@@ -260,13 +264,29 @@ class Observed:
                 continue
             siblings = self._pods.setdefault(pod.deployment, {})
             if present:
-                siblings[change.key] = pod.fact
+                siblings[change.key] = self._with_download(change.key, pod.fact)
             else:
                 siblings.pop(change.key, None)
             self._pods_of[pod.deployment] = tuple(siblings[key] for key in sorted(siblings))
             if not siblings:
                 del self._pods[pod.deployment], self._pods_of[pod.deployment]
         self.listener(change)
+
+    def set_download(self, key: Key, fact: DownloadFact | None) -> None:
+        """What the loader of a pod said last, or None if it is not asked any more."""
+        if fact is None:
+            self.downloads.pop(key, None)
+        else:
+            self.downloads[key] = fact
+        pod = self.pods.get(key)
+        if pod is not None:
+            siblings = self._pods[pod.deployment]
+            siblings[key] = self._with_download(key, pod.fact)
+            self._pods_of[pod.deployment] = tuple(siblings[each] for each in sorted(siblings))
+
+    def _with_download(self, key: Key, pod: PodFact) -> PodFact:
+        # What a loader said that does not run any more is over, whoever has not heard of that yet.
+        return replace(pod, download=self.downloads.get(key)) if pod.loading and key in self.downloads else pod
 
     def _on_node(self, change: Change[NodeFact]) -> None:
         self._nodes = None

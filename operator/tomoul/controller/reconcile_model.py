@@ -19,6 +19,7 @@ async def reconcile_model(context: Context, key: Key) -> None:
     found = context.observed.models.get(key)
     if found is None or found.deleting:
         context.canaries.follow(key, {})
+        context.downloads.follow(key, {})
         return
     if found.resource is None:
         await write_invalid(context, MODEL_DEPLOYMENTS, key, found)
@@ -46,6 +47,7 @@ async def reconcile_model(context: Context, key: Key) -> None:
     for region in sorted(_ready_in(before) ^ _ready_in(now)):
         context.triggers.figures(region)
     context.canaries.follow(key, _tried(key, found.resource, now))
+    context.downloads.follow(key, _loading(context, key, now))
     # What was decided is acted upon once it is written.
     if decided := {row[0] for row in _trials(before) ^ _trials(now)}:
         context.triggers.tried(key, sorted(decided))
@@ -68,6 +70,20 @@ def _trials(status: ModelDeploymentStatus) -> set[tuple[str, str, str]]:
         (row.name, row.rollout.phase, row.rollout.canary.verdict)
         for row in status.regions
         if row.rollout is not None and row.rollout.canary is not None
+    }
+
+
+def _loading(context: Context, key: Key, status: ModelDeploymentStatus) -> dict[Key, str]:
+    """Addresses of the pods whose loaders run."""
+    names = {pool.deployment for row in status.regions for pool in row.pools}
+    trials = [row.rollout.canary for row in status.regions if row.rollout is not None]
+    names |= {canary.deployment for canary in trials if canary is not None}
+    pods = context.observed.world().facts.pods
+    return {
+        Key(key.namespace, pod.name): pod.address
+        for name in names
+        for pod in pods.get(Key(key.namespace, name), ())
+        if pod.loading and pod.address
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.canary_watch import CanaryWatch, read_gateway
 from tomoul.controller.context import Context
+from tomoul.controller.download_watch import DownloadWatch, read_loader
 from tomoul.controller.figures import Figures
 from tomoul.controller.gauges import OperatorGauges
 from tomoul.controller.health import Health
@@ -109,7 +110,8 @@ class Operator:
         self._recorder = Recorder(client, self._lease, self._metrics, options.identity, _now)
         self._sampler = Sampler(self._observed, options.sample_seconds)
         self._service = Key(options.settings.namespace, options.external_metrics_service)
-        self._canaries = CanaryWatch(self._observed, self._triggers.counted, read_gateway)
+        self._canaries = CanaryWatch(self._observed, self._triggers.told, read_gateway)
+        self._downloads = DownloadWatch(self._observed, self._triggers.told, read_loader, now=_now)
         self._context = Context(
             self._observed,
             writer,
@@ -117,6 +119,7 @@ class Operator:
             self._triggers,
             self._recorder,
             self._canaries,
+            self._downloads,
             self._metrics,
             _now,
         )
@@ -209,6 +212,7 @@ class Operator:
             group.create_task(self._keep_salt())
             group.create_task(self._recorder.run())
             group.create_task(self._canaries.run())
+            group.create_task(self._downloads.run())
             group.create_task(keep_activating(self._context, self._sampler, self._options.sample_seconds))
             if self._service.name:
                 group.create_task(keep_certificate(self._context, self._service))

@@ -83,8 +83,8 @@ class Triggers:
             if any(row.name == region and row.gpus_needed is not None for row in model.status.regions):
                 self._queue.add_after(WorkKey(Kind.MODEL, *key), CAPACITY_DELAY)
 
-    def counted(self, model: Key) -> None:
-        """Enqueue a ModelDeployment whose canary's calls were counted."""
+    def told(self, model: Key) -> None:
+        """Enqueue a ModelDeployment whose canary's calls were counted, or whose loaders said how far they are."""
         self._queue.add(WorkKey(Kind.MODEL, *model))
 
     def tried(self, model: Key, regions: Iterable[str]) -> None:

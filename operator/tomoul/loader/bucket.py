@@ -9,8 +9,9 @@ import obstore
 from obstore import exceptions
 from obstore.store import S3Store
 
-from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError
+from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
 from tomoul.loader.selection import wanted
+from tomoul.plan.loading import LoadFailure
 
 SUMS = "SHA256SUMS"
 """A file beside the weights, as `sha256sum` writes it, by which they are checked where ETags are no MD5s."""
@@ -20,14 +21,14 @@ _IDENTITIES = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
-_REFUSED = (
-    exceptions.NotFoundError,
-    exceptions.PermissionDeniedError,
-    exceptions.UnauthenticatedError,
-    exceptions.InvalidPathError,
+_KINDS = (
+    (exceptions.NotFoundError, LoadFailure.NOT_FOUND),
+    (exceptions.PermissionDeniedError, LoadFailure.REFUSED),
+    (exceptions.UnauthenticatedError, LoadFailure.REFUSED),
+    (exceptions.InvalidPathError, LoadFailure.UNSUITABLE),
 )
 # What has no exception of its own, such as a bucket that does not exist.
-_REFUSED_STATUS = re.compile(r"status code: 4(?!08|29)\d\d")
+_STATUS = re.compile(r"status code: (4\d\d)")
 
 
 class Bucket:
@@ -68,7 +69,8 @@ class Bucket:
             raise self._error(error, self._name) from error
         names = [name for name in wanted(tuple(listed), self._file) if name != SUMS]
         if not names:
-            raise LoadError(f"{self._name} has no {f'file `{self._file}`' if self._file else 'files'}")
+            told = f"{self._name} has no {f'file `{self._file}`' if self._file else 'files'}"
+            raise LoadError(told, LoadFailure.NOT_FOUND)
         return [
             RemoteFile(
                 name,
@@ -110,6 +112,9 @@ class Bucket:
 
     def _error(self, error: Exception, what: str) -> LoadError | TransientError:
         words = " ".join(str(error).split())[:300]
-        if isinstance(error, _REFUSED) or _REFUSED_STATUS.search(words):
-            return LoadError(f"{what}: {words}; are the names right, and may the credentials read it?")
+        for kind, failure in _KINDS:
+            if isinstance(error, kind):
+                return LoadError(f"{what}: {words}", failure)
+        if (status := _STATUS.search(words)) is not None:
+            return http_error(int(status[1]), what, words)
         return TransientError(f"{what}: {words}")

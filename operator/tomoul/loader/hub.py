@@ -9,6 +9,7 @@ from huggingface_hub.hf_api import RepoSibling
 
 from tomoul.loader.remote import TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
 from tomoul.loader.selection import wanted
+from tomoul.plan.loading import LoadFailure
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -35,14 +36,14 @@ class Hub:
                 self._repo, revision=self._revision, files_metadata=True, timeout=TIMEOUT_SECONDS
             )
         except HfHubHTTPError as error:
-            hint = "is the name right, and may the token read it?"
-            raise http_error(error.response.status_code, what, hint) from error
+            raise http_error(error.response.status_code, what, error.server_message or "") from error
         except (httpx2.HTTPError, OSError) as error:
             raise TransientError(f"{what}: {error!r}") from error
         found = {entry.rfilename: entry for entry in info.siblings or ()}
         names = wanted(tuple(found), self._file)
         if not names:
-            raise LoadError(f"{what} has no {f'file `{self._file}`' if self._file else 'weights'}")
+            told = f"{what} has no {f'file `{self._file}`' if self._file else 'weights'}"
+            raise LoadError(told, LoadFailure.NOT_FOUND)
         return [self._described(found[name], info.sha or self._revision) for name in names]
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
@@ -50,7 +51,7 @@ class Hub:
         try:
             with self._client.stream("GET", file.address, headers={"Range": f"bytes={offset}-"}) as answer:
                 if answer.status_code >= 400:
-                    raise http_error(answer.status_code, f"`{file.path}` of `{self._repo}`", "may the token read it?")
+                    raise http_error(answer.status_code, f"`{file.path}` of `{self._repo}`")
                 if answer.status_code != 206 and offset:
                     raise LoadError(f"{self._endpoint} does not serve parts of files, which a download resumes by")
                 # Without a size: what is gathered to one is lost when the connection is cut.

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-State = Literal["Listing", "Waiting", "Downloading", "Verifying", "Done"]
+Step = Literal["Listing", "Waiting", "Downloading", "Done"]
 """Waiting: another loader, of another replica, downloads the same to the same volume."""
 WINDOW_SECONDS = 30.0
 """What the speed is measured over."""
@@ -25,23 +26,37 @@ class Progress:
         self._monotonic = monotonic
         self._now = now
         self._lock = threading.Lock()
-        self._state: State = "Listing"
+        self._state: Step = "Listing"
+        self._verifying = 0
         self._bytes = self._total = 0
         self._error = ""
-        self._moved = now()
+        self._moved, self._moved_at = now(), monotonic()
         self._samples: deque[tuple[float, int]] = deque([(monotonic(), 0)])
 
-    def enter(self, state: State) -> None:
+    def enter(self, state: Step) -> None:
         """What the loader does from now on."""
         with self._lock:
             if state != self._state:
-                self._state, self._moved = state, self._now()
+                self._state = state
+                self._move()
+
+    @contextmanager
+    def verifying(self) -> Iterator[None]:
+        """Meanwhile the bytes of a file are looked at, and others may come."""
+        with self._lock:
+            self._verifying += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._verifying -= 1
+                self._move()
 
     def begin(self, done: int, total: int) -> None:
         """`done` of `total` bytes are there already; what was there does not count as speed."""
         with self._lock:
             self._bytes, self._total = done, total
-            self._moved = self._now()
+            self._move()
             self._samples = deque([(self._monotonic(), done)])
 
     def add(self, count: int) -> None:
@@ -61,7 +76,9 @@ class Progress:
             self._error = error
 
     def report(self) -> dict[str, Any]:
-        """`state`, `bytes` and `total`, `bytesPerSecond`, `movedAt` (when the last byte came) and the last `error`."""
+        """`state`, `bytes` and `total`, `bytesPerSecond`, when the last byte came (`movedAt`, by this machine's clock),
+        how long ago that is (`stillSeconds`, 0 while bytes are looked at), and the last `error`.
+        """
         with self._lock:
             now = self._monotonic()
             while len(self._samples) > 1 and now - self._samples[1][0] >= WINDOW_SECONDS:
@@ -69,16 +86,21 @@ class Progress:
             at, count = self._samples[0]
             speed = max(self._bytes - count, 0) / max(now - at, 1.0)
             return {
-                "state": self._state,
+                "state": "Verifying" if self._verifying else self._state,
                 "bytes": self._bytes,
                 "total": self._total,
                 "bytesPerSecond": int(speed),
                 "movedAt": self._moved.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "stillSeconds": 0 if self._verifying else int(now - self._moved_at),
                 "error": self._error,
             }
 
+    def _move(self) -> None:
+        self._moved, self._moved_at = self._now(), self._monotonic()
+
     def _move_to(self, count: int) -> None:
-        self._bytes, self._moved, self._error = count, self._now(), ""
-        now = self._monotonic()
+        self._bytes, self._error = count, ""
+        self._move()
+        now = self._moved_at
         if now - self._samples[-1][0] >= 1.0:
             self._samples.append((now, count))

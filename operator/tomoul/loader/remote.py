@@ -4,14 +4,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tomoul.plan.loading import LoadFailure
+
 CHUNK_BYTES = 64 * 1024
 """Least piece to gather before it is written; what is gathered is lost when a connection is cut."""
 TIMEOUT_SECONDS = 60.0
 """How long one read may bring nothing before the connection is given up and the download goes on with another."""
 
+_TOLD = 160
+
 
 class LoadError(Exception):
-    """Trying again will not help; the message says what to change."""
+    """Trying again will not help. The message says what is wrong, `plan.loading.WAY_OUT` by the kind what to do."""
+
+    def __init__(self, message: str, kind: LoadFailure = LoadFailure.UNSUITABLE) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class TransientError(Exception):
@@ -46,8 +54,10 @@ class Remote(Protocol):
         ...
 
 
-def http_error(status: int, what: str, hint: str) -> LoadError | TransientError:
-    """The error that an HTTP status of 400 or more means; `hint` is the way out of a refusal."""
+def http_error(status: int, what: str, told: str = "") -> LoadError | TransientError:
+    """The error that an HTTP status of 400 or more means; `told` are the server's own words, if it has any."""
+    message = f"{what}: HTTP {status}" + (f" ({' '.join(told.split())[:_TOLD]})" if told else "")
     if status in (408, 425, 429) or status >= 500:
-        return TransientError(f"{what}: HTTP {status}")
-    return LoadError(f"{what}: HTTP {status}; {hint}")
+        return TransientError(message)
+    kinds = {401: LoadFailure.REFUSED, 403: LoadFailure.REFUSED, 404: LoadFailure.NOT_FOUND, 410: LoadFailure.NOT_FOUND}
+    return LoadError(message, kinds.get(status, LoadFailure.UNSUITABLE))

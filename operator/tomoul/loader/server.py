@@ -4,6 +4,7 @@ The loader has no rights in the cluster, not even a token: who wants to know ask
 """
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ PATH = "/progress"
 
 
 @contextmanager
-def serving(progress: Progress, port: int) -> Iterator[int]:
-    """Serve at `port` of every address (0: any that is free); the port."""
+def serving(progress: Progress, port: int, address: str = "") -> Iterator[int]:
+    """Serve at `port` (0: any that is free) of an IPv4 address, or of all addresses of both kinds; the port."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
@@ -33,7 +34,16 @@ def serving(progress: Progress, port: int) -> Iterator[int]:
         def log_message(self, *args: object) -> None:
             """Nothing: the operator asks every few seconds."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
+    class Server(ThreadingHTTPServer):
+        # Where a pod has only an address of IPv6, nobody would reach the others.
+        address_family = socket.AF_INET6 if not address and socket.has_dualstack_ipv6() else socket.AF_INET
+
+        def server_bind(self) -> None:
+            if self.address_family == socket.AF_INET6:
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            super().server_bind()
+
+    server = Server((address, port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -19,6 +19,7 @@ from typing import TypeVar
 from tomoul.loader.checksum import matches
 from tomoul.loader.progress import Progress
 from tomoul.loader.remote import LoadError, Remote, RemoteFile, TransientError
+from tomoul.plan.loading import LoadFailure
 
 T = TypeVar("T")
 
@@ -27,12 +28,23 @@ AT_ONCE = 4
 CORRUPT_TRIES = 3
 _LONGEST_PAUSE = 30.0
 _PART = ".part"
+# No room, no right, or mounted read-only: whoever starts the loader again finds it so again.
+_UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def load(
     remote: Remote, volume: Path, name: str, progress: Progress, *, pause: Callable[[float], None] = time.sleep
 ) -> Path:
     """The folder `volume/name` with the source's files; LoadError if that cannot be, for as long as nothing changes."""
+    try:
+        return _load(remote, volume, name, progress, pause)
+    except OSError as error:
+        if error.errno in _UNUSABLE:
+            raise LoadError(f"the volume cannot be written: {error.strerror}", LoadFailure.VOLUME) from error
+        raise
+
+
+def _load(remote: Remote, volume: Path, name: str, progress: Progress, pause: Callable[[float], None]) -> Path:
     done, loading = volume / name, volume / f".{name}.loading"
     if done.is_dir():
         return _arrived(done, progress)
@@ -47,7 +59,7 @@ def load(
         progress.begin(present, total)
         free = shutil.disk_usage(volume).free
         if free < total - present:
-            raise LoadError(_full(total - present, free))
+            raise _full(total - present, free)
         progress.enter("Downloading")
         _bring_all(remote, files, loading, progress, pause)
         loading.rename(done)
@@ -76,19 +88,17 @@ def _bring(remote: Remote, file: RemoteFile, folder: Path, progress: Progress, p
     part.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(CORRUPT_TRIES):
         _retried(lambda: _append(remote, file, part, progress), progress, pause)
-        progress.enter("Verifying")
-        if matches(part, file.checksum):
+        with progress.verifying():
+            right = matches(part, file.checksum)
+        if right:
             part.rename(path)
             _sync(part.parent)
-            progress.enter("Downloading")
             return
-        progress.enter("Downloading")
         progress.add(-part.stat().st_size)
         part.unlink()
         progress.failed(f"`{file.path}` came with other bytes than {file.checksum}; it is downloaded anew")
     raise LoadError(
-        f"`{file.path}` came {CORRUPT_TRIES} times with other bytes than {file.checksum}: "
-        "look at the source, and at what is between it and here"
+        f"`{file.path}` came {CORRUPT_TRIES} times with other bytes than {file.checksum}", LoadFailure.CORRUPT
     )
 
 
@@ -109,7 +119,7 @@ def _append(remote: Remote, file: RemoteFile, part: Path, progress: Progress) ->
             os.fsync(out.fileno())
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise LoadError(_full(file.size - have, 0)) from error
+                raise _full(file.size - have, 0) from error
             raise
     if have < file.size:
         raise TransientError(f"`{file.path}`: the connection ended after {have} of {file.size} bytes")
@@ -176,8 +186,8 @@ def _arrived(folder: Path, progress: Progress) -> Path:
     return folder
 
 
-def _full(needed: int, free: int) -> str:
-    return f"the volume is full: {needed} bytes more are needed and {free} are free; use a larger one"
+def _full(needed: int, free: int) -> LoadError:
+    return LoadError(f"the volume is full: {needed} bytes more are needed and {free} are free", LoadFailure.VOLUME)
 
 
 def _sync(folder: Path) -> None:

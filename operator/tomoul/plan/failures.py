@@ -6,11 +6,11 @@ something has happened, not each time that it happens again.
 
 import re
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tomoul.api.conditions import Reason
-from tomoul.plan.weights import LOADER
+from tomoul.plan.loading import LOADER, WAY_OUT, DownloadFact, LoadFailure
 from tomoul.plan.world import ContainerFact, PodFact, Termination
 
 MAX_LINE = 300
@@ -33,7 +33,7 @@ _TELLS = re.compile(r"error|exception|fatal|panic|not found|denied|failed", re.I
 _WAY_OUT = {
     Reason.IMAGE_PULL_FAILED: "correct the image or the pull secret",
     Reason.CRASH_LOOP: "its log is in `kubectl logs --previous`",
-    Reason.DOWNLOAD_FAILED: "correct `spec.source`, its Secret or the store",
+    Reason.DOWNLOAD_STALLED: "look at the source and the way there; the loader goes on by itself as soon as bytes come",
     Reason.OUT_OF_MEMORY: "give it more memory",
     Reason.START_FAILED: "create what is missing, or correct what names it",
     Reason.PROBE_FAILED: "its log says what kept it busy",
@@ -58,10 +58,10 @@ def failure_of(pods: Sequence[PodFact], lost_nodes: Collection[str]) -> Failure 
     for pod in living:
         found = _of_pod(pod, lost_nodes)
         if found is not None:
-            return _worded(pod, *found)
+            return _worded(pod, found)
     for pod in pods:
         if any(_replaces(other, pod) for other in living):
-            return _worded(pod, _given_up(pod), f"node `{pod.node}` gave it up, {_words(pod)}")
+            return _worded(pod, _Cause(_given_up(pod), f"node `{pod.node}` gave it up, {_words(pod)}"))
     return None
 
 
@@ -73,51 +73,70 @@ def telling_line(text: str) -> str:
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
 
 
-def _worded(pod: PodFact, reason: Reason, words: str) -> Failure:
-    return Failure(reason, f"Pod `{pod.name}`: {words}; {_WAY_OUT[reason]}")
+class _Cause(NamedTuple):
+    reason: Reason
+    words: str
+    way_out: str = ""
+    """In the place of what is usual for the reason."""
 
 
-def _of_pod(pod: PodFact, lost_nodes: Collection[str]) -> tuple[Reason, str] | None:
+def _worded(pod: PodFact, cause: _Cause) -> Failure:
+    return Failure(cause.reason, f"Pod `{pod.name}`: {cause.words}; {cause.way_out or _WAY_OUT[cause.reason]}")
+
+
+def _of_pod(pod: PodFact, lost_nodes: Collection[str]) -> _Cause | None:
     if pod.node in lost_nodes:
-        return Reason.NODE_NOT_READY, f"its node `{pod.node}` is not ready"
+        return _Cause(Reason.NODE_NOT_READY, f"its node `{pod.node}` is not ready")
     for container in pod.containers:
         found = _of_container(container)
         if found is not None:
             return found
+    if pod.download is not None and pod.download.stalled_since is not None:
+        return _Cause(Reason.DOWNLOAD_STALLED, _stall(pod.download, pod.download.stalled_since))
     stuck = next((each for each in pod.containers if _lost_readiness(pod, each)), None)
     if stuck is not None:
-        return Reason.PROBE_FAILED, f"container `{stuck.name}` runs, but no longer passes its readiness probe"
+        return _Cause(Reason.PROBE_FAILED, f"container `{stuck.name}` runs, but no longer passes its readiness probe")
     return None
 
 
-def _of_container(container: ContainerFact) -> tuple[Reason, str] | None:
+def _of_container(container: ContainerFact) -> _Cause | None:
     told = f": {container.waiting_message}" if container.waiting_message else ""
     if container.waiting in _PULL_FAILURES:
-        return Reason.IMAGE_PULL_FAILED, f"the image of container `{container.name}` cannot be pulled{told}"
+        return _Cause(Reason.IMAGE_PULL_FAILED, f"the image of container `{container.name}` cannot be pulled{told}")
     if container.waiting not in _STARTING and container.waiting != _CRASH_LOOP:
-        return Reason.START_FAILED, f"container `{container.name}` cannot be started ({container.waiting}){told}"
+        return _Cause(
+            Reason.START_FAILED, f"container `{container.name}` cannot be started ({container.waiting}){told}"
+        )
     if container.ended is not None and not container.started:
         # An init container that has succeeded has done what it is for.
         if (container.init and container.ended.exit_code == 0) or container.ended.reason in _NODE_STOPPED:
             return None
         return _of_termination(container, container.ended)
     if container.waiting == _CRASH_LOOP:
-        return Reason.CRASH_LOOP, f"container `{container.name}` ends again and again"
+        return _Cause(Reason.CRASH_LOOP, f"container `{container.name}` ends again and again")
     return None
 
 
-def _of_termination(container: ContainerFact, ended: Termination) -> tuple[Reason, str]:
+def _of_termination(container: ContainerFact, ended: Termination) -> _Cause:
     told = f": {ended.message}" if ended.message else ""
     if ended.reason == "OOMKilled":
-        return Reason.OUT_OF_MEMORY, f"container `{container.name}` needed more memory than its limit and was killed"
+        words = f"container `{container.name}` needed more memory than its limit and was killed"
+        return _Cause(Reason.OUT_OF_MEMORY, words)
     if ended.reason in _NEVER_STARTED:
-        return Reason.START_FAILED, f"container `{container.name}` cannot be started{told}"
+        return _Cause(Reason.START_FAILED, f"container `{container.name}` cannot be started{told}")
     if ended.exit_code in _KILLED:
         words = f"container `{container.name}` was killed (exit code {ended.exit_code}), as after failed probes"
-        return Reason.PROBE_FAILED, f"{words}{told}"
+        return _Cause(Reason.PROBE_FAILED, f"{words}{told}")
     if container.init and container.name == LOADER:
-        return Reason.DOWNLOAD_FAILED, f"the weights cannot be downloaded{told}"
-    return Reason.CRASH_LOOP, f"container `{container.name}` ended with exit code {ended.exit_code}{told}"
+        way_out = WAY_OUT.get(ended.exit_code, WAY_OUT[LoadFailure.UNSUITABLE])
+        return _Cause(Reason.DOWNLOAD_FAILED, f"the weights cannot be downloaded{told}", way_out)
+    return _Cause(Reason.CRASH_LOOP, f"container `{container.name}` ended with exit code {ended.exit_code}{told}")
+
+
+def _stall(download: DownloadFact, since: datetime) -> str:
+    told = f" ({download.error})" if download.error else ""
+    have = f"{download.bytes} of {download.total} bytes are there" if download.total else "nothing is there yet"
+    return f"no byte of the weights has come since {since:%Y-%m-%dT%H:%M:%SZ}, {have}{told}"
 
 
 def _lost_readiness(pod: PodFact, container: ContainerFact) -> bool:

@@ -126,10 +126,13 @@ def starting(rollouts: Iterable[Rollout]) -> list[str]:
 
 
 def _doing(pod: PodFact) -> str:
-    container = next((each for each in pod.containers if each.running_since is not None and not each.started), None)
+    runs = [each for each in pod.containers if each.running_since is not None]
+    container = next((each for each in runs if not each.started or (each.init and pod.loading)), None)
     if container is None or container.running_since is None:
         return f"pod `{pod.name}` waits for its volumes and images"
     since = container.running_since.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if pod.loading:
+        return f"pod `{pod.name}` brings its weights since {since}"
     return f"pod `{pod.name}` runs `{container.name}` since {since}, which has not answered yet"
 
 

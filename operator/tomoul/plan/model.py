@@ -20,6 +20,7 @@ from tomoul.plan.answering import answering
 from tomoul.plan.capacity import lost_nodes
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
+from tomoul.plan.download import download_status
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.gateways import programmed
@@ -177,6 +178,7 @@ def _judged(
         if rollout is not None and route is not None
         else said.cache_policy,
         seed=seed_status(seeds) if seeds is not None else said.seed,
+        download=download_status(found),
         waiting_for=shortened(unmet.message, MAX_MESSAGE) if unmet is not None else "",
         gpus_needed=lacking.needed if lacking is not None else None,
         gpus_free=lacking.free if lacking is not None else None,

@@ -5,7 +5,7 @@ from typing import Any
 from tomoul.api.meta import COMPONENT_GATEWAY, COMPONENT_OPERATOR, LABEL_COMPONENT, LABEL_REGION
 from tomoul.api.source import Source
 from tomoul.plan.engines.base import PORT
-from tomoul.plan.weights import download_ports
+from tomoul.plan.weights import LOADER_PORT, download_ports, downloaded
 from tomoul.plan.world import Settings
 
 _DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
@@ -22,6 +22,9 @@ def engine_policy(selector: dict[str, str], region: str, source: Source, setting
         "policyTypes": ["Ingress"],
         "ingress": [{"from": [gateways, *_scrapers(settings)], "ports": [{"port": PORT, "protocol": "TCP"}]}],
     }
+    if downloaded(source):
+        # How far the loader is, it tells the operator alone.
+        spec["ingress"].append({"from": [_operator(settings)], "ports": [{"port": LOADER_PORT, "protocol": "TCP"}]})
     if settings.engine_egress == "Restricted":
         # Prompts go into an engine and answers come out of it: nothing in its pod has to begin a connection but the
         # loader, from which Kubernetes' policies cannot tell it.

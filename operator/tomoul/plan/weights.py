@@ -6,10 +6,9 @@ from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeploymentSpec, region_target
 from tomoul.api.source import Source
+from tomoul.plan.loading import LOADER
 from tomoul.plan.variables import secret_variable
 
-LOADER = "loader"
-"""Name of the init container."""
 LOADER_PORT = 8001
 """Where it tells how far it is."""
 WEIGHTS_DIR = "/weights"

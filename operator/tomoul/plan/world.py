@@ -12,6 +12,7 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAuth, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.engines.llamacpp import DEFAULT_IMAGE as LLAMA_CPP_IMAGE
+from tomoul.plan.loading import LOADER, DownloadFact
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as it is written in YAML."""
@@ -118,6 +119,8 @@ class PodFact:
     """Revision of the template that it was made from, by its label; empty if it has none."""
     address: str = ""
     """Its IP address, once it has one."""
+    download: DownloadFact | None = None
+    """What its loader said last, while that runs; asked by the operator, which Kubernetes cannot tell it."""
     prompt_cache: str = ""
     """What its engine does with prompts, by its label: `none`, `salted` or `shared`; empty if it has none."""
 
@@ -125,6 +128,13 @@ class PodFact:
     def ended(self) -> bool:
         """Whether its containers have stopped for good."""
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def loading(self) -> bool:
+        """Whether its loader runs."""
+        return not self.terminating and any(
+            each.init and each.name == LOADER and each.running_since is not None for each in self.containers
+        )
 
     @property
     def answered(self) -> bool:
