@@ -1,78 +1,32 @@
-"""The access log: one line of JSON per call on Envoy's standard output; neither prompts, answers nor keys.
+"""The access log: one line of JSON per call on Envoy's standard output, and the metrics; both by the filter's module.
 
-docs/usage.md tells what a reader may rely on.
+docs/usage.md tells what a reader may rely on; filter/{line,metrics}.zig write it. Envoy's own loggers would look each field up anew
+for the line and for every metric, which is more work than all else that a call takes.
 """
 
-import json
 from typing import Any
 
-from tomoul.gateway.compile.names import HEADER_CODE, HEADER_REGION, HOST_METADATA, LOG_METADATA, TYPES
+from tomoul.gateway.compile.names import FILTER, TYPES
+
+METRICS_NAMESPACE = "tomoul"
+"""Envoy puts `envoy_tomoul_` before the names of the metrics."""
 
 
-def noted(key: str) -> str:
-    """What the filter noted under `key`, a path whose parts are separated by colons."""
-    return f"%DYNAMIC_METADATA({LOG_METADATA}:{key})%"
-
-
-def _first_of(*operators: tuple[str, str]) -> str:
-    listed = [{"command": command, "param": param} for command, param in operators]
-    return f"%COALESCE({json.dumps({'operators': listed})})%"
-
-
-TENANT = noted("tenant")
-"""Whose key the call came with; `anonymous` where none is asked for."""
-CODE = _first_of(("DYNAMIC_METADATA", f"{LOG_METADATA}:code"), ("RESP", HEADER_CODE))
-"""Code of the error. The filter does not see what was never a request; its code is still in the header."""
-REGION = _first_of(
-    ("RESP", HEADER_REGION),
-    ("UPSTREAM_METADATA", f"{HOST_METADATA}:region"),
-    ("METADATA", f"LISTENER:{LOG_METADATA}:region"),
-)
-"""The region that answered, or that was to answer a client that did not wait."""
-SERVED = f"%UPSTREAM_METADATA({HOST_METADATA}:kind)%"
-"""`pool` for a call that an engine here took, `region` for one that another region's gateway took."""
-
-POOL = f"%UPSTREAM_METADATA({HOST_METADATA}:pool)%"
-"""`canary` for a call that a canary answered."""
-
-
-def access_log() -> list[dict[str, Any]]:
-    """AccessLog entries; a kubelet's probes are left out."""
-    fields = {
-        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-        "request_id": "%STREAM_ID%",
-        "method": "%REQ(:METHOD)%",
-        # Only paths that the filter knows: any other could carry what does not belong into a log.
-        "path": noted("path"),
-        "tenant": TENANT,
-        "model": noted("model"),
-        "pin": noted("pin"),
-        "cache": noted("cache"),
-        "code": CODE,
-        "region": REGION,
-        "served": SERVED,
-        "status": "%RESPONSE_CODE%",
-        "prompt_tokens": noted("prompt_tokens"),
-        "completion_tokens": noted("completion_tokens"),
-        "cached_tokens": noted("cached_tokens"),
-        "ttft_ms": noted("ttft_ms"),
-        "duration_ms": "%DURATION%",
-        "first_byte_ms": "%RESPONSE_DURATION%",
-        "request_bytes": "%BYTES_RECEIVED%",
-        "response_bytes": "%BYTES_SENT%",
-        "cluster": "%UPSTREAM_CLUSTER%",
-        "upstream": "%UPSTREAM_HOST%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "flags": "%RESPONSE_FLAGS%",
-        "details": "%RESPONSE_CODE_DETAILS%",
-    }
+def access_log(region: str) -> list[dict[str, Any]]:
+    """AccessLog entries of the gateway of `region`; a kubelet's probes are left out."""
     return [
         {
-            "name": "envoy.access_loggers.stdout",
+            "name": "envoy.access_loggers.dynamic_modules",
             "filter": {"not_health_check_filter": {}},
             "typed_config": {
-                "@type": f"{TYPES}.extensions.access_loggers.stream.v3.StdoutAccessLog",
-                "log_format": {"json_format": fields},
+                # Not by its own type, which Python's definitions of Envoy's do not have.
+                "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+                "type_url": f"{TYPES}.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog",
+                "value": {
+                    "dynamic_module_config": {"name": FILTER, "do_not_close": True},
+                    "logger_name": FILTER,
+                    "logger_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": region},
+                },
             },
         }
     ]

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from tomoul.gateway.compile.access_log import access_log
+from tomoul.gateway.compile.access_log import METRICS_NAMESPACE, access_log
 from tomoul.gateway.compile.document import EXTENSION_TYPE
 from tomoul.gateway.compile.local_reply import local_reply_config
-from tomoul.gateway.compile.metrics import metrics
 from tomoul.gateway.compile.names import (
     FILTER,
     HEADER_CLUSTER,
@@ -14,7 +13,6 @@ from tomoul.gateway.compile.names import (
     HEADER_ROUTE,
     HOST_METADATA,
     LISTENER,
-    LOG_METADATA,
     ROUTE_CONFIGURATION,
     TYPES,
 )
@@ -33,7 +31,6 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
     """The listener that clients and other regions' gateways call."""
     return {
         "name": LISTENER,
-        "metadata": {"filter_metadata": {LOG_METADATA: {"region": options.region}}},
         "address": {"socket_address": {"address": options.listen_address, "port_value": options.listen_port}},
         # The filter reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
         "per_connection_buffer_limit_bytes": options.max_body_bytes + _ROOM_BESIDE_BODY,
@@ -56,7 +53,7 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
             "route_config_name": ROUTE_CONFIGURATION,
         },
         "http_filters": [_health_check(), _filter(), _voice(), _router()],
-        "access_log": [*access_log(), *metrics()],
+        "access_log": access_log(options.region),
         "local_reply_config": local_reply_config(options.region),
         "early_header_mutation_extensions": [_strip_internal_headers()],
         # Everybody is a client, private addresses included: nobody's x-request-id or x-envoy-* is believed. An empty
@@ -106,13 +103,24 @@ def _filter() -> dict[str, Any]:
 
 
 def _voice() -> dict[str, Any]:
-    """The filter's second instance, by which comments reach the clients of silent streams: see filter/voice.zig."""
+    """The filter's second instance, by which comments reach the clients of silent streams: see filter/voice.zig.
+
+    The metrics of calls are its: it lives as long as the listener.
+    """
     return {
         "name": "voice",
         "typed_config": {
-            "@type": EXTENSION_TYPE,
-            "dynamic_module_config": {"name": FILTER, "do_not_close": True},
-            "filter_name": "voice",
+            # Not by its own type, since Python's definitions of it are older than `metrics_namespace`.
+            "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+            "type_url": EXTENSION_TYPE,
+            "value": {
+                "dynamic_module_config": {
+                    "name": FILTER,
+                    "do_not_close": True,
+                    "metrics_namespace": METRICS_NAMESPACE,
+                },
+                "filter_name": "voice",
+            },
         },
     }
 

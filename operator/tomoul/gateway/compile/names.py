@@ -30,11 +30,6 @@ HOST_METADATA = "tomoul"
 to stamp), `sender`, `authorization` (what to put in the place of a client's).
 """
 
-LOG_METADATA = "tomoul"
-"""Namespace of the dynamic metadata that the filter leaves for the access log and the metrics, and of the listener's,
-which holds the gateway's `region`.
-"""
-
 
 def timeouts_route(request_seconds: int, idle_seconds: int) -> str:
     """Key of the route for models with these timeouts."""

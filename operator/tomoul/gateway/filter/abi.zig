@@ -19,7 +19,7 @@ pub const Buffer = extern struct {
     }
 };
 
-/// A header, or an entry of dynamic metadata.
+/// A header.
 pub const Pair = extern struct {
     key: Buffer,
     value: Buffer,
@@ -64,8 +64,6 @@ const raw = struct {
     extern fn envoy_dynamic_module_callback_http_get_body_chunks(*Stream, Body, [*]Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_append_body(*Stream, Body, Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_drain_body(*Stream, Body, usize) bool;
-    extern fn envoy_dynamic_module_callback_http_set_dynamic_metadata_number(*Stream, Buffer, Buffer, f64) void;
-    extern fn envoy_dynamic_module_callback_http_set_dynamic_metadata_string_batch(*Stream, Buffer, [*]const Pair, usize) void;
     extern fn envoy_dynamic_module_callback_http_get_metadata_string(*Stream, MetadataSource, Buffer, Buffer, *Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_set_filter_state_typed(*Stream, Buffer, Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_clear_route_cache(*Stream) void;
@@ -205,14 +203,6 @@ pub const Stream = opaque {
 
     pub fn drain(self: *Stream, body: Body, count: usize) void {
         if (count > 0) _ = raw.envoy_dynamic_module_callback_http_drain_body(self, body, count);
-    }
-
-    pub fn setNumber(self: *Stream, namespace: []const u8, key: []const u8, value: u64) void {
-        raw.envoy_dynamic_module_callback_http_set_dynamic_metadata_number(self, .of(namespace), .of(key), @floatFromInt(value));
-    }
-
-    pub fn setStrings(self: *Stream, namespace: []const u8, entries: []const Pair) void {
-        raw.envoy_dynamic_module_callback_http_set_dynamic_metadata_string_batch(self, .of(namespace), entries.ptr, entries.len);
     }
 
     /// Metadata of the host that answers; null before there is one.

@@ -7,11 +7,9 @@ const limits = @import("limits.zig");
 const Tenant = @import("tenants.zig").Tenant;
 const alive = @import("alive.zig");
 const seeds = @import("seed.zig");
+const logger = @import("logger.zig");
 const streams = @import("stream.zig");
 const voice = @import("voice.zig");
-
-/// Namespace of the dynamic metadata that the access log and the metrics read.
-const notes = "tomoul";
 
 pub const Path = enum {
     unknown,
@@ -119,6 +117,7 @@ pub const Call = struct {
 
     fn free(self: *Call) void {
         voice.forget(self);
+        logger.forget(self);
         self.arena.deinit();
         std.heap.c_allocator.destroy(self);
     }
@@ -129,38 +128,6 @@ pub const Call = struct {
 
     pub fn elapsedMilliseconds(self: *const Call) u64 {
         return (monotonic() - self.started) / std.time.ns_per_ms;
-    }
-
-    /// Leaves what is known for the access log and the metrics.
-    pub fn tell(self: *Call) void {
-        const strings = [_]struct { []const u8, ?[]const u8 }{
-            .{ "path", self.path.text() },
-            .{ "tenant", if (self.tenant) |tenant| tenant.entry.name else null },
-            .{ "model", if (self.model) |model| model.id else null },
-            .{ "pin", self.pin },
-            .{ "cache", self.cache },
-            .{ "code", self.code },
-            .{ "trial", if (self.trial) |trial| @tagName(trial) else null },
-            .{ "served", if (self.served) "pool" else null },
-        };
-        var entries: [strings.len]abi.Pair = undefined;
-        var count: usize = 0;
-        for (strings) |entry| {
-            if (entry[1]) |value| {
-                entries[count] = .of(entry[0], value);
-                count += 1;
-            }
-        }
-        if (count > 0) self.stream.setStrings(notes, entries[0..count]);
-        const numbers = [_]struct { []const u8, ?u64 }{
-            .{ "prompt_tokens", self.usage.prompt_tokens },
-            .{ "completion_tokens", self.usage.completion_tokens },
-            .{ "cached_tokens", self.usage.cached_tokens },
-            .{ "ttft_ms", self.ttft_ms },
-        };
-        for (numbers) |entry| {
-            if (entry[1]) |value| self.stream.setNumber(notes, entry[0], value);
-        }
     }
 };
 

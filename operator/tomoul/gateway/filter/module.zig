@@ -5,70 +5,48 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const abi_log = @import("abi_log.zig");
 const faults = @import("faults.zig");
+const guard = @import("guard.zig");
+const journal = @import("journal.zig");
+const logger = @import("logger.zig");
 const request = @import("request.zig");
 const response = @import("response.zig");
 const voice = @import("voice.zig");
 const Call = @import("call.zig").Call;
 const Document = @import("document.zig").Document;
 
-extern fn tomoul_guarded(work: *const fn (*anyopaque) callconv(.c) void, context: *anyopaque) bool;
-extern fn tomoul_leave() noreturn;
-
 comptime {
     _ = @import("balancer.zig");
+    _ = logger;
     _ = @import("unused.zig");
 }
 
-pub const panic = std.debug.FullPanic(leave);
-
-threadlocal var panic_message: [256]u8 = undefined;
-threadlocal var panic_length: usize = 0;
-
-fn leave(message: []const u8, _: ?usize) noreturn {
-    panic_length = @min(message.len, panic_message.len);
-    @memcpy(panic_message[0..panic_length], message[0..panic_length]);
-    tomoul_leave();
-}
-
-/// The result of `function`, null if it panicked or failed; `name` is for the log.
-pub fn guarded(comptime name: []const u8, comptime function: anytype, arguments: std.meta.ArgsTuple(@TypeOf(function))) ?Payload(@TypeOf(function)) {
-    const Context = struct {
-        arguments: std.meta.ArgsTuple(@TypeOf(function)),
-        result: @typeInfo(@TypeOf(function)).@"fn".return_type.? = undefined,
-
-        fn run(pointer: *anyopaque) callconv(.c) void {
-            const self: *@This() = @ptrCast(@alignCast(pointer));
-            self.result = @call(.auto, function, self.arguments);
-        }
-    };
-    var context: Context = .{ .arguments = arguments };
-    if (!tomoul_guarded(Context.run, &context)) {
-        report(name, panic_message[0..panic_length]);
-        return null;
-    }
-    return context.result catch |problem| {
-        report(name, @errorName(problem));
-        return null;
-    };
-}
-
-fn Payload(comptime Function: type) type {
-    return @typeInfo(@typeInfo(Function).@"fn".return_type.?).error_union.payload;
-}
-
-fn report(name: []const u8, message: []const u8) void {
-    var buffer: [512]u8 = undefined;
-    abi.log(.err, std.fmt.bufPrint(&buffer, "tomoul: bug in {s}: {s}", .{ name, message }) catch name);
-}
+pub const panic = guard.panic;
+const guarded = guard.guarded;
 
 export fn envoy_dynamic_module_on_program_init() ?[*:0]const u8 {
     return abi.version;
 }
 
-export fn envoy_dynamic_module_on_http_filter_config_new(_: *anyopaque, name: abi.Buffer, config: abi.Buffer) ?*const Document {
-    if (std.mem.eql(u8, name.slice(), voice.name)) return voice.document();
-    return guarded("configuration", readDocument, .{config.slice()});
+/// A filter's configuration: the document, or where the second filter's are, the metrics.
+const Config = union(enum) {
+    document: *const Document,
+    voice: *journal.Destination,
+
+    fn create(config: *abi_log.Config, name: []const u8, bytes: []const u8) !*const Config {
+        const self = try std.heap.c_allocator.create(Config);
+        errdefer std.heap.c_allocator.destroy(self);
+        self.* = if (std.mem.eql(u8, name, voice.name))
+            .{ .voice = try .create(config) }
+        else
+            .{ .document = try readDocument(bytes) };
+        return self;
+    }
+};
+
+export fn envoy_dynamic_module_on_http_filter_config_new(config: *abi_log.Config, name: abi.Buffer, bytes: abi.Buffer) ?*const Config {
+    return guarded("configuration", Config.create, .{ config, name.slice(), bytes.slice() });
 }
 
 fn readDocument(bytes: []const u8) !*const Document {
@@ -80,14 +58,26 @@ fn readDocument(bytes: []const u8) !*const Document {
     };
 }
 
-export fn envoy_dynamic_module_on_http_filter_config_destroy(document: *Document) void {
-    if (voice.isDocument(document)) return;
-    document.destroy();
+export fn envoy_dynamic_module_on_http_filter_config_destroy(config: *const Config) void {
+    switch (config.*) {
+        .document => |document| @constCast(document).destroy(),
+        .voice => |destination| destination.destroy(),
+    }
+    std.heap.c_allocator.destroy(config);
 }
 
-export fn envoy_dynamic_module_on_http_filter_new(document: *const Document, stream: *abi.Stream) ?*Call {
-    if (voice.isDocument(document)) return voice.create(stream);
-    return guarded("stream", Call.create, .{ document, stream });
+export fn envoy_dynamic_module_on_http_filter_config_scheduled(_: *abi_log.Config, config: *const Config, _: u64) void {
+    switch (config.*) {
+        .document => {},
+        .voice => |destination| guarded("metrics", journal.Destination.collect, .{destination}) orelse {},
+    }
+}
+
+export fn envoy_dynamic_module_on_http_filter_new(config: *const Config, stream: *abi.Stream) ?*Call {
+    return switch (config.*) {
+        .document => |document| guarded("stream", Call.create, .{ document, stream }),
+        .voice => voice.create(stream),
+    };
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_headers(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
@@ -214,7 +204,7 @@ export fn envoy_dynamic_module_on_http_filter_local_reply(_: *abi.Stream, call: 
 
 export fn envoy_dynamic_module_on_http_filter_stream_complete(_: *abi.Stream, call: *Call) void {
     if (voice.is(call)) return;
-    call.tell();
+    logger.expect(call);
 }
 
 export fn envoy_dynamic_module_on_http_filter_destroy(call: *Call) void {

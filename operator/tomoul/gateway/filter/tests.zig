@@ -7,10 +7,13 @@ comptime {
     _ = @import("digest.zig");
     _ = @import("document.zig");
     _ = @import("errors.zig");
+    _ = @import("facts.zig");
     _ = @import("ids.zig");
     _ = @import("json.zig");
     _ = @import("limits.zig");
+    _ = @import("line.zig");
     _ = @import("loads.zig");
+    _ = @import("metrics.zig");
     _ = @import("salt.zig");
     _ = @import("seed.zig");
     _ = @import("stream.zig");

@@ -9,21 +9,24 @@ const max_shown = 80;
 /// Appends `text` as a JSON string. Bytes past ASCII are taken to be UTF-8.
 pub fn appendQuoted(into: *Text, allocator: std.mem.Allocator, text: []const u8) !void {
     try into.append(allocator, '"');
-    for (text) |c| {
+    var from: usize = 0;
+    for (text, 0..) |c, at| {
+        if (c >= 32 and c != '"' and c != '\\' and c != 127) continue;
+        try into.appendSlice(allocator, text[from..at]);
+        from = at + 1;
         switch (c) {
             '"' => try into.appendSlice(allocator, "\\\""),
             '\\' => try into.appendSlice(allocator, "\\\\"),
             '\n' => try into.appendSlice(allocator, "\\n"),
             '\r' => try into.appendSlice(allocator, "\\r"),
             '\t' => try into.appendSlice(allocator, "\\t"),
-            else => if (c < 32 or c == 127) {
+            else => {
                 const digits = "0123456789abcdef";
-                try into.appendSlice(allocator, "\\u00");
-                try into.append(allocator, digits[c >> 4]);
-                try into.append(allocator, digits[c & 15]);
-            } else try into.append(allocator, c),
+                try into.appendSlice(allocator, &.{ '\\', 'u', '0', '0', digits[c >> 4], digits[c & 15] });
+            },
         }
     }
+    try into.appendSlice(allocator, text[from..]);
     try into.append(allocator, '"');
 }
 

@@ -7,7 +7,6 @@ const names = [_][]const u8{
     "config_http_stream_headers",
     "config_http_stream_reset",
     "config_http_stream_trailers",
-    "config_scheduled",
     "downstream_above_write_buffer_high_watermark",
     "downstream_below_write_buffer_low_watermark",
     "http_callout_done",

@@ -6,24 +6,14 @@
 
 const abi = @import("abi.zig");
 const Call = @import("call.zig").Call;
-const Document = @import("document.zig").Document;
 
 /// `filter_name` in its configuration.
 pub const name = "voice";
 
 var mark: Call = undefined;
-var document_mark: Document = undefined;
 
 /// The call of this thread whose voice comes next.
 threadlocal var expecting: ?*Call = null;
-
-pub fn document() *const Document {
-    return &document_mark;
-}
-
-pub fn isDocument(it: *const Document) bool {
-    return it == &document_mark;
-}
 
 pub fn is(call: *const Call) bool {
     return call == &mark;
