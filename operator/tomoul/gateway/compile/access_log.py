@@ -1,7 +1,7 @@
 """The access log: one line of JSON per call on Envoy's standard output, and the metrics; both by the filter's module.
 
-docs/usage.md tells what a reader may rely on; filter/{line,metrics}.zig write it. Envoy's own loggers would look each field up anew
-for the line and for every metric, which is more work than all else that a call takes.
+docs/usage.md tells what a reader may rely on; filter/{line,metrics}.zig write it. Envoy's own loggers would look each
+field up anew for the line and for every metric: as much work as all else that this gateway does for a small call.
 """
 
 from typing import Any

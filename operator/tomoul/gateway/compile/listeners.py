@@ -23,9 +23,6 @@ READY_PATH = "/-/ready"
 
 _ROOM_BESIDE_BODY = 64 * 1024
 
-# What only this gateway may say to itself.
-_INTERNAL_HEADERS = (HEADER_CLUSTER, HEADER_ROUTE)
-
 
 def gateway_listener(options: GatewayOptions) -> EnvoyResource:
     """The listener that clients and other regions' gateways call."""
@@ -55,7 +52,6 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
         "http_filters": [_health_check(), _filter(), _voice(), _router()],
         "access_log": access_log(options.region),
         "local_reply_config": local_reply_config(options.region),
-        "early_header_mutation_extensions": [_strip_internal_headers()],
         # Everybody is a client, private addresses included: nobody's x-request-id or x-envoy-* is believed. An empty
         # list would mean the private networks, so this names an address that nobody has.
         "use_remote_address": True,
@@ -167,19 +163,6 @@ def _stamp_hosts() -> dict[str, Any]:
                     _set("authorization", host_metadata("authorization"), action="OVERWRITE_IF_EXISTS"),
                 ],
             },
-        },
-    }
-
-
-def _strip_internal_headers() -> dict[str, Any]:
-    return {
-        "name": "strip-internal-headers",
-        "typed_config": {
-            "@type": f"{TYPES}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [
-                *({"remove": header} for header in _INTERNAL_HEADERS),
-                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-            ],
         },
     }
 

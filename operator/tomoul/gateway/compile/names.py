@@ -11,7 +11,7 @@ FILTER = "tomoul"
 LISTENER = "gateway"
 ROUTE_CONFIGURATION = "gateway"
 
-# Headers between the filter and the routes. Those of a client are removed before anything looks at them.
+# Headers between the filter and the routes. The filter removes those of a client, before anything follows them.
 HEADER_CLUSTER = "x-tomoul-cluster"
 HEADER_ROUTE = "x-tomoul-route"
 # Response header between Envoy's own errors and the filter: the error's code.

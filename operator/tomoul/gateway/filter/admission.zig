@@ -5,21 +5,21 @@ const abi = @import("abi.zig");
 const calls = @import("call.zig");
 const errors = @import("errors.zig");
 const tenants = @import("tenants.zig");
+const Asked = @import("asked.zig").Asked;
 const Call = calls.Call;
 const Refused = errors.Refused;
 const refuse = errors.refuse;
 const Tenant = tenants.Tenant;
 
 /// Whose call it is. Without authentication everybody is one tenant, the document's first.
-pub fn authenticated(call: *Call) Refused!*const Tenant {
+pub fn authenticated(call: *Call, asked: *const Asked) Refused!*const Tenant {
     const document = call.document;
     if (document.source.auth == .None) return &document.tenants[0];
     const options: errors.Options = .{ .authenticate = true };
-    const count = call.stream.headerCount(.request, "authorization");
+    const count = asked.authorization.count;
     if (count == 0)
         return refuse(call, 401, "invalid_api_key", options, "An API key is needed, as `Authorization: Bearer KEY`", .{});
-    const header = call.stream.header(.request, "authorization") orelse "";
-    const key = tenants.bearer(header);
+    const key = tenants.bearer(asked.authorization.first);
     if (count > 1 or key == null)
         return refuse(call, 401, "invalid_api_key", options, "The API key must be sent once, as `Authorization: Bearer KEY`", .{});
     return document.keys.owner(key.?) orelse

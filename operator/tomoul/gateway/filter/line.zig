@@ -57,8 +57,20 @@ const Writer = struct {
     }
 
     fn string(self: *Writer, comptime name: []const u8, value: ?[]const u8) !void {
-        try self.raw(",\"" ++ name ++ "\":");
-        const shown = value orelse return self.raw("null");
+        const shown = value orelse return self.raw(",\"" ++ name ++ "\":null");
+        for (shown) |c| {
+            if (c < 32 or c > 126 or c == '"' or c == '\\') return self.odd(",\"" ++ name ++ "\":", shown);
+        }
+        const before = ",\"" ++ name ++ "\":\"";
+        const into = try self.into.addManyAsSlice(self.allocator, before.len + shown.len + 1);
+        @memcpy(into[0..before.len], before);
+        @memcpy(into[before.len..][0..shown.len], shown);
+        into[into.len - 1] = '"';
+    }
+
+    /// A string that is not as plain as all are but what a client made up.
+    fn odd(self: *Writer, before: []const u8, shown: []const u8) !void {
+        try self.raw(before);
         if (std.unicode.utf8ValidateSlice(shown)) return text.appendQuoted(self.into, self.allocator, shown);
         try self.raw("\"");
         for (shown) |c| try self.into.append(self.allocator, if (c >= 32 and c < 127 and c != '"' and c != '\\') c else '?');
@@ -66,8 +78,8 @@ const Writer = struct {
     }
 
     fn number(self: *Writer, comptime name: []const u8, value: ?u64) !void {
+        const shown = value orelse return self.raw(",\"" ++ name ++ "\":null");
         try self.raw(",\"" ++ name ++ "\":");
-        const shown = value orelse return self.raw("null");
         var digits: [20]u8 = undefined;
         var at: usize = digits.len;
         var left = shown;

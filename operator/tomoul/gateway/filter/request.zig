@@ -5,6 +5,7 @@ const abi = @import("abi.zig");
 const admission = @import("admission.zig");
 const affinity = @import("affinity.zig");
 const bodies = @import("body.zig");
+const Asked = @import("asked.zig").Asked;
 const capabilities = @import("capabilities.zig");
 const catalogue = @import("catalogue.zig");
 const errors = @import("errors.zig");
@@ -29,8 +30,8 @@ threadlocal var top: json.Members = .{};
 
 /// The headers are there. True if the call may go on, false if its body is to be read first.
 pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
-    const stream = call.stream;
-    const whole = stream.header(.request, ":path") orelse "";
+    const asked: Asked = try .read(call.stream, call.allocator());
+    const whole = asked.path.first;
     const path = whole[0 .. std.mem.indexOfAny(u8, whole, "?#") orelse whole.len];
     const is_chat = std.mem.eql(u8, path, chat_path);
     const is_list = std.mem.eql(u8, path, models_path);
@@ -38,12 +39,12 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
         return refuse(call, 404, "not_found", .{}, "There is nothing at `{s}`", .{text.shown(path).slice()});
     call.path = if (is_chat) .chat else .models;
     const allowed = if (is_chat) "POST" else "GET";
-    if (!std.mem.eql(u8, stream.header(.request, ":method") orelse "", allowed))
+    if (!std.mem.eql(u8, asked.method.first, allowed))
         return refuse(call, 405, "method_not_allowed", .{ .allow = allowed }, "Only {s} is allowed here", .{allowed});
 
-    const tenant = try admission.authenticated(call);
+    const tenant = try admission.authenticated(call, &asked);
     call.tenant = tenant;
-    if (try pin.named(call)) |region| {
+    if (try pin.named(call, &asked)) |region| {
         call.pin = region.name;
         const own = call.document.source.region;
         if (!tenant.mayReach(region.name))
@@ -60,8 +61,8 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
     }
     if (!is_chat) return catalogue.show(call, if (is_list) null else path[models_path.len + 1 ..]);
 
-    call.cache = if (try wantsNoStore(call)) "no-store" else "default";
-    try checkBodyHeaders(call);
+    call.cache = if (try wantsNoStore(call, &asked)) "no-store" else "default";
+    try checkBodyHeaders(call, &asked);
     try admission.admit(call, tenant);
     call.reads_body = true;
     if (!end_of_stream) return false;
@@ -122,13 +123,13 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     try targets.send(call, where, model);
 }
 
-fn wantsNoStore(call: *Call) Refused!bool {
-    const count = call.stream.headerCount(.request, "x-tomoul-cache");
+fn wantsNoStore(call: *Call, asked: *const Asked) Refused!bool {
+    const count = asked.cache.count;
     if (count == 0) return false;
     const param: errors.Options = .{ .param = "X-Tomoul-Cache" };
     if (count > 1)
         return refuse(call, 400, "invalid_cache_directive", param, "`X-Tomoul-Cache` is there more than once", .{});
-    const directive = call.stream.header(.request, "x-tomoul-cache") orelse "";
+    const directive = asked.cache.first;
     if (!std.mem.eql(u8, directive, "no-store"))
         return refuse(call, 400, "invalid_cache_directive", param, "`X-Tomoul-Cache: {s}` is unknown; the only directive is `no-store`", .{text.shown(directive).slice()});
     return true;
@@ -138,16 +139,16 @@ fn refuseLargeBody(call: *Call) Refused {
     return refuse(call, 413, "request_too_large", .{}, "The request body is too large", .{});
 }
 
-fn checkBodyHeaders(call: *Call) Refused!void {
-    const media = call.stream.header(.request, "content-type") orelse "";
+fn checkBodyHeaders(call: *Call, asked: *const Asked) Refused!void {
+    const media = asked.content_type.first;
     const media_type = media[0 .. std.mem.indexOfAny(u8, media, "; \t") orelse media.len];
     if (!std.ascii.eqlIgnoreCase(media_type, "application/json"))
         return refuse(call, 415, "unsupported_media_type", .{ .param = "Content-Type" }, "The body must be sent as `application/json`", .{});
-    const encoding = call.stream.header(.request, "content-encoding") orelse "identity";
+    const encoding = if (asked.content_encoding.count > 0) asked.content_encoding.first else "identity";
     if (!std.ascii.eqlIgnoreCase(encoding, "identity"))
         return refuse(call, 415, "unsupported_media_type", .{ .param = "Content-Encoding" }, "The body must not be compressed", .{});
-    const length = call.stream.header(.request, "content-length") orelse return;
-    const bytes = std.fmt.parseInt(u64, length, 10) catch return refuseLargeBody(call);
+    if (asked.content_length.count == 0) return;
+    const bytes = std.fmt.parseInt(u64, asked.content_length.first, 10) catch return refuseLargeBody(call);
     if (bytes > call.document.source.max_body_bytes) return refuseLargeBody(call);
 }
 

@@ -138,7 +138,12 @@ fn isEventStream(content_type: []const u8) bool {
 
 fn newId(call: *Call) ![]const u8 {
     const now: u64 = @intCast(@max(0, std.time.milliTimestamp()));
-    return std.fmt.allocPrint(call.allocator(), "\"{s}\"", .{ids.completionId(now)});
+    const id = ids.completionId(now);
+    const made = try call.allocator().alloc(u8, id.len + 2);
+    made[0] = '"';
+    @memcpy(made[1..][0..id.len], &id);
+    made[made.len - 1] = '"';
+    return made;
 }
 
 fn namesOf(call: *Call) !completion.Names {

@@ -3,6 +3,7 @@
 comptime {
     _ = @import("affinity.zig");
     _ = @import("alive.zig");
+    _ = @import("asked.zig");
     _ = @import("completion.zig");
     _ = @import("digest.zig");
     _ = @import("document.zig");

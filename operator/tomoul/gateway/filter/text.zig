@@ -32,6 +32,7 @@ pub fn appendQuoted(into: *Text, allocator: std.mem.Allocator, text: []const u8)
 
 pub fn quoted(allocator: std.mem.Allocator, text: []const u8) ![]const u8 {
     var made: Text = .{};
+    try made.ensureTotalCapacity(allocator, text.len + 2);
     try appendQuoted(&made, allocator, text);
     return made.items;
 }
