@@ -98,7 +98,7 @@ class Gateway:
             self._process = subprocess.Popen(
                 [ENVOY, "--config-yaml", json.dumps(self.bootstrap), "--service-node", "test",
                  "--service-cluster", region, "--concurrency", str(workers), "--use-dynamic-base-id",
-                 "--log-level", "warning", "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "50"],
+                 "--log-level", "warning", "--reject-unknown-dynamic-fields"],
                 stdout=output, stderr=log, env={**os.environ, MODULES_PATH: str(filter_folder(faults=faults))},
             )  # fmt: skip
         self.port = 0
@@ -175,6 +175,11 @@ class Gateway:
         found = eventually(find)
         assert found
         return found
+
+    def terminate(self) -> None:
+        """End Envoy as a kubelet does, and wait until it has ended."""
+        self._process.terminate()
+        self._process.wait(30)
 
     def stop(self) -> None:
         self._process.kill()

@@ -178,8 +178,6 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
         "--service-node": "$(POD_NAME)",
         "--service-cluster": region.metadata.name,
         "--concurrency": "2",
-        # Envoy keeps the access log back for ten seconds otherwise.
-        "--file-flush-interval-msec": "1000",
         "--log-level": "warning",
     }
     return {

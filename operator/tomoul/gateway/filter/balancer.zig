@@ -3,7 +3,7 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const loads = @import("loads.zig");
-const module = @import("module.zig");
+const guard = @import("guard.zig");
 const monotonic = @import("call.zig").monotonic;
 
 /// One worker's.
@@ -89,11 +89,11 @@ export fn envoy_dynamic_module_on_lb_config_new(_: *anyopaque, _: abi.Buffer, _:
 export fn envoy_dynamic_module_on_lb_config_destroy(_: *anyopaque) void {}
 
 export fn envoy_dynamic_module_on_lb_new(_: *anyopaque, _: *abi.Hosts) ?*Balancer {
-    return module.guarded("balancer", Balancer.create, .{});
+    return guard.guarded("balancer", Balancer.create, .{});
 }
 
 export fn envoy_dynamic_module_on_lb_destroy(balancer: *Balancer) void {
-    _ = module.guarded("balancer's end", Balancer.destroy, .{balancer});
+    _ = guard.guarded("balancer's end", Balancer.destroy, .{balancer});
 }
 
 /// Also called where only a host's health has changed.
@@ -103,7 +103,7 @@ export fn envoy_dynamic_module_on_lb_on_host_membership_update(_: *abi.Hosts, ba
 
 /// False where no host can take the call.
 export fn envoy_dynamic_module_on_lb_choose_host(hosts: *abi.Hosts, balancer: *Balancer, context: ?*abi.Choice, priority: *u32, index: *u32) bool {
-    const chosen = module.guarded("choice of a host", Balancer.choose, .{ balancer, hosts, context }) orelse return false;
+    const chosen = guard.guarded("choice of a host", Balancer.choose, .{ balancer, hosts, context }) orelse return false;
     priority.* = 0; // pools have no other
     index.* = chosen orelse return false;
     return true;
