@@ -10,10 +10,12 @@ import ast
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import re
 import sys
 import types
 from array import array
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +50,25 @@ class _StandIn(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        made: Any = _unusable
+        made: Any = _FUNCTIONS.get(name, _unusable)
         if name.isupper():
             made = []
         elif name[:1].isupper():
             made = type(name, (), {})
         setattr(self, name, made)
         return made
+
+
+def _function(path: str, name: str) -> Any:
+    """A function of a module that cannot be imported, run by itself."""
+    (found,) = [
+        node
+        for node in ast.parse((FOLDER / path).read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    names: dict[str, Any] = {"argparse": argparse, "re": re, "Decimal": Decimal}
+    exec(compile(ast.Module([found], []), path, "exec"), names)
+    return names[name]
 
 
 def _unusable(*_arguments: object, **_named: object) -> None:
@@ -82,6 +96,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
+_FUNCTIONS = {"human_readable_int": _function("srt/utils/common.py", "human_readable_int")}
+"""What turns the text of numbers into numbers: those by which the command line would else lose its values."""
 sys.meta_path.insert(0, _Finder())
 from sglang.srt.environ import Envs  # noqa: E402
 from sglang.srt.mem_cache.base_prefix_cache import InsertParams, MatchPrefixParams  # noqa: E402

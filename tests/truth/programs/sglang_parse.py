@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 
 from sglang_package import chat_fields, parser, variables
 
@@ -15,9 +16,12 @@ for line in json.load(sys.stdin):
         continue
     plain = (str, int, float, bool, list, type(None))
     parsed.append({name: value for name, value in vars(found).items() if isinstance(value, plain)})
-flags = sorted({option for action in made._actions for option in action.option_strings})
-json.dump(
-    {"parsed": parsed, "flags": flags, "variables": sorted(variables()), "fields": sorted(chat_fields())},
-    sys.stdout,
-    default=str,
-)
+flags = [list(action.option_strings) for action in made._actions]
+told = {
+    "version": version("sglang"),
+    "parsed": parsed,
+    "flags": flags,
+    "variables": sorted(variables()),
+    "fields": sorted(chat_fields()),
+}
+json.dump(told, sys.stdout, default=str)
