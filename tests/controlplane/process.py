@@ -22,6 +22,13 @@ class Process:
                 stdin=subprocess.PIPE, stdout=out, stderr=out,
             )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """The program's own process, not that of the shell around it."""
+        children = Path(f"/proc/{self._popen.pid}/task/{self._popen.pid}/children").read_text().split()
+        names = {int(child): Path(f"/proc/{child}/comm").read_text().strip() for child in children}
+        return next(child for child, name in names.items() if name == self.name[:15])
+
     def stop(self) -> None:
         """Kill it and wait for its end."""
         assert self._popen.stdin is not None

@@ -1,0 +1,1 @@
+"""What the operator costs at many ModelDeployments, on a real API server."""

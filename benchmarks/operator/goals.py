@@ -1,0 +1,56 @@
+"""What the figures have to reach."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.operator.fleet import CHILDREN
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One figure and its limit, which it must not exceed, or with `at_least` must reach."""
+
+    what: str
+    limit: float
+    value: float
+    unit: str = ""
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it is so."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+def goals(report: dict[str, Any]) -> list[Goal]:
+    """All goals of a report."""
+    models, fleets = report["models"], report["fleets"]
+    found, small = fleets[str(models)], next(iter(fleets.values()))
+    growth, restart = found["growth"], found["restart"]
+    resident = max(growth["resident_mb"][1], restart["resident_mb"][1])
+    return [
+        Goal("children applied, by the rate of a bare client", 60, 100 * _rate(growth) / bare_rate(found), "%", True),
+        Goal("writes per child", 1, growth["child_writes"] / (models * CHILDREN)),
+        Goal("status writes per ModelDeployment", 2, growth["model_status_writes"] / models),
+        Goal("resident memory at its highest", 256, resident, "MB"),
+        Goal("restart until steady", 30, restart["steady_seconds"], "s"),
+        Goal("writes at a restart", 0, sum(restart["writes"].values())),
+        Goal("a change until it is applied, when idle, p95", 1, found["changes_idle"]["p95_seconds"], "s"),
+        Goal("the same while everything is listed again, p95", 5, found["changes_resync"]["p95_seconds"], "s"),
+        Goal(f"reconciles after {found['storm']['events']:,} unrelated events", 0, found["storm"]["reconciles"]),
+        Goal("CPU per child by that of a small fleet", 1.2, _cpu(growth) / _cpu(small["growth"]), "×"),
+    ]
+
+
+def bare_rate(fleet: dict[str, Any]) -> float:
+    """Objects a second that the bare client applied, before and after the operator's turn together."""
+    turns = fleet["bare"]
+    return float(sum(turn["objects"] for turn in turns) / sum(turn["seconds"] for turn in turns))
+
+
+def _rate(growth: dict[str, Any]) -> float:
+    return float(growth["models"] * CHILDREN / growth["applied_seconds"])
+
+
+def _cpu(growth: dict[str, Any]) -> float:
+    return float(growth["cpu_seconds_until_steady"] / (growth["models"] * CHILDREN))
