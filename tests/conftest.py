@@ -12,7 +12,6 @@ SLOW_FOLDERS = (
     "integration",
     "faults",
     "gateway",
-    "truth",
     "agent",
     "contract",
     "gitops",

@@ -27,12 +27,13 @@ from tomoul.plan.world import Key
 class LateSlices(HttpKubeClient):
     """Lists EndpointSlices long after the tables have been heard of."""
 
-    async def list(
+    async def pages(
         self, resource: Resource, *, selector: str = "", namespace: str = "", only: Key | None = None
-    ) -> Listing:
+    ) -> AsyncIterator[Listing]:
         if resource == ENDPOINT_SLICES:
             await asyncio.sleep(DEBOUNCE_SECONDS * 20)
-        return await super().list(resource, selector=selector, namespace=namespace, only=only)
+        async for page in super().pages(resource, selector=selector, namespace=namespace, only=only):
+            yield page
 
 
 @pytest.fixture

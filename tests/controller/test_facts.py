@@ -4,7 +4,7 @@ from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.controller.facts import child, conditions_of, declared, deployment, node, pod, routing_table, spec_of
+from tomoul.controller.facts import RoutingTableReader, child, conditions_of, declared, deployment, node, pod, spec_of
 from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Taint, Termination
 
 TIME = "2026-01-01T00:00:00Z"
@@ -210,7 +210,7 @@ def test_a_childs_owner_is_the_one_that_controls_it() -> None:
 
 
 def test_a_table_that_cannot_be_read_counts_as_not_read() -> None:
-    assert routing_table({"metadata": {"uid": "u", "name": "eu"}, "spec": {"nonsense": 1}}).fact is None
+    assert RoutingTableReader()({"metadata": {"uid": "u", "name": "eu"}, "spec": {"nonsense": 1}}).fact is None
 
 
 def test_an_invalid_resource_keeps_its_errors_and_its_status_causes_no_work() -> None:
@@ -242,4 +242,4 @@ def test_fields_of_a_newer_version_are_ignored_in_what_the_api_server_returns() 
     assert region.spec.display_name == "West"
     assert region.spec.placement.tolerations[0].key == "gpu"
     table = {"metadata": {"uid": "u", "name": "eu"}, "spec": {"region": "eu", "newer": 1}}
-    assert routing_table(table).fact is not None
+    assert RoutingTableReader()(table).fact is not None

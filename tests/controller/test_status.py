@@ -14,6 +14,7 @@ from tomoul.controller.context import Context
 from tomoul.controller.facts import declared
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
+from tomoul.controller.patience import Patience
 from tomoul.controller.recorder import About
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.controller.writer import Writer
@@ -58,6 +59,7 @@ def context(writer: Recorder, recorder: Told) -> Context:
         canaries=None,  # type: ignore[arg-type]
         downloads=None,  # type: ignore[arg-type]
         metrics=None,  # type: ignore[arg-type]
+        patience=Patience(),
         now=lambda: NOW,
     )
 

@@ -23,7 +23,8 @@ class Watching:
     def __init__(self) -> None:
         self.observed = Observed(Settings(hosted_regions=frozenset({"eu", "us"})))
         self.queue: WorkQueue[WorkKey] = WorkQueue(now=asyncio.get_running_loop().time)
-        self.observed.listener = Triggers(self.observed, self.queue)
+        self.triggers = Triggers(self.observed, self.queue, monotonic=asyncio.get_running_loop().time)
+        self.observed.listener = self.triggers
         self.version = 0
 
     def see(self, item: Object, gone: bool = False) -> None:
@@ -323,3 +324,13 @@ async def test_a_namespace_whose_jurisdictions_change_has_its_models_and_all_tab
     assert await watching.work() == {"model models/chat", "table eu", "table us"}
     watching.see({"kind": "Namespace", "metadata": meta("models")}, gone=True)
     assert await watching.work() == {"model models/chat", "table eu", "table us"}
+
+
+async def test_a_table_that_took_long_to_write_waits_longer_for_more_changes(watching: Watching) -> None:
+    watching.triggers.written("eu", 0.5)
+    watching.see(model("chat", "eu", "us"))
+    assert await watching.work() == {"model models/chat", "region eu", "region us", "table us"}
+    assert await watching.work() == set()
+    assert await watching.work() == {"table eu"}
+    watching.see(model("chat", "eu", "us", generation=2))
+    assert "table eu" in await watching.work(), "a change that comes later is not held back"

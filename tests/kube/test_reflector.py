@@ -24,14 +24,14 @@ class Script:
         self._watches = watches
         self.calls: list[tuple[float, str]] = []
 
-    async def list(self, resource: Resource, *, selector: str = "", **_: object) -> Listing:
+    async def pages(self, resource: Resource, *, selector: str = "", **_: object) -> AsyncIterator[Listing]:
         self.calls.append((asyncio.get_running_loop().time(), "list"))
         if not self._lists:
             await asyncio.Event().wait()
         answer = self._lists.pop(0)
         if isinstance(answer, KubeError):
             raise answer
-        return answer
+        yield answer
 
     async def watch(self, resource: Resource, *, resource_version: str, **_: object) -> AsyncIterator[WatchEvent]:
         self.calls.append((asyncio.get_running_loop().time(), f"watch from {resource_version}"))

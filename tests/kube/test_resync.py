@@ -1,7 +1,7 @@
 """Resync beside a watch, in every order in which their steps can come."""
 
 import contextlib
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator
 from types import coroutine
 from typing import Any
 
@@ -59,11 +59,12 @@ class Cluster:
             kind, item = self.pending[uids[choice % len(uids)]].pop(0)
             (store.remove if kind == "DELETED" else store.put)(item)
 
-    async def list(self, resource: Resource, *, selector: str = "", **_: object) -> Listing:
+    async def pages(self, resource: Resource, *, selector: str = "", **_: object) -> AsyncIterator[Listing]:
         await pause()
-        listing = Listing(list(self.objects.values()), str(self.version))
-        await pause()
-        return listing
+        items, version = list(self.objects.values()), str(self.version)
+        for start in range(0, max(1, len(items)), 2):
+            await pause()
+            yield Listing(items[start : start + 2], version)
 
     async def get(self, resource: Resource, key: Key) -> dict[str, Any]:
         await pause()
@@ -146,11 +147,11 @@ def test_an_object_that_lost_the_label_is_dropped() -> None:
     store = Store(SERVICES, lambda item: item["metadata"]["uid"], selector="owner=us")
     store.put(service("a", 1, uid="a1", labels={"owner": "us"}))
 
-    async def nothing_matches(resource: Resource, *, selector: str = "", **_: object) -> Listing:
+    async def nothing_matches(resource: Resource, *, selector: str = "", **_: object) -> AsyncIterator[Listing]:
         assert selector == "owner=us"
-        return Listing([], "1")
+        yield Listing([], "1")
 
-    cluster.list = nothing_matches  # type: ignore[method-assign]
+    cluster.pages = nothing_matches  # type: ignore[method-assign]
     finish(resync(cluster, store))  # type: ignore[arg-type]
     assert not store
 

@@ -199,7 +199,7 @@ def _names(value: str) -> tuple[str, ...]:
     "--resync-seconds",
     envvar="TOMOUL_RESYNC_SECONDS",
     type=click.FloatRange(min=1),
-    default=600.0,
+    default=90.0,
     help="How often lists repair what watches may have missed.",
 )
 @option(

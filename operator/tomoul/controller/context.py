@@ -8,6 +8,7 @@ from tomoul.controller.canary_watch import CanaryWatch
 from tomoul.controller.download_watch import DownloadWatch
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
+from tomoul.controller.patience import Patience
 from tomoul.controller.recorder import Recorder
 from tomoul.controller.triggers import Triggers
 from tomoul.controller.writer import Writer
@@ -26,5 +27,6 @@ class Context:
     canaries: CanaryWatch
     downloads: DownloadWatch
     metrics: Metrics
+    patience: Patience
     now: Callable[[], datetime]
     """Wall-clock time with a time zone, for the conditions' transition times."""

@@ -44,15 +44,19 @@ async def converge(
     owner_uid: str,
     objects: Sequence[Manifest],
     keep: AbstractSet[str] = frozenset(),
-) -> None:
+    *,
+    planned: bool = False,
+) -> bool:
     """Apply `objects`, then delete the owner's other children, RoutingTables and those of the regions `keep` apart.
 
     Autoscalers that are not wanted go first: they would fight with what takes their place. An object that is refused
-    does not keep the others from being applied. Raises KubeError, NotYetError, or Refused after all others are done.
+    does not keep the others from being applied. Returns whether anything was asked of the API server; `planned` as in
+    `Writer.apply`. Raises KubeError, NotYetError, or Refused after all others are done.
     """
     refusals: dict[str, list[str]] = {}
     wanted = {(resource_of(manifest), key_of(manifest)) for manifest in objects}
     unwanted = _unwanted(observed, owner_uid, wanted, keep)
+    wrote = bool(unwanted)
     for resource, key in unwanted:
         if resource in _AUTOSCALERS:
             await remove(observed, writer, resource, key)
@@ -61,7 +65,7 @@ async def converge(
         if not observed.is_listed(resource):
             continue  # once it is known what there is of the kind, the owner comes again
         try:
-            await ensure(observed, writer, owner_uid, manifest)
+            wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
         except (Invalid, Forbidden) as error:
             if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
@@ -72,6 +76,7 @@ async def converge(
             await remove(observed, writer, resource, key)
     if refusals:
         raise Refused({region: "; ".join(words) for region, words in refusals.items()})
+    return wrote
 
 
 def _unwanted(
@@ -85,8 +90,13 @@ def _unwanted(
     return found
 
 
-async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: Manifest) -> None:
-    """Apply one object unless the live one already has all of it from us; an empty `owner_uid` means no owner."""
+async def ensure(
+    observed: Observed, writer: Writer, owner_uid: str, manifest: Manifest, *, planned: bool = False
+) -> bool:
+    """Apply one object unless the live one already has all of it from us; an empty `owner_uid` means no owner.
+
+    Returns whether it was applied. `planned` as in `Writer.apply`.
+    """
     resource, key = resource_of(manifest), key_of(manifest)
     stamp = rendered_hash(manifest)
     metadata = manifest["metadata"]
@@ -103,10 +113,11 @@ async def ensure(observed: Observed, writer: Writer, owner_uid: str, manifest: M
             await writer.delete(resource, key, live.uid)
             raise NotYetError(f"{resource.kind} {key.name} belongs to an owner that is gone")
         if live.owner_uid == owner_uid and live.hash == stamp and owns(parsed_fields(live), stamped):
-            return
+            return False
         if resource == DEPLOYMENTS:
             await _hand_over_replicas(writer, live, stamped)
-    await writer.apply(stamped)
+    await writer.apply(stamped, planned=planned)
+    return True
 
 
 async def _hand_over_replicas(writer: Writer, live: Child[DeploymentFact], manifest: Manifest) -> None:

@@ -1,7 +1,8 @@
 """Observed: all Stores of the operator, and the World made of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from tomoul.controller.facts import Child, Declared, Namespace, Pod
 from tomoul.kube import resources
 from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
-from tomoul.plan.claims import Claims, claims
+from tomoul.plan.claims import Claim, Claims, claims_to
 from tomoul.plan.isolation import isolated
 from tomoul.plan.loading import DownloadFact
 from tomoul.plan.scaling import KEDA_API
@@ -67,7 +68,7 @@ class Observed:
             resources.DEPLOYMENTS, facts.deployment, selector=OURS, listener=self._on_deployment
         )
         self.tables: Store[Child[RoutingTable | None]] = Store(
-            resources.ROUTING_TABLES, facts.routing_table, listener=self._on_table
+            resources.ROUTING_TABLES, facts.RoutingTableReader(), listener=self._on_table
         )
         self.pods: Store[Pod] = Store(resources.PODS, facts.pod, selector=OURS, listener=self._on_pod)
         self.nodes: Store[NodeFact] = Store(resources.NODES, facts.node, listener=self._on_node)
@@ -123,13 +124,24 @@ class Observed:
         self._nodes: tuple[NodeFact, ...] | None = None
         self._jurisdictions: dict[str, AbstractSet[str]] = {}
         self._children: dict[str, set[tuple[Resource, Key]]] = {}
-        self._claims: Claims | None = None
+        self._claims: dict[str, tuple[Claim, ...]] = {}
         self.downloads: dict[Key, DownloadFact] = {}
         """What the loaders of pods said last; `set_download` keeps it."""
         self.canaries: dict[Key, CanaryFact] = {}
         """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
         self.withheld: dict[str, str] = {}
         """Why a region's newest RoutingTable is not published; `shrink.py` keeps it."""
+
+    @contextmanager
+    def listening(self, listens: bool) -> Iterator[None]:
+        """Whether the listener hears of the changes in the `with` block, in which nothing may be awaited."""
+        listener = self.listener
+        try:
+            if not listens:
+                self.listener = lambda change: None
+            yield
+        finally:
+            self.listener = listener
 
     @property
     def synced(self) -> bool:
@@ -162,10 +174,8 @@ class Observed:
         )
 
     def claims(self) -> Claims:
-        """Who owns which model id where; computed anew only after a ModelDeployment has changed."""
-        if self._claims is None:
-            self._claims = claims(self._models)
-        return self._claims
+        """Who owns which model id where: a live view, in which a change touches only the names that it concerns."""
+        return Claims(self._claims)
 
     def claimants(self, ids: Iterable[str]) -> set[Key]:
         """ModelDeployments with one of these ids or aliases."""
@@ -202,11 +212,18 @@ class Observed:
         # An object that has become invalid goes on with what it was: its routes must not vanish with its typing error.
         after = self._models.get(change.key)
         if change.relevant:
-            self._claims = None
             for name in model_ids(before):
                 self._by_model_id.get(name, set()).discard(change.key)
             for name in model_ids(after):
                 self._by_model_id.setdefault(name, set()).add(change.key)
+            for name in {*model_ids(before), *model_ids(after)}:
+                keys = self._by_model_id.get(name, set())
+                if rivals := claims_to(name, keys, self._models):
+                    self._claims[name] = rivals
+                else:
+                    self._claims.pop(name, None)
+                if not keys:
+                    self._by_model_id.pop(name, None)
         self.listener(change)
 
     def _on_region(self, change: Change[Declared[Region]]) -> None:

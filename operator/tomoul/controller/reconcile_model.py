@@ -30,19 +30,22 @@ async def reconcile_model(context: Context, key: Key) -> None:
     plan = plan_model(context.observed.world(), key, context.observed.claims())
     if not await may_have(context, MODEL_DEPLOYMENTS, key, found, plan.objects):
         return
-    status, refused = plan.status, None
+    status, refused, wrote = plan.status, None, True
     try:
-        await converge(context.observed, context.writer, found.uid, plan.objects, plan.keep)
+        wrote = await converge(context.observed, context.writer, found.uid, plan.objects, plan.keep, planned=True)
     except Refused as error:
         refused = error
     # The answers to what was applied are known by now: a new revision must not be judged by its predecessor's pods.
     latest = context.observed.models.get(key)
-    if latest is not None and spec_of(latest) == spec_of(found):
+    if wrote and latest is not None and spec_of(latest) == spec_of(found):
         # Why a rollout goes as it does was known only before it began.
         status = plan_model(context.observed.world(), key, context.observed.claims(), status).status
     if refused is not None:
         status = refused_model(found.resource, status, refused.by_region)
     before = found.resource.status
+    if refused is None and (wait := context.patience.left(key, before, status, context.triggers.patience)):
+        context.triggers.later(key, wait)
+        return
     now = await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
     for region in sorted(_ready_in(before) ^ _ready_in(now)):
         context.triggers.figures(region)

@@ -1,5 +1,6 @@
 """Reconcile the RoutingTable of a region: what its gateways serve, and no acknowledgement of gateways that are gone."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,13 +24,15 @@ async def reconcile_table(context: Context, key: Key) -> None:
         return  # Kubernetes deletes the table with its Region
     if key.name in observed.world().unreadable_regions:
         return  # its gateways go on with what they have
+    began = time.monotonic()
     manifest = await confirmed_table(context, key, owner.uid)
     if manifest is None:
         await remove(observed, context.writer, ROUTING_TABLES, table)
         return
     if not await may_have(context, REGIONS, key, owner, [manifest]):
         return
-    await ensure(observed, context.writer, owner.uid, manifest)
+    if await ensure(observed, context.writer, owner.uid, manifest):
+        context.triggers.written(key.name, time.monotonic() - began)
     for operations in await _stale(context, key.name, table):
         try:
             await context.writer.patch_status(ROUTING_TABLES, table, operations)

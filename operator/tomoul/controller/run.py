@@ -23,6 +23,7 @@ from tomoul.controller.lease import Lease
 from tomoul.controller.metrics import Metrics, loop_lag
 from tomoul.controller.observed import Listener, Observed
 from tomoul.controller.optional import follow_optional
+from tomoul.controller.patience import Patience
 from tomoul.controller.recorder import Recorder
 from tomoul.controller.repair import keep_repairing, sync
 from tomoul.controller.salt import ensure_salt
@@ -65,7 +66,8 @@ class OperatorOptions:
     health_port: int = 8081
     metrics_port: int = 9090
     lease_name: str = "tomoul-operator"
-    resync_seconds: float = 600.0
+    resync_seconds: float = 90.0
+    """With the time that the lists and what follows take, less than the two minutes of docs/faults.md."""
     external_metrics_service: str = ""
     """Service by which the API server reaches this operator for external metrics; they are not served if empty."""
     external_metrics_port: int = 8443
@@ -121,6 +123,7 @@ class Operator:
             self._canaries,
             self._downloads,
             self._metrics,
+            Patience(),
             _now,
         )
 
@@ -183,7 +186,8 @@ class Operator:
         for resource in (REGIONS, MODEL_DEPLOYMENTS, TENANTS, ROUTING_TABLES):
             while True:
                 try:
-                    await self._client.list(resource)
+                    async for _ in self._client.pages(resource):
+                        break  # the first says it
                     break
                 except NotFound:
                     logger.error("there is no CRD `%s.%s`; install the CRDs", resource.plural, resource.group)

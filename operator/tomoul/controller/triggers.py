@@ -1,6 +1,7 @@
 """Triggers: which keys a change concerns. They only enqueue."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tomoul.api.conditions import ConditionType
@@ -18,6 +19,11 @@ from tomoul.plan.world import Key, NodeFact, PodFact
 
 TABLE_DELAY = 0.3
 """Seconds that a RoutingTable waits for more changes: a burst of ModelDeployments is a few writes."""
+TABLE_PAUSE, LONGEST_TABLE_PAUSE = 10.0, 10.0
+"""How long a table waits after it was written: so many times what the writing took, which grows with the models, and at
+most so many seconds. In a burst, whose every change is a whole table, that leaves most of the time to other work."""
+ROUTES_DELAY = 0.5
+"""Seconds that models which wait for their routes wait for what other gateways say."""
 REGION_DELAY = 1.0
 """Seconds that a Region waits where only its figures change."""
 CAPACITY_DELAY = 5.0
@@ -27,9 +33,13 @@ CAPACITY_DELAY = 5.0
 class Triggers:
     """The listener of an Observed."""
 
-    def __init__(self, observed: Observed, queue: WorkQueue[WorkKey]) -> None:
+    def __init__(
+        self, observed: Observed, queue: WorkQueue[WorkKey], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._observed = observed
         self._queue = queue
+        self._monotonic = monotonic
+        self._pauses: dict[str, tuple[float, float]] = {}
 
     def __call__(self, change: Change[Any]) -> None:
         """Enqueue what the change concerns."""
@@ -53,7 +63,7 @@ class Triggers:
             case resources.PODS:
                 self._pod(change)
             case resources.ROUTING_TABLES:
-                self._queue.add_after(WorkKey(Kind.TABLE, "", change.key.name), TABLE_DELAY)
+                self._table(change.key.name)
                 self._told(change)
                 self._gateways(change.key.name, everyone=_acknowledging(change.old) != _acknowledging(change.new))
             case _:
@@ -91,7 +101,21 @@ class Triggers:
         """Enqueue what acts upon a verdict on a canary in these regions, or sends calls to one that is new."""
         self._queue.add(WorkKey(Kind.MODEL, *model))
         for region in regions:
-            self._queue.add_after(WorkKey(Kind.TABLE, "", region), TABLE_DELAY)
+            self._table(region)
+
+    def written(self, region: str, seconds: float) -> None:
+        """The table of a region has been brought up to date, which took so long."""
+        pause = min(TABLE_PAUSE * seconds, LONGEST_TABLE_PAUSE)
+        self._pauses[region] = (self._monotonic() + pause, pause)
+
+    @property
+    def patience(self) -> float:
+        """Seconds within which a change is in all tables, and their gateways have said so, if nothing is amiss."""
+        return 2 * (ROUTES_DELAY + max((pause for _, pause in self._pauses.values()), default=0.0))
+
+    def later(self, model: Key, seconds: float) -> None:
+        """Enqueue a ModelDeployment in some seconds."""
+        self._queue.add_after(WorkKey(Kind.MODEL, *model), seconds)
 
     def api(self, name: str) -> None:
         """An APIService has come, changed or gone, or all objects of its kind are known now."""
@@ -136,7 +160,7 @@ class Triggers:
     def _region(self, name: str) -> None:
         self._queue.add(WorkKey(Kind.REGION, "", name))
         self._tenants(self._observed.tenants)
-        self._queue.add_after(WorkKey(Kind.TABLE, "", name), TABLE_DELAY)
+        self._table(name)
         self._tables()
         for key, model in self._observed.world().models.items():
             if any(target.name == name for target in model.spec.regions):
@@ -165,12 +189,12 @@ class Triggers:
                 self.figures(parent.region)
                 if self._kinds_changed(change):
                     # What the table promises of the model's cache and seeds rests on the pods that there are.
-                    self._queue.add_after(WorkKey(Kind.TABLE, "", parent.region), TABLE_DELAY)
+                    self._table(parent.region)
             else:
                 self._gateways(parent.region, everyone=_is_live(change.old) != _is_live(change.new))
                 if change.new is None:
                     # Its acknowledgement goes with it.
-                    self._queue.add_after(WorkKey(Kind.TABLE, "", parent.region), TABLE_DELAY)
+                    self._table(parent.region)
 
     def _child(self, change: Change[Child[Any]]) -> None:
         for parent in {child.parent for child in (change.old, change.new) if child is not None}:
@@ -195,8 +219,10 @@ class Triggers:
             work = WorkKey(Kind.MODEL, *key)
             named = everyone and any(target.name == region for target in model.spec.regions)
             # One that is being worked on may be about to say that it waits for just this.
-            if named or _awaits_routes(model, region) or self._queue.is_active(work):
+            if named:
                 self._queue.add(work)
+            elif _awaits_routes(model, region) or self._queue.is_active(work):
+                self._queue.add_after(work, ROUTES_DELAY)
         for key, tenant in self._observed.world().tenants.items():
             work = WorkKey(Kind.TENANT, *key)
             if everyone or not _is_enforced(tenant) or self._queue.is_active(work):
@@ -205,7 +231,11 @@ class Triggers:
     def _tables(self) -> None:
         for key in self._observed.regions:
             if self._observed.settings.hosts(key.name):
-                self._queue.add_after(WorkKey(Kind.TABLE, *key), TABLE_DELAY)
+                self._table(key.name)
+
+    def _table(self, region: str) -> None:
+        until, _ = self._pauses.get(region, (0.0, 0.0))
+        self._queue.add_after(WorkKey(Kind.TABLE, "", region), max(TABLE_DELAY, until - self._monotonic()))
 
 
 def _is_live(pod: Pod | None) -> bool:

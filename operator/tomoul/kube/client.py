@@ -19,7 +19,7 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 @dataclass(frozen=True)
 class Listing:
-    """All objects of a kind at one moment."""
+    """Objects of a kind at one moment: all, or a page of them."""
 
     items: Sequence[Object]
     resource_version: str
@@ -41,12 +41,13 @@ class KubeClient(Protocol):
         """The object as it is now. NotFound if there is none."""
         ...
 
-    async def list(
+    def pages(
         self, resource: Resource, *, selector: str = "", namespace: str = "", only: Key | None = None
-    ) -> Listing:
-        """All objects that match the label selector, read in pages; consistent as of the moment it began.
+    ) -> AsyncIterator[Listing]:
+        """All objects that match the label selector, page by page, so that they need not be in memory all at once.
 
-        With `only` that object alone, if there is one: a Role that names it is enough for that.
+        All pages have one version, and are consistent as of that; there is at least one. With `only` that object
+        alone, if there is one: a Role that names it is enough for that.
         """
         ...
 

@@ -109,6 +109,7 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 5
     settings.watching.inactivity_timeout = SILENCE_SECONDS
     settings.execution.max_workers = 1
+    settings.queueing.idle_timeout = 0.2  # each object that was heard of has a task of its own for so long
 
 
 def _handler(store: Store[Any], on_bug: Callable[[Exception], None]) -> Callable[..., Any]:

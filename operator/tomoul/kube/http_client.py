@@ -19,7 +19,7 @@ from tomoul.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeError, No
 from tomoul.kube.resources import Resource, key_of, resource_of
 from tomoul.plan.world import Key, Manifest
 
-PAGE = 500
+PAGE = 250
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 # The API server sends a bookmark about once a minute: a watch that is silent for longer is dead.
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
@@ -52,6 +52,8 @@ class HttpKubeClient:
         configuration = Configuration()
         # Each watch holds a connection, and an agent has one for each tenant's Secret: what is past a limit would wait.
         configuration.connection_pool_maxsize = 0
+        # Else aiohttp looks for a .netrc before each request, in a thread. Proxies are the configuration's, as kopf's.
+        configuration.client_session_kwargs = {"trust_env": False}
         if kubeconfig is None and incluster_config.SERVICE_HOST_ENV_NAME in os.environ:
             incluster_config.load_incluster_config(configuration)
         else:
@@ -74,20 +76,33 @@ class HttpKubeClient:
         """See KubeClient."""
         return await self._call("GET", resource.path(key))
 
-    async def list(
+    async def pages(
         self, resource: Resource, *, selector: str = "", namespace: str = "", only: Key | None = None
-    ) -> Listing:
+    ) -> AsyncIterator[Listing]:
         """See KubeClient."""
-        items: list[Object] = []
         query = {"limit": str(PAGE), "labelSelector": selector, "fieldSelector": _fields(only)}
         path = resource.path(namespace=only.namespace if only else namespace)
         while True:
             page = await self._call("GET", path, query)
             # Items of a list come without these two, and everything downstream goes by them.
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
-            if not (token := page["metadata"].get("continue")):
-                return Listing(items, page["metadata"]["resourceVersion"])
+            items = [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
+            metadata = page["metadata"]
+            del page
+            yield Listing(items, metadata["resourceVersion"])
+            if not (token := metadata.get("continue")):
+                return
             query["continue"] = token
+
+    async def list(
+        self, resource: Resource, *, selector: str = "", namespace: str = "", only: Key | None = None
+    ) -> Listing:
+        """All pages as one: for what is known to be small."""
+        items: list[Object] = []
+        version = ""
+        async for page in self.pages(resource, selector=selector, namespace=namespace, only=only):
+            items += page.items
+            version = page.resource_version
+        return Listing(items, version)
 
     async def watch(
         self,
@@ -111,13 +126,18 @@ class HttpKubeClient:
         async with self._request("GET", path, query, timeout=WATCH_TIMEOUT) as response:
             # Lines are split here: aiohttp's readline refuses long ones, and one object may have more than a megabyte.
             tail = b""
-            async for chunk in response.content.iter_any():
-                *lines, tail = (tail + chunk).split(b"\n")
-                for line in lines:
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise _error(event["object"].get("code", 500), event["object"].get("message", ""), None)
-                    yield WatchEvent(event["type"], event["object"])
+            try:
+                async for chunk in response.content.iter_any():
+                    *lines, tail = (tail + chunk).split(b"\n")
+                    for line in lines:
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            raise _error(event["object"].get("code", 500), event["object"].get("message", ""), None)
+                        yield WatchEvent(event["type"], event["object"])
+            finally:
+                # TLS would wait for a server that goes on to send, perhaps for longer than this process lives.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
     async def apply(
         self, manifest: Manifest, *, manager: str, force: bool = True, subresource: Literal["", "status"] = ""

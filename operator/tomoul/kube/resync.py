@@ -11,6 +11,7 @@ from tomoul.kube.client import KubeClient
 from tomoul.kube.errors import NotFound, Unavailable
 from tomoul.kube.resources import key_of
 from tomoul.kube.store import Store
+from tomoul.plan.world import Key
 
 T = TypeVar("T")
 
@@ -21,14 +22,18 @@ async def resync(client: KubeClient, store: Store[T]) -> str:
     Raises KubeError; what was repaired until then stays.
     """
     began, newest = store.tick(), store.newest
-    listing = await client.list(store.resource, selector=store.selector, only=store.only)
-    store.heard()
-    version = int(listing.resource_version)
-    if store.is_stale(version, newest):
-        raise Unavailable(f"a list of version {version} is older than {newest}, which was seen before: it is not used")
-    for item in listing.items:
-        store.replace(item, began)
-    for key in store.suspects({key_of(item) for item in listing.items}, began):
+    version, listed = 0, set[Key]()
+    async for page in client.pages(store.resource, selector=store.selector, only=store.only):
+        store.heard()
+        version = int(page.resource_version)
+        if store.is_stale(version, newest):
+            words = f"a list of version {version} is older than {newest}, which was seen before: it is not used"
+            raise Unavailable(words)
+        for item in page.items:
+            store.replace(item, began)
+            listed.add(key_of(item))
+        del page  # the next one is not to be in memory beside it
+    for key in store.suspects(listed, began):
         asked = store.tick()
         try:
             item = await client.get(store.resource, key)
@@ -42,7 +47,7 @@ async def resync(client: KubeClient, store: Store[T]) -> str:
     store.forget_deleted(began)
     store.listed(version)
     store.synced = True
-    return listing.resource_version
+    return str(version)
 
 
 def selects(selector: str, labels: Mapping[str, str]) -> bool:

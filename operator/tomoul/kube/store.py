@@ -10,7 +10,7 @@ past: see `is_stale`.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from tomoul.kube.client import Object
@@ -135,11 +135,14 @@ class Store(Mapping[Key, T]):
 
     def replace(self, item: Object, since: int) -> None:
         """An object as a list that began at `since` has it; ignored if it has been observed after that."""
-        key = key_of(item)
-        if (entry := self._entries.get(key)) is None or entry.observed < since:
-            if entry is None or entry.version != _version(item):
-                self._only_listed.add(key)
-            self._set(key, self._project(item), _version(item))
+        key, version = key_of(item), _version(item)
+        entry = self._entries.get(key)
+        if entry is not None and entry.version == version and entry.value is not None:
+            # What is known of nearly all, list after list: not worth to be read again.
+            self._entries[key] = replace(entry, observed=self.tick())
+        elif entry is None or entry.observed < since:
+            self._only_listed.add(key)
+            self._set(key, self._project(item), version)
 
     def suspects(self, listed: set[Key], since: int) -> list[Key]:
         """Objects that a list that began at `since` should have had and has not: perhaps deleted."""

@@ -1,6 +1,6 @@
 """Claims: which ModelDeployment owns a model id or alias in a region, where several name it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -43,17 +43,28 @@ class Claims:
 
 
 def claims(models: Mapping[Key, ModelDeployment]) -> Claims:
-    """The claims of all models: ids win over aliases, then the older creationTimestamp, then namespace and name.
+    """The claims of all models; see `claims_to`."""
+    by_name: dict[str, set[Key]] = {}
+    for key, model in models.items():
+        for name in (model.spec.model.id, *model.spec.model.aliases):
+            by_name.setdefault(name, set()).add(key)
+    found = {name: claims_to(name, keys, models) for name, keys in by_name.items()}
+    return Claims({name: rivals for name, rivals in found.items() if rivals})
+
+
+def claims_to(name: str, keys: Iterable[Key], models: Mapping[Key, ModelDeployment]) -> tuple[Claim, ...]:
+    """The claims to one name by those that have it as id or alias, the first one first.
+
+    The order: ids win over aliases, then the older creationTimestamp, then namespace and name.
 
     Models that are being deleted claim nothing. A refused model keeps its claim, so that fixing it does not take the
     id away from a younger one that served it meanwhile.
     """
-    found: dict[str, list[Claim]] = {}
-    for key, model in sorted(models.items(), key=lambda item: (item[1].metadata.creation_timestamp or _NEVER, item[0])):
-        if model.metadata.deletion_timestamp is not None:
-            continue
-        regions = frozenset(target.name for target in model.spec.regions)
-        for name in dict.fromkeys((model.spec.model.id, *model.spec.model.aliases)):
-            found.setdefault(name, []).append(Claim(key, regions, is_id=name == model.spec.model.id))
-    # Sorting keeps the order of age among equals.
-    return Claims({name: tuple(sorted(rivals, key=lambda claim: not claim.is_id)) for name, rivals in found.items()})
+    rivals = []
+    for key in keys:
+        model = models[key]
+        if model.metadata.deletion_timestamp is None:
+            regions = frozenset(target.name for target in model.spec.regions)
+            claim = Claim(key, regions, is_id=name == model.spec.model.id)
+            rivals.append((not claim.is_id, model.metadata.creation_timestamp or _NEVER, key, claim))
+    return tuple(claim for *_, claim in sorted(rivals, key=lambda rival: rival[:3]))
