@@ -357,3 +357,73 @@ def test_nobody_but_the_gateway_sets_a_custom_engines_salt() -> None:
     fields = engine_of(found).body_fields(found)
     assert fields.salt == "salt"
     assert set(fields.remove) == {"salt", "slot"}
+
+
+OFFLOAD = {"mode": "Tenant", "noStore": "NotStored", "offload": {"memory": "48Gi"}}
+TWO_GPUS = {"accelerator": "nvidia-l4", "count": 2, "memory": "64Gi"}
+
+
+def offloading(engine: str | dict[str, Any] = "VLLM", **fields: Any) -> ModelDeploymentSpec:
+    return spec(engine, **{"cache": OFFLOAD, "resources": TWO_GPUS, **fields})
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags"),
+    [
+        ("VLLM", ["--kv-offloading-size", "48", "--kv-offloading-backend", "native"]),
+        ("SGLang", ["--enable-hierarchical-cache", "--hicache-size", "25"]),
+    ],
+)
+def test_what_is_offloaded_is_in_the_pool_with_a_cache_and_never_in_the_one_without(
+    engine: str, flags: list[str]
+) -> None:
+    found = offloading(engine)
+    module = engine_of(found)
+    assert module.refusal(found) is None
+    default, no_store, plain = (
+        list(module.container(each, pool).args)
+        for each, pool in ((found, "default"), (found, "no-store"), (spec(engine, resources=TWO_GPUS), "default"))
+    )
+    start = default.index(flags[0])
+    assert default[start : start + len(flags)] == flags
+    assert not set(flags[::2]) & set(no_store)
+    assert not set(flags[::2]) & set(plain)
+    promise = module.cache_promise(found)
+    assert promise.kept
+    assert "isolates the cache, also what of it lies in 48Gi of each pod's memory" in promise.message
+
+
+@pytest.mark.parametrize(
+    ("found", "field", "words"),
+    [
+        (offloading({"type": "VLLM", "version": "0.31.1"}), "spec.cache.offload", "use 0.32.0 or newer"),
+        (offloading({"type": "VLLM", "image": "a/vllm:latest"}), "spec.cache.offload", "`spec.engine.version`"),
+        (offloading({"type": "SGLang", "version": "0.5.22"}), "spec.cache.offload", "use 0.5.23 or newer"),
+        (offloading("LlamaCpp"), "spec.cache.offload", "other callers' conversations"),
+        (
+            offloading({"type": "Custom", "image": "a/b:1", "custom": {"noCacheArgs": ["x"]}}),
+            "spec.cache.offload",
+            "`args`",
+        ),
+        (offloading(resources={**TWO_GPUS, "memory": "48Gi"}), "spec.cache.offload.memory", "`spec.resources.memory`"),
+        (
+            offloading("SGLang", cache={**OFFLOAD, "offload": {"memory": "1500M"}}),
+            "spec.cache.offload.memory",
+            "`1G` for each of the 2 GPUs",
+        ),
+    ],
+)
+def test_an_engine_that_cannot_offload_as_it_is_asked_to_is_refused(
+    found: ModelDeploymentSpec, field: str, words: str
+) -> None:
+    refusal = engine_of(found).refusal(found)
+    assert refusal is not None
+    assert (refusal.reason, refusal.field) == (Reason.UNSUPPORTED_BY_ENGINE, field)
+    assert words in refusal.message
+
+
+def test_sglang_repeats_answers_and_offloads_only_with_an_attention_backend_that_keeps_its_tree() -> None:
+    assert sglang.seeds(offloading("SGLang")).obstacle is not None
+    assert sglang.seeds(offloading("SGLang", args=["--attention-backend", "triton"])).obstacle is None
+    assert sglang.seeds(offloading("SGLang", args=["--attention-backend=flashinfer"])).obstacle is not None
+    assert vllm.seeds(offloading()).obstacle is None

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.plan.specs import spec
+from tomoul.api.modeldeployment import Offload
 from tomoul.plan.engines import vllm
+from tomoul.plan.engines.base import model_path
 
 NOT_STORED = {"mode": "Tenant", "noStore": "NotStored"}
 HF = {"hf": {"repo": "microsoft/phi-4", "revision": "187ef0342fff0eb3333be9f00389385e95ef0b61"}}
@@ -19,12 +21,15 @@ FULL = spec(
     cache=NOT_STORED,
     args=["--max-num-seqs=8", "--enforce-eager"],
 )
+OFFLOADING = FULL.model_copy(update={"cache": FULL.cache.model_copy(update={"offload": Offload(memory="48Gi")})})
 LINES = [
     list(vllm.container(FULL, "default").args),
     list(vllm.container(FULL, "no-store").args),
     list(vllm.container(spec(), "default").args),
     list(vllm.container(spec(cache={"mode": "Disabled"}), "default").args),
     ["model", "--no-such-flag"],
+    list(vllm.container(OFFLOADING, "default").args),
+    list(vllm.container(OFFLOADING, "no-store").args),
 ]
 GONE = {"VLLM_USE_V1"}
 """Variables that only older versions know."""
@@ -46,21 +51,29 @@ def test_the_version_is_the_one_that_runs_if_none_is_named(told: dict[str, Any])
 
 
 def test_vllm_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str, Any]) -> None:
-    full, no_store, plain, disabled, wrong = told["parsed"]
+    full, no_store, plain, disabled, wrong, _, _ = told["parsed"]
     assert "error" in wrong, "a flag that there is not must fail, or this proves nothing"
     for found in (full, no_store, plain, disabled):
         assert "error" not in found
         assert found["served_model_name"] == ["acme/chat"]
         assert (found["host"], found["port"]) == ("0.0.0.0", 8000)
         assert found["enable_prompt_tokens_details"]
-    assert full["model_tag"] == "microsoft/phi-4"
-    assert full["revision"] == HF["hf"]["revision"]
+    assert full["model_tag"] == model_path(FULL.source)
     assert (full["tensor_parallel_size"], full["max_model_len"], full["max_num_seqs"]) == (2, 4096, 8)
     assert (full["enable_auto_tool_choice"], full["tool_call_parser"]) == (True, "hermes")
     assert (plain["model_tag"], plain["tensor_parallel_size"]) == ("/models/a.gguf", 1)
     caches = [found["enable_prefix_caching"] for found in (full, no_store, plain, disabled)]
     assert caches == [True, False, True, False]
     assert [found["kv_offloading_size"] for found in (full, no_store)] == [None, None]
+
+
+def test_what_is_offloaded_is_so_many_gib_in_the_pool_with_a_cache_and_nothing_in_the_other(
+    told: dict[str, Any],
+) -> None:
+    *_, cached, no_store = told["parsed"]
+    assert "error" not in cached
+    assert (cached["kv_offloading_size"], cached["kv_offloading_backend"]) == (48, "native")
+    assert (no_store["kv_offloading_size"], no_store["enable_prefix_caching"]) == (None, False)
 
 
 def test_vllm_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:

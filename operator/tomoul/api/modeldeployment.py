@@ -165,11 +165,26 @@ class RegionTarget(ApiModel):
         return self.no_store_replicas is None or self.no_store_scaling is None
 
 
+class Offload(ApiModel):
+    """Where cached prompts go that GPUs have no room for."""
+
+    memory: Memory = Field(description="Memory of each pod for them, such as `64Gi`; a part of `resources.memory`")
+
+
 class Cache(ApiModel):
     """The prompt cache, and what opting out of it means."""
 
     mode: CacheMode = Field(default=CacheMode.TENANT, description="Who shares the prompt cache")
     no_store: NoStore = Field(default=NoStore.REFUSE, description="Answer to `X-Tomoul-Cache: no-store`")
+    offload: Offload | None = Field(default=None, description="A second tier of the cache, in the pods' memory")
+
+    @rule(
+        "!has(self.offload) || self.mode != 'Disabled'",
+        field="offload",
+        message="must be left out in mode Disabled, which caches nothing",
+    )
+    def _only_what_is_cached_is_offloaded(self) -> bool:
+        return self.offload is None or self.mode is not CacheMode.DISABLED
 
 
 class ModelDeploymentSpec(ApiModel):
@@ -233,6 +248,16 @@ class ModelDeploymentSpec(ApiModel):
         return not unsalted or self.cache.no_store != NoStore.ISOLATED
 
     @rule(
+        "!has(self.cache.offload) || (has(self.resources.accelerator) && has(self.resources.memory))",
+        field="cache.offload",
+        message="must stand beside `resources.accelerator`, whose memory it adds to, and `resources.memory`, "
+        "of which it is a part",
+    )
+    def _what_is_offloaded_has_a_place(self) -> bool:
+        resources = self.resources
+        return self.cache.offload is None or (resources.accelerator is not None and resources.memory is not None)
+
+    @rule(
         "self.cache.noStore == 'NotStored' "
         "|| self.regions.all(region, !has(region.noStoreReplicas) && !has(region.noStoreScaling))",
         field="regions",
@@ -274,6 +299,7 @@ class CachePolicyStatus(StatusModel):
         max_length=64,
         description="Version that this was judged by; empty if it is unknown or does not matter",
     )
+    offload: str = Field(default="", max_length=32, description="Memory of each pod that is a second tier of the cache")
 
 
 class SeedStatus(StatusModel):

@@ -26,8 +26,12 @@ def policy_status(spec: ModelDeploymentSpec, cache: RouteCache) -> CachePolicySt
     stored = engine_of(spec).prompt_cache(spec, "default")
     modes = {"none": CacheMode.DISABLED, "shared": CacheMode.SHARED, "salted": spec.cache.mode}
     version = judged_version(spec)
+    offload = spec.cache.offload
     return CachePolicyStatus(
-        mode=modes[stored], no_store=cache.no_store, engine_version="" if version is None else str(version)
+        mode=modes[stored],
+        no_store=cache.no_store,
+        engine_version="" if version is None else str(version),
+        offload=offload.memory if offload is not None and stored != "none" else "",
     )
 
 

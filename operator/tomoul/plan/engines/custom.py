@@ -16,7 +16,7 @@ from tomoul.plan.engines.base import (
     model_path,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import NO_CACHE, with_no_store
+from tomoul.plan.engines.promises import NO_CACHE, no_offload, with_no_store
 
 DEFAULT_VERSION = ""
 KEEPS_CONNECTIONS = True
@@ -72,7 +72,8 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         "PORT": "the gateway reaches the engine where the operator says",
         "MODEL_PATH": "`spec.source` names the weights",
     }
-    return reserved_variable(spec, reserved)
+    why = "Custom, of which Tomoul knows no flag for it: use `args`, and declare what they make of the cache"
+    return reserved_variable(spec, reserved) or no_offload(spec, why)
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:

@@ -19,7 +19,7 @@ from tomoul.plan.engines.base import (
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT
+from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT, no_offload
 from tomoul.plan.quantity import whole
 
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
@@ -136,7 +136,11 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         index = next(i for i, arg in enumerate(spec.engine.args) if arg.partition("=")[0] in _PARALLEL_FLAGS)
         message = f"`{parallel}` is not a number of calls at once; use 1 to 256"
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
-    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=False) or reserved_variable(spec, _RESERVED_ENV)
+    return (
+        reserved_argument(spec.engine.args, _RESERVED, abbreviates=False)
+        or reserved_variable(spec, _RESERVED_ENV)
+        or no_offload(spec, "LlamaCpp, whose cache beside its slots is known to restore other callers' conversations")
+    )
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:

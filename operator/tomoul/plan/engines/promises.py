@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
 from tomoul.api.routingtable import PoolName
-from tomoul.plan.engines.base import CachePromise, Obstacle, PromptCache, named_flag
+from tomoul.plan.engines.base import CachePromise, Obstacle, PromptCache, Refusal, named_flag
 from tomoul.plan.engines.version import Version
+from tomoul.plan.quantity import whole
 
 NO_CACHE = "No call's prompt is cached"
 NOT_STORED = "`no-store` calls run in a pool without a prompt cache"
@@ -36,9 +37,9 @@ def salted_promise(
             return CachePromise(False, reason, message)
         shared = f"All calls share the cache: {why}; {ONE_TENANT}"
         return CachePromise(True, Reason.ENFORCED, with_no_store(shared, cache.no_store))
-    if cache.mode is CacheMode.SHARED:
-        return CachePromise(True, Reason.ENFORCED, with_no_store("All calls share the cache", cache.no_store))
-    shared = "A salt per tenant isolates the cache"
+    shared = "All calls share the cache" if cache.mode is CacheMode.SHARED else "A salt per tenant isolates the cache"
+    if cache.offload is not None:
+        shared = f"{shared}, also what of it lies in {cache.offload.memory} of each pod's memory"
     return CachePromise(True, Reason.ENFORCED, with_no_store(shared, cache.no_store))
 
 
@@ -49,6 +50,38 @@ def salted_cache(
     if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
         return "none"
     return "shared" if version is None or version < salt_since else "salted"
+
+
+def offload_refusal(spec: ModelDeploymentSpec, version: Version | None, since: Version) -> Refusal | None:
+    """Why an engine that offloads by salts since version `since` cannot do what `cache.offload` asks for, or None."""
+    offload, name = spec.cache.offload, spec.engine.type
+    if offload is None:
+        return None
+    field = "spec.cache.offload"
+    if version is None:
+        message = f"{name} offloads by salts from {since} on; say in `spec.engine.version` which version the image has"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, field, message)
+    if version < since:
+        message = f"{name} offloads by salts from {since} on, and this is {version}; use {since} or newer, or remove it"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, field, message)
+    if spec.resources.memory is not None and whole(offload.memory) >= whole(spec.resources.memory):
+        message = f"`{offload.memory}` must be less than `spec.resources.memory`, of which it is a part"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"{field}.memory", message)
+    return None
+
+
+def offloaded_bytes(spec: ModelDeploymentSpec, pool: PoolName) -> int:
+    """How much a pod of a pool may offload; never anything where nothing is to be kept."""
+    offload = spec.cache.offload
+    cached = spec.cache.mode is not CacheMode.DISABLED and pool != "no-store"
+    return whole(offload.memory) if offload is not None and cached else 0
+
+
+def no_offload(spec: ModelDeploymentSpec, why: str) -> Refusal | None:
+    """The refusal of an engine that cannot offload, or None where it need not."""
+    if spec.cache.offload is None:
+        return None
+    return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.offload", f"is not possible with {why}; remove it")
 
 
 def repeating(

@@ -1,5 +1,6 @@
 """SGLang: `python3 -m sglang.launch_server`."""
 
+from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
@@ -7,14 +8,16 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    Obstacle,
     PromptCache,
     Refusal,
     SeedHandling,
+    flag_value,
     model_path,
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import repeating, salted_cache, salted_promise
+from tomoul.plan.engines.promises import offload_refusal, offloaded_bytes, repeating, salted_cache, salted_promise
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.5.23"
@@ -26,6 +29,13 @@ _SALT_SINCE = Version(0, 5, 11)
 # would break it. Older ones have had it in parts since 0.5.3.
 _REPEATS_SINCE = Version(0, 5, 23)
 _GUESSING = ("--spec*",)
+# Only with these attention backends does the deterministic mode leave the radix cache on, which offloading needs.
+_BACKENDS = ("fa3", "fa4", "triton")
+# The version whose source was read: the tier in memory hangs on the radix tree's nodes, whose keys have the salt
+# (srt/mem_cache/unified_radix_cache.py). A storage backend behind it would key pages by tokens alone until
+# https://github.com/sgl-project/sglang/pull/38577, so none is ever set.
+_OFFLOADS_SINCE = Version(0, 5, 23)
+_GIGABYTE = 10**9
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -85,6 +95,9 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
         args += ["--context-length", str(spec.capabilities.context_window)]
     if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
         args += ["--disable-radix-cache"]
+    if (offloaded := offloaded_bytes(spec, pool)) > 0:
+        # Each GPU's process has a pool of its own.
+        args += ["--enable-hierarchical-cache", "--hicache-size", str(offloaded // spec.resources.count // _GIGABYTE)]
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--tool-call-parser", spec.capabilities.tools.parser]
     if deterministic:
@@ -95,7 +108,12 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that SGLang cannot do, or None."""
-    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True) or reserved_variable(spec, _RESERVED_ENV)
+    return (
+        reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
+        or reserved_variable(spec, _RESERVED_ENV)
+        or offload_refusal(spec, engine_version(spec, DEFAULT_VERSION), _OFFLOADS_SINCE)
+        or _too_little(spec)
+    )
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
@@ -114,9 +132,22 @@ def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
     So srt/sampling/sampling_batch_info.py of 0.5.23, `sampling_seed`.
     """
     obstacle = repeating(spec, engine_version(spec, DEFAULT_VERSION), _REPEATS_SINCE, _GUESSING)
+    backend = flag_value(spec.engine.args, "--attention-backend")
+    if obstacle is None and spec.cache.offload is not None and backend not in _BACKENDS:
+        one = ", ".join(_BACKENDS)
+        message = f"SGLang repeats an answer and offloads only if `--attention-backend` is one of {one}; name it"
+        obstacle = Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
     return SeedHandling("ignored", obstacle, one_for_all=True)
 
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that SGLang has beside OpenAI's."""
     return BodyFields(salt="cache_salt", remove=("cache_salt", "extra_key"), usage_option="continuous_usage_stats")
+
+
+def _too_little(spec: ModelDeploymentSpec) -> Refusal | None:
+    offload = spec.cache.offload
+    if offload is None or offloaded_bytes(spec, "default") >= spec.resources.count * _GIGABYTE:
+        return None
+    message = f"`{offload.memory}` must be at least `1G` for each of the {spec.resources.count} GPUs"
+    return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.offload.memory", message)

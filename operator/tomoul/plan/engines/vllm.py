@@ -14,7 +14,7 @@ from tomoul.plan.engines.base import (
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import repeating, salted_cache, salted_promise
+from tomoul.plan.engines.promises import offload_refusal, offloaded_bytes, repeating, salted_cache, salted_promise
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.32.0"
@@ -26,6 +26,9 @@ _SALT_SINCE = Version(0, 9, 0)
 # with attention backends that keep it, else it does not start. Older versions had parts of it.
 _REPEATS_SINCE = Version(0, 32, 0)
 _GUESSING = ("--spec*", "-sc")
+# The version whose source was read: v1/kv_offload/base.py keys what is offloaded by the hash of the block, into which
+# v1/core/kv_cache_utils.py takes the salt. It stores and finds blocks even with --no-enable-prefix-caching.
+_OFFLOADS_SINCE = Version(0, 32, 0)
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -91,6 +94,9 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
         args += ["--max-model-len", str(spec.capabilities.context_window)]
     cached = spec.cache.mode is not CacheMode.DISABLED and pool == "default"
     args += ["--enable-prefix-caching" if cached else "--no-enable-prefix-caching"]
+    if (offloaded := offloaded_bytes(spec, pool)) > 0:
+        # Of all GPUs together, in GiB.
+        args += ["--kv-offloading-size", f"{offloaded / 2**30:g}", "--kv-offloading-backend", "native"]
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--enable-auto-tool-choice", "--tool-call-parser", spec.capabilities.tools.parser]
     args += ["--enable-prompt-tokens-details", *spec.engine.args]
@@ -100,7 +106,11 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that vLLM cannot do, or None."""
-    return reserved_argument(spec.engine.args, _RESERVED, abbreviates=True) or reserved_variable(spec, _RESERVED_ENV)
+    return (
+        reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
+        or reserved_variable(spec, _RESERVED_ENV)
+        or offload_refusal(spec, engine_version(spec, DEFAULT_VERSION), _OFFLOADS_SINCE)
+    )
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
