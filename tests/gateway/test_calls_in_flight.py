@@ -80,6 +80,39 @@ def test_calls_are_in_flight_from_their_arrival_to_their_last_byte_whether_they_
     eventually(lambda: calls(busy, demand, "acme/busy", "busy") == 0)
 
 
+def test_a_no_store_call_is_refused_until_its_pool_has_woken_and_never_answered_by_the_pool_with_a_cache(
+    gateway: Gateway,
+) -> None:
+    cached, uncached = FakeEngine("cached"), FakeEngine("uncached")
+    demand, no_store = Demand(stale_seconds=60), ("x-tomoul-cache", "no-store")
+
+    def wanted(service: str, pool: PoolName) -> int | None:
+        return calls(gateway, demand, "acme/empty", service, pool)
+
+    for engine in (cached, uncached):
+        engine.start()
+    try:
+        awake = {"empty": [cached], "empty-no-store": [uncached]}
+        asleep = {"empty": [cached]}
+        gateway.publish([table(ROUTES)], asleep)
+        assert wanted("empty-no-store", "no-store") == 0
+        for headers in ([no_store], [no_store, ("x-tomoul-region", "eu-west")]):
+            refused = ask(gateway, "acme/empty", *headers)
+            assert (refused.status, refused.error["code"]) == (503, "region_capacity_unavailable")
+            assert 0 < int(refused.header("retry-after") or 0) <= 60
+        assert ask(gateway, "acme/empty").status == 200, "other calls do not wait for it"
+        eventually(lambda: wanted("empty-no-store", "no-store") == 1)
+        assert wanted("empty", "default") == 0
+        gateway.publish([table(ROUTES)], awake)
+        assert ask(gateway, "acme/empty", no_store).status == 200
+        gateway.publish([table(ROUTES)], asleep)
+        assert ask(gateway, "acme/empty", no_store).status == 503
+        assert (len(cached.received), len(uncached.received)) == (1, 1)
+    finally:
+        for engine in (cached, uncached):
+            engine.stop()
+
+
 REFUSALS: list[tuple[str, str, PoolName, list[tuple[str, str]]]] = [
     ("acme/empty", "empty", "default", []),
     ("acme/empty", "empty", "default", [("x-tomoul-region", "eu-west")]),

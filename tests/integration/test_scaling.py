@@ -223,6 +223,29 @@ def test_a_pool_for_no_store_calls_scales_by_its_own(metrics: Cluster, namespace
     assert metrics.replicas(item) == 1
 
 
+def test_a_pool_for_no_store_calls_that_has_no_replica_is_woken_by_such_a_call_and_sleeps_again(
+    metrics: Cluster, namespace: str
+) -> None:
+    item = scaled("asleep", namespace, replicas=1, noStoreScaling=scaling(0, 2))
+    item["spec"]["cache"] = {"noStore": "NotStored"}
+    for pool in ("default", "no-store"):
+        metrics.calls(item, 0, pool)
+    metrics.apply(item)
+    eventually(lambda: metrics.replicas(item, "no-store") == 0, 60)
+    policy = "CachePolicyEnforced"
+    eventually(lambda: says(metrics, item, "True Enforced", "next `no-store` call starts a replica", kind=policy))
+    eventually(lambda: says(metrics, item, "True", "1 of 1", kind="WorkloadReady"))
+    metrics.refuse(item)
+    metrics.refuse(item, "no-store")
+    eventually(lambda: metrics.replicas(item, "no-store") == 1)
+    eventually(lambda: metrics.deployment(item, "no-store")["status"].get("readyReplicas") == 1)
+    eventually(lambda: says(metrics, item, "True Enforced", "in a pool without a prompt cache", kind=policy))
+    assert "starts a replica" not in metrics.told(item, policy)
+    assert metrics.replicas(item) == 1
+    # For a minute a refused call's client may come again.
+    eventually(lambda: metrics.replicas(item, "no-store") == 0, 120)
+
+
 def test_the_way_from_fixed_to_scaled_and_back_changes_no_pods_and_an_unchanged_world_is_left_alone(
     metrics: Cluster, namespace: str
 ) -> None:
