@@ -25,7 +25,7 @@ class Effort:
 
 
 FULL = Effort(
-    rounds=3, seconds=0.8, requests=3000, peers=True, many_models=1000, changes=9, updates=100, update_streams=32
+    rounds=3, seconds=0.5, requests=3000, peers=True, many_models=1000, changes=9, updates=100, update_streams=32
 )  # fmt: skip
 QUICK = Effort(
     rounds=1, seconds=0.25, requests=1000, peers=False, many_models=1000, changes=3, updates=20, update_streams=8
