@@ -194,7 +194,7 @@ def test_no_engine_gets_a_key(regions: Regions) -> None:
     assert regions.chat(model="acme/far").status == 200
     got = [request.header("authorization") for engine in regions.engines.values() for request in engine.received]
     assert len(got) == 5
-    assert set(got) <= {None, "none"}
+    assert set(got) == {None}
 
 
 def test_without_authentication_no_engine_gets_a_key_either(gateway: Gateway) -> None:
@@ -202,8 +202,18 @@ def test_without_authentication_no_engine_gets_a_key_either(gateway: Gateway) ->
     engine.start()
     gateway.publish([table([model("acme/open", pools=pools("open"))])], {"open": [engine]})
     assert call(gateway.port, body={"model": "acme/open", "messages": []}, headers=[bearer("sk-mine")]).status == 200
-    assert engine.received[0].header("authorization") in (None, "none")
+    assert engine.received[0].header("authorization") is None
     engine.stop()
+
+
+def test_a_call_that_an_engine_did_not_take_arrives_at_the_fallback_with_its_key(regions: Regions) -> None:
+    regions.publish({"free": {}})
+    regions.engines["both"].stop()  # its address is still among the ready ones
+    try:
+        answer = regions.chat()
+    finally:
+        regions.engines["both"].start()
+    assert (answer.status, answer.header("x-tomoul-region")) == (200, "us-east")
 
 
 def test_a_call_for_another_region_carries_its_key_and_is_checked_again_there(regions: Regions) -> None:

@@ -5,9 +5,6 @@ from collections.abc import Container, Iterable, Sequence
 from tomoul.gateway.compile.names import HOST_METADATA, pool_cluster
 from tomoul.gateway.compile.resources import Endpoint, Endpoints, EnvoyResource, PoolKey
 
-NO_KEY = "none"
-"""What engines get in the place of a client's `Authorization`."""
-
 
 def load_assignments(
     pools: Iterable[PoolKey], endpoints: Endpoints, canaries: Container[PoolKey] = ()
@@ -17,7 +14,7 @@ def load_assignments(
 
 
 def _load_assignment(pool: PoolKey, ready: Sequence[Endpoint], canary: bool) -> EnvoyResource:
-    told = {"kind": "pool", "authorization": NO_KEY} | ({"pool": "canary"} if canary else {})
+    told = {"kind": "pool"} | ({"pool": "canary"} if canary else {})
     hosts = [
         {
             "endpoint": {"address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}},

@@ -7,11 +7,6 @@ from tomoul.gateway.compile.document import EXTENSION_TYPE
 from tomoul.gateway.compile.local_reply import local_reply_config
 from tomoul.gateway.compile.names import (
     FILTER,
-    HEADER_CLUSTER,
-    HEADER_FORWARDED,
-    HEADER_REGION,
-    HEADER_ROUTE,
-    HOST_METADATA,
     LISTENER,
     ROUTE_CONFIGURATION,
     TYPES,
@@ -128,7 +123,7 @@ def _router() -> dict[str, Any]:
             "@type": f"{TYPES}.extensions.filters.http.router.v3.Router",
             "suppress_envoy_headers": True,
             "upstream_http_filters": [
-                _stamp_hosts(),
+                _stamp(),
                 {
                     "name": "envoy.filters.http.upstream_codec",
                     "typed_config": {"@type": f"{TYPES}.extensions.filters.http.upstream_codec.v3.UpstreamCodec"},
@@ -138,34 +133,13 @@ def _router() -> dict[str, Any]:
     }
 
 
-def _stamp_hosts() -> dict[str, Any]:
-    """What depends on the host that was picked: another region's code as the pin, and who may see the key.
-
-    Here and not in the clusters, since an aggregate ignores the filters of its members.
-    """
-
-    def host_metadata(key: str) -> str:
-        return f"%UPSTREAM_METADATA({HOST_METADATA}:{key})%"
-
+def _stamp() -> dict[str, Any]:
+    """What depends on the host that was picked: see filter/stamp.zig."""
     return {
-        "name": "stamp-hosts",
+        "name": "stamp",
         "typed_config": {
-            "@type": f"{TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation",
-            "mutations": {
-                "request_mutations": [
-                    {"remove": HEADER_CLUSTER},
-                    {"remove": HEADER_ROUTE},
-                    {"remove": HEADER_FORWARDED},
-                    # An engine's host has neither, and an empty value sets nothing.
-                    _set(HEADER_REGION, host_metadata("region")),
-                    _set(HEADER_FORWARDED, host_metadata("sender")),
-                    # Only an engine's host has this: no engine gets a client's key.
-                    _set("authorization", host_metadata("authorization"), action="OVERWRITE_IF_EXISTS"),
-                ],
-            },
+            "@type": EXTENSION_TYPE,
+            "dynamic_module_config": {"name": FILTER, "do_not_close": True},
+            "filter_name": "stamp",
         },
     }
-
-
-def _set(header: str, value: str, action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> dict[str, Any]:
-    return {"append": {"header": {"key": header, "value": value}, "append_action": action}}

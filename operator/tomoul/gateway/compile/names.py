@@ -27,7 +27,7 @@ HEADER_REGION = "x-tomoul-region"
 
 HOST_METADATA = "tomoul"
 """Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `pool` (only a canary's), `region` (the pin
-to stamp), `sender`, `authorization` (what to put in the place of a client's).
+to stamp) and `sender`.
 """
 
 

@@ -8,6 +8,7 @@ const Tenant = @import("tenants.zig").Tenant;
 const alive = @import("alive.zig");
 const seeds = @import("seed.zig");
 const logger = @import("logger.zig");
+const stamp = @import("stamp.zig");
 const streams = @import("stream.zig");
 const voice = @import("voice.zig");
 
@@ -46,6 +47,9 @@ pub const Call = struct {
     elsewhere: bool = false,
     model: ?*const documents.Model = null,
     pin: ?[]const u8 = null,
+    /// What the client called with, and the call's id; where both may be needed again: see stamp.zig.
+    key: ?[]const u8 = null,
+    request_id: ?[]const u8 = null,
     cache: ?[]const u8 = null,
     /// Which pods it is meant for; null where no new revision is tried.
     trial: ?documents.Trial = null,
@@ -118,6 +122,7 @@ pub const Call = struct {
     fn free(self: *Call) void {
         voice.forget(self);
         logger.forget(self);
+        stamp.forget(self);
         self.arena.deinit();
         std.heap.c_allocator.destroy(self);
     }

@@ -53,7 +53,7 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
             const cluster = region.cluster orelse
                 return errors.forCapacity(call, "The region `{s}` cannot be reached from here", .{region.name});
             call.elsewhere = true;
-            targets.sendTo(call, cluster, null);
+            try targets.sendTo(call, cluster, null);
             return true;
         }
     } else if (is_chat and tenant.entry.require_region) {

@@ -5,6 +5,7 @@ const catalogue = @import("catalogue.zig");
 const documents = @import("document.zig");
 const errors = @import("errors.zig");
 const salts = @import("salt.zig");
+const stamp = @import("stamp.zig");
 const Call = @import("call.zig").Call;
 const Model = documents.Model;
 const Refused = errors.Refused;
@@ -59,7 +60,7 @@ fn mayReachAll(call: *Call, model: *const Model) bool {
 /// Sends the call on its way.
 pub fn send(call: *Call, targets: Targets, model: *const Model) Refused!void {
     switch (targets) {
-        .any => |each| take(call, pick(each), model),
+        .any => |each| try take(call, pick(each), model),
         .permitted => |pool| try sendToPermitted(call, model, pool),
     }
 }
@@ -85,14 +86,17 @@ fn sendToPermitted(call: *Call, model: *const Model, pool: []const documents.Tar
     }, "The API key may not be used in the regions that would answer; name one that it may be used in", .{});
 }
 
-fn take(call: *Call, target: documents.Target, model: *const Model) void {
+fn take(call: *Call, target: documents.Target, model: *const Model) Refused!void {
     call.trial = target.trial;
-    sendTo(call, target.cluster, model.route);
+    return sendTo(call, target.cluster, model.route);
 }
 
-pub fn sendTo(call: *Call, cluster: []const u8, route: ?[]const u8) void {
-    // A key is for gateways. Where an aggregate may pick either, the stamp on the host takes it away (listeners.py).
-    if (std.mem.startsWith(u8, cluster, "pool/")) call.stream.removeHeader(.request, "authorization");
+pub fn sendTo(call: *Call, cluster: []const u8, route: ?[]const u8) Refused!void {
+    // A key is for gateways. Where an aggregate may pick either, it depends on the host.
+    if (std.mem.startsWith(u8, cluster, "pool/"))
+        call.stream.removeHeader(.request, "authorization")
+    else if (!std.mem.startsWith(u8, cluster, "region/"))
+        try stamp.keep(call);
     routeTo(call, cluster, route);
 }
 
