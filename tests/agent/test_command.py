@@ -6,12 +6,15 @@ import pytest
 from click.testing import CliRunner
 
 from tests.agent.tables import table_manifest
+from tomoul.api.gatewaylimits import HIGHEST_BODY_BYTES, MIN_BODY_BYTES
 from tomoul.cli.agent import command
+from tomoul.gateway.agent.run import AgentOptions
 from tomoul.gateway.agent.state import TableReader, TableVersion
+from tomoul.gateway.compile.resources import GatewayOptions
 
 
-def run(folder: Path, **changed: str) -> str:
-    """What the command prints when it refuses to start."""
+def words(folder: Path, **changed: str) -> list[str]:
+    """The command's flags."""
     flags = {
         "region": "eu-west",
         "socket": str(folder / "ads.sock"),
@@ -20,7 +23,12 @@ def run(folder: Path, **changed: str) -> str:
         "pod-name": "gateway-0",
         "kubeconfig": str(folder / "kubeconfig"),
     } | changed
-    result = CliRunner().invoke(command, [word for name, value in flags.items() for word in (f"--{name}", value)])
+    return [word for name, value in flags.items() for word in (f"--{name}", value)]
+
+
+def run(folder: Path, **changed: str) -> str:
+    """What the command prints when it refuses to start."""
+    result = CliRunner().invoke(command, words(folder, **changed))
     assert result.exit_code != 0
     assert not result.exception or isinstance(result.exception, SystemExit)
     return result.output
@@ -31,6 +39,28 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "salt").write_bytes(b"x" * 32)
     (tmp_path / "kubeconfig").write_text("{}")
     return tmp_path
+
+
+def test_flags_reach_the_gateway_as_they_are_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[AgentOptions] = []
+
+    async def run_agent(options: AgentOptions, kubeconfig: str | None) -> None:
+        started.append(options)
+
+    monkeypatch.setattr("tomoul.cli.agent.run_agent", run_agent)
+    given = {"max-body-bytes": "2097152", "stream-comment-seconds": "0", "listen-port": "8443"}
+    for flags in (given, {}):
+        assert CliRunner().invoke(command, words(folder, **flags)).exit_code == 0
+    asked, default = (options.gateway for options in started)
+    assert asked == GatewayOptions(
+        "eu-west", listen_port=8443, max_body_bytes=2 * 1024 * 1024, comment_seconds=0, salt_key=b"x" * 32
+    )
+    assert default == GatewayOptions("eu-west", salt_key=b"x" * 32)
+
+
+def test_a_largest_body_that_is_none_is_refused_by_name(folder: Path) -> None:
+    for size in (str(MIN_BODY_BYTES - 1), str(HIGHEST_BODY_BYTES + 1), "16M"):
+        assert "--max-body-bytes" in run(folder, **{"max-body-bytes": size})
 
 
 def test_a_missing_or_short_salt_key_is_refused_by_name(folder: Path) -> None:

@@ -75,6 +75,7 @@ class Gateway:
         comment_seconds: int = COMMENT_SECONDS,
         faults: bool = False,
         workers: int = 1,
+        body_seconds: int = 300,
     ) -> None:
         """With `faults` the filter has bugs that calls can ask for: `x-tomoul-fault`, the hook that is to fail."""
         self.options = GatewayOptions(
@@ -83,6 +84,7 @@ class Gateway:
             listen_port=0,
             max_body_bytes=max_body_bytes,
             comment_seconds=comment_seconds,
+            body_seconds=body_seconds,
             salt_key=SALT_KEY,
         )
         # Short, since a Unix socket's path has to fit into 108 bytes.

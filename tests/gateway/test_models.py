@@ -71,6 +71,8 @@ def test_a_path_is_normalised_before_it_is_judged(platform: Platform) -> None:
         ("OPTIONS", "/v1/chat/completions", "POST"),
         ("DELETE", "/v1/models/acme/both", "GET"),
         ("POST", "/v1/models", "GET"),
+        ("FROBNICATE", "/v1/models", "GET"),
+        ("post", "/v1/chat/completions", "POST"),
     ],
 )
 def test_another_method_is_405_and_names_the_one_that_is_allowed(
@@ -78,6 +80,13 @@ def test_another_method_is_405_and_names_the_one_that_is_allowed(
 ) -> None:
     answer = call(platform.eu.port, path, method=method)
     assert (answer.status, answer.error["code"], answer.header("allow")) == (405, "method_not_allowed", allowed)
+
+
+def test_a_query_is_405_and_without_the_content_type_that_it_must_have_400(platform: Platform) -> None:
+    answer = call(platform.eu.port, body={}, method="QUERY")
+    assert (answer.status, answer.error["code"], answer.header("allow")) == (405, "method_not_allowed", "POST")
+    answer = call(platform.eu.port, method="QUERY")
+    assert (answer.status, answer.error["code"]) == (400, "invalid_request"), "by Envoy's codec"
 
 
 def test_ready_says_200_once_there_is_a_configuration(platform: Platform) -> None:

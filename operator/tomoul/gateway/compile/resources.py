@@ -32,6 +32,8 @@ class GatewayOptions:
     listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway serves the network
     listen_port: int = 8080
     max_body_bytes: int = MAX_BODY_BYTES
+    body_seconds: int = 300
+    """How long a call's body may take to arrive, from the call's first byte on."""
     comment_seconds: int = COMMENT_SECONDS
     """After how long an engine's silence the client of a stream gets a comment; 0 for never."""
     salt_key: bytes = b""
