@@ -12,6 +12,7 @@ SLOW_FOLDERS = (
     "integration",
     "faults",
     "gateway",
+    "truth",
     "agent",
     "contract",
     "gitops",

@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tests.gateway.tables import NAMESPACE
-from tests.gateway.wire import FakeEngine, receive
+from tests.gateway.wire import receive
 from tomoul.api.gatewaylimits import COMMENT_SECONDS
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import AdsServer
@@ -45,6 +45,13 @@ def eventually(check: Callable[[], Result], within: float = 15.0) -> Result:
             last = error
         time.sleep(0.02)
     raise AssertionError(f"not within {within} s; last: {last!r}")
+
+
+class Listening(Protocol):
+    """An engine on a loopback port."""
+
+    @property
+    def port(self) -> int: ...
 
 
 class Loop:
@@ -108,7 +115,7 @@ class Gateway:
     def publish(
         self,
         tables: Sequence[RoutingTable],
-        engines: Mapping[str, Sequence[FakeEngine]],
+        engines: Mapping[str, Sequence[Listening]],
         keys: Keys | None = None,
         gateways: int = 1,
     ) -> EnvoyResources:

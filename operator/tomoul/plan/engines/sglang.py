@@ -40,6 +40,7 @@ _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
 _COUNT = "`spec.resources.count` decides how many GPUs work together"
+_SESSION = "it keeps what calls said for later calls"
 _RESERVED = {
     "--model": _SOURCE,
     "--model-path": _SOURCE,
@@ -53,7 +54,16 @@ _RESERVED = {
     "--config": "a file could set what the operator sets",
     "--disable-radix-cache": _CACHE,
     "--enable-hierarchical-cache": _CACHE,
+    "--enable-hicache": _CACHE,
     "--enable-lmcache": _CACHE,
+    "--enable-flexkv": _CACHE,
+    "--enable-unified-cache-external-linker": _CACHE,
+    "--radix-cache-backend": f"{_CACHE}, and another backend may ignore the salt",
+    "--enable-session-radix-cache": _SESSION,
+    "--enable-streaming-session": _SESSION,
+    "--enable-response-store": _SESSION,
+    "--enable-custom-logit-processor": "code that a call brings would run among the calls of others",
+    "--debug-tensor-dump-output-folder": "prompts must not be written to files",
     "--enable-deterministic-inference": "`spec.capabilities.seed` decides what a seed is worth",
     "--rl-on-policy-target": "`spec.capabilities.seed` decides what a seed is worth",
     "--kv-events-config": "it publishes the tokens of prompts",
@@ -63,7 +73,6 @@ _RESERVED = {
     "--context-length": "`spec.capabilities.contextWindow` is the longest context",
     "--tensor-parallel-size": _COUNT,
     "--tp-size": _COUNT,
-    "--tp": _COUNT,
     "--tool-call-parser": "`spec.capabilities.tools` decides about tool calling",
     "--enable-cache-report": "usage is counted by it",
     "--crash-dump-folder": "prompts must not be written to files",

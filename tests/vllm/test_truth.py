@@ -1,0 +1,117 @@
+"""A real vLLM on CPUs, started as the plan renders it, behind a real gateway: what it keeps of its promises."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.truth import orders
+from tests.truth.endpoint import Call, Endpoint
+from tests.truth.machine import in_any_order
+from tests.truth.oracle import BEGINNING, Oracle, Scope
+from tests.truth.planned import model, planned
+
+SALTED, STORED = "test/salted", "test/stored"
+BLOCK = 128
+"""Tokens that vLLM caches together on a CPU."""
+ON_A_CPU = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+START_SECONDS = 900
+"""Two engines that start at once, on a machine that has other things to do."""
+
+
+@pytest.fixture(scope="module")
+def endpoint(vllm_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    folder = tmp_path_factory.mktemp("tiny")
+    program = Path(__file__).with_name("tiny_model.py")
+    subprocess.run([vllm_home / "bin" / "python", program, folder], check=True, capture_output=True)
+    engine = {"type": "VLLM", "args": ["--dtype=bfloat16", "--enforce-eager"]}
+    rest = {"source": {"file": {"path": str(folder)}}, "capabilities": {"contextWindow": 1024}}
+    models = [
+        model("salted", engine, {"mode": "Tenant", "noStore": "Isolated"}, **rest),
+        # Only its pool for no-store calls runs: an engine is slow to start.
+        model("stored", engine, {"mode": "Shared", "noStore": "NotStored"}, 0, **rest),
+    ]
+
+    def launch(command: Sequence[str], args: Sequence[str], port: int) -> Sequence[str | Path]:
+        assert list(command) == ["vllm", "serve"]
+        return [vllm_home / "bin" / "vllm", "serve", *args, "--host", "127.0.0.1", "--port", str(port)]
+
+    counters = ("vllm:prompt_tokens_total", "vllm:prefix_cache_hits_total")
+    with planned(models, launch, counters, ON_A_CPU, BLOCK, START_SECONDS) as served:
+        yield served
+
+
+def test_vllm_finds_a_prompt_again(endpoint: Endpoint) -> None:
+    orders.twice_is_a_hit(endpoint, SALTED)
+
+
+def test_vllm_keeps_nothing_of_a_no_store_call(endpoint: Endpoint) -> None:
+    orders.no_store_and_then_cacheable_is_a_miss(endpoint, SALTED)
+
+
+def test_vllm_reads_nothing_for_a_no_store_call(endpoint: Endpoint) -> None:
+    orders.cacheable_and_then_no_store_is_a_miss(endpoint, SALTED)
+
+
+def test_vllm_lets_no_tenant_find_what_another_asked(endpoint: Endpoint) -> None:
+    orders.another_tenant_gets_nothing(endpoint, SALTED)
+
+
+def test_vllm_keeps_its_promises_to_tenants_that_call_at_once(endpoint: Endpoint) -> None:
+    orders.at_once(Oracle(endpoint, {SALTED: Scope.TENANT}), SALTED)
+
+
+def test_vllm_keeps_its_promises_in_any_order_of_calls(endpoint: Endpoint) -> None:
+    oracle = Oracle(endpoint, {SALTED: Scope.TENANT})
+    in_any_order(oracle)
+    assert oracle.hits, "nothing was ever found in a cache, which proves nothing"
+
+
+def test_vllm_has_no_cache_in_the_pool_for_no_store_calls(endpoint: Endpoint) -> None:
+    prompt = orders.fresh_prompt()
+    for tenant in ("first", "second", "first"):
+        assert endpoint.counted(Call(tenant, STORED, prompt, no_store=True)).cached == 0
+    refused = endpoint.answer(Call("first", STORED, prompt))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "region_capacity_unavailable")
+
+
+@pytest.mark.parametrize("field", ["cache_salt", "kv_transfer_params", "vllm_xargs"])
+def test_a_client_of_vllm_can_neither_find_what_another_asked_nor_hide_from_its_own(
+    endpoint: Endpoint, field: str
+) -> None:
+    prompt, chosen = orders.fresh_prompt(), {field: "chosen" if field == "cache_salt" else {"a": 1}}
+    endpoint.counted(Call("first", SALTED, prompt), **chosen)
+    assert endpoint.counted(Call("second", SALTED, prompt), **chosen).cached < BEGINNING
+    again = endpoint.counted(Call("first", SALTED, prompt))
+    assert again.cached == endpoint.most(again)
+
+
+def test_a_stream_of_vllm_counts_the_cached_tokens_if_it_is_asked_to(endpoint: Endpoint) -> None:
+    call = Call("first", SALTED, orders.fresh_prompt())
+    counted = endpoint.counted(call)
+    answer = endpoint.answer(call, stream=True, stream_options={"include_usage": True})
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    last = json.loads(events[-2])
+    assert (last["choices"], last["usage"]["prompt_tokens"]) == ([], counted.prompt)
+    assert last["usage"]["prompt_tokens_details"]["cached_tokens"] == endpoint.most(counted)
+    plain = endpoint.answer(call, stream=True)
+    assert '"choices":[]' not in plain.text.replace(" ", "")
+
+
+def test_equal_seeds_of_vllm_give_equal_answers_to_calls_that_run_alone(endpoint: Endpoint) -> None:
+    def text(seed: int) -> str:
+        call = Call("first", SALTED, "Tell me a story", no_store=True)
+        answer = endpoint.answer(call, seed=seed, temperature=1.0, max_tokens=24)
+        found: str = answer.json()["choices"][0]["message"]["content"]
+        return found
+
+    assert text(7) == text(7)
+    assert text(7) != text(8)
