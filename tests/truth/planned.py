@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,6 +32,23 @@ class Replica:
     model: str
     service: str
     port: int
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def until_ready(self, seconds: float) -> None:
+        try:
+            until(self._ready, "its start", seconds)
+        except AssertionError as error:
+            error.add_note(self.log.read_text(errors="replace")[-4000:])
+            raise
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, f"the engine ended:\n{self.log.read_text(errors='replace')[-4000:]}"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
 
 def model(
@@ -70,26 +86,21 @@ def planned(
     ids = {each["metadata"]["name"]: each["spec"]["model"]["id"] for each in models}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="truth-")))
-        replicas, started = [], []
+        replicas: list[Replica] = []
         for deployment in (each for each in state.objects if each["kind"] == "Deployment"):
             name = ids.get(deployment["metadata"]["labels"].get("tomoul.ai/model-deployment", ""))
             if name is None:
                 continue
             (container,) = deployment["spec"]["template"]["spec"]["containers"]
             for _ in range(deployment["spec"]["replicas"]):
-                replica = Replica(name, deployment["metadata"]["name"], free_port())
-                log = folder / f"{replica.port}.log"
-                argv = launch(container.get("command", ()), container["args"], replica.port)
-                started.append((stack.enter_context(_running(argv, log, environment or {})), log))
-                replicas.append(replica)
-        for process, log in started:
-            port = replicas[started.index((process, log))].port
-
-            def ready(port: int = port, process: "subprocess.Popen[bytes]" = process, log: Path = log) -> bool:
-                assert process.poll() is None, f"the engine ended:\n{log.read_text(errors='replace')[-4000:]}"
-                return _healthy(port)
-
-            until(ready, f"the start of an engine ({log.read_text(errors='replace')[-2000:]})", seconds)
+                while (port := free_port()) in {replica.port for replica in replicas}:
+                    pass
+                log = folder / f"{port}.log"
+                argv = launch(container.get("command", ()), container["args"], port)
+                process = stack.enter_context(_running(argv, log, environment or {}))
+                replicas.append(Replica(name, deployment["metadata"]["name"], port, process, log))
+        for replica in replicas:
+            replica.until_ready(seconds)
         gateway = Gateway(REGION)
         stack.callback(gateway.stop)
         table = json.loads(json.dumps(state.tables[REGION]))
@@ -128,11 +139,3 @@ def _running(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
