@@ -8,6 +8,7 @@ from tomoul.controller.context import Context
 from tomoul.controller.converge import ensure, remove
 from tomoul.controller.presence import may_have
 from tomoul.controller.shrink import confirmed_table
+from tomoul.controller.size import fits
 from tomoul.kube.errors import Invalid, NotFound
 from tomoul.kube.resources import PODS, REGIONS, ROUTING_TABLES
 from tomoul.plan.naming import gateway_name, table_name
@@ -31,7 +32,7 @@ async def reconcile_table(context: Context, key: Key) -> None:
         return
     if not await may_have(context, REGIONS, key, owner, [manifest]):
         return
-    if await ensure(observed, context.writer, owner.uid, manifest):
+    if fits(context, key.name, manifest) and await ensure(observed, context.writer, owner.uid, manifest):
         context.triggers.written(key.name, time.monotonic() - began)
     for operations in await _stale(context, key.name, table):
         try:

@@ -29,7 +29,7 @@ async def confirmed_table(context: Context, key: Key, uid: str) -> Manifest | No
     before = _served(context, region)
     lost = _lost(before, manifest)
     if len(lost) * 2 <= len(before):
-        _tell(context, region, None)
+        tell_withheld(context, region, None)
         return manifest
     named = ", ".join(f"`{name}`" for name in sorted(lost)[:5])
     words = f"RoutingTable `{region}` would lose {len(lost)} of {len(before)} routes ({named})"
@@ -40,9 +40,9 @@ async def confirmed_table(context: Context, key: Key, uid: str) -> Manifest | No
         counter.inc()
         words = f"{words}, and the API server does not confirm that they are gone: it stays as it is ({error})"
         logger.warning("%s", words)
-        _tell(context, region, words)
+        tell_withheld(context, region, words)
         raise
-    _tell(context, region, None)
+    tell_withheld(context, region, None)
     manifest = _planned(context, region)
     left = _lost(before, manifest)
     if left < lost:
@@ -55,7 +55,7 @@ async def confirmed_table(context: Context, key: Key, uid: str) -> Manifest | No
     return manifest
 
 
-def _tell(context: Context, region: str, why: str | None) -> None:
+def tell_withheld(context: Context, region: str, why: str | None) -> None:
     """Have the Region's status say why its table is withheld, or no longer say so."""
     withheld = context.observed.withheld
     if why is None:

@@ -1,0 +1,33 @@
+"""Size: a RoutingTable is one object, and etcd takes none of more than 1.5 MiB.
+
+About 2,000 models fit. A table that would not be taken is not sent: gateways serve on from what they have, and the
+Region says why with the reason `TableWithheld`.
+"""
+
+import json
+import logging
+
+from tomoul.controller.context import Context
+from tomoul.controller.shrink import tell_withheld
+from tomoul.plan.world import Manifest
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 1_400_000
+"""Bytes of a table as JSON; etcd's limit (`--max-request-bytes`) less what the gateways write into its status."""
+
+
+def fits(context: Context, region: str, manifest: Manifest) -> bool:
+    """Whether the API server would take the table; if not, the Region is told so."""
+    size = len(json.dumps(manifest, separators=(",", ":")))
+    if size <= LARGEST:
+        return True
+    routes = len(manifest["spec"]["models"])
+    words = (
+        f"RoutingTable `{region}` with {routes} models would have {size} bytes, and {LARGEST} are the most: it stays as"
+    )
+    words += " it is; serve fewer models, or fewer tenants, from this cluster"
+    logger.error("%s", words)
+    context.metrics.withheld.labels(region).inc()
+    tell_withheld(context, region, words)
+    return False
