@@ -145,7 +145,7 @@ def until(what: Callable[[], bool], limit: float, began: float) -> float:
     while not what():
         if time.monotonic() - began > limit:
             raise TimeoutError(f"not within {limit:.0f} s")
-        time.sleep(1.0)
+        time.sleep(2.0)
     return time.monotonic() - began
 
 
@@ -162,7 +162,7 @@ def _steady(operator: OperatorProcess, limit: float, began: float) -> float:
             return since - began
         if time.monotonic() - began > limit:
             raise TimeoutError(f"not steady within {limit:.0f} s")
-        time.sleep(1.0)
+        time.sleep(2.0)
 
 
 def _total(metrics: Mapping[str, float], name: str) -> float:
