@@ -102,5 +102,6 @@ def test_a_document_that_the_filter_does_not_know_is_refused_and_the_old_one_goe
     extension["typed_config"]["filter_config"]["value"] = '{"regoin":1}'
     refused = gateway.refused(replace(resources, extensions={"tomoul": extension}))
     assert "Failed to initialize dynamic module" in refused
+    assert "in the log of the gateway's Envoy" in refused
     assert "tomoul: the document is refused: UnknownField at byte 9 of 12" in gateway.log()
     assert call(gateway.port, body={"model": "acme/both", "messages": []}).status == 200

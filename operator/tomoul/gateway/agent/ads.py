@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from tomoul.gateway.agent.configuration import Configuration, configuration
-from tomoul.gateway.agent.messages import ResourceError
+from tomoul.gateway.agent.messages import ResourceError, TypeUrl
 from tomoul.gateway.agent.stream import EnvoyStream, Request, Response
 from tomoul.gateway.agent.wire import METHOD, SERVICE, decode_request, encode_response
 from tomoul.gateway.compile.resources import EnvoyResources
@@ -187,7 +187,8 @@ class AdsServer:
             if refusal and refusal.version == goal.version:
                 logger.error("version %d is refused: %s", goal.version, refusal.message)
                 self._goal = self._accepted
-                self._acknowledge(Acknowledgement(goal.version, goal.label, False, refusal.type_url, refusal.message))
+                message = _with_whereabouts(refusal.type_url, refusal.message)
+                self._acknowledge(Acknowledgement(goal.version, goal.label, False, refusal.type_url, message))
                 self._advance()
                 return
         if self._streams and all(stream.has(goal) for stream in self._streams):
@@ -203,3 +204,12 @@ class AdsServer:
                 future.set_result(acknowledgement)
         if self._notify:
             self._notify(acknowledgement)
+
+
+def _with_whereabouts(type_url: str, message: str) -> str:
+    """Envoy's reason, and where the filter's own is: a module has no way to give one to Envoy but its log."""
+    if type_url != TypeUrl.EXTENSIONS:
+        return message
+    return (
+        f"{message} (the reason is in the log of the gateway's Envoy, in a line with `tomoul: the document is refused`)"
+    )
