@@ -1,4 +1,4 @@
-"""Weights from a hub, by the loader in real pods: onto a volume that two pods share, with a Secret, seen in the status."""
+"""Weights from a hub, by the loader in real pods: to a volume that two share, with a Secret, seen in the status."""
 
 import json
 from collections.abc import Iterator

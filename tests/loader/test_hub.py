@@ -157,6 +157,75 @@ def test_a_loader_that_is_killed_leaves_its_bytes_to_the_next(
     assert (tmp_path / "chat" / "model.safetensors").read_bytes() == WEIGHTS
 
 
+@pytest.mark.parametrize("name", ["model.safetensors.part", "model.safetensors"])
+def test_a_loader_that_is_killed_between_download_and_end_leaves_nothing_to_download(
+    hub: HubServer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / ".chat.loading").mkdir()
+    (tmp_path / ".chat.loading" / name).write_bytes(WEIGHTS)
+    (tmp_path / ".chat.loading" / "config.json").write_bytes(FILES["config.json"])
+    folder = load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert hub.ranges == []
+    assert names(folder) == {"config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("size=1m", "the volume is full: 3000008 bytes more are needed and"),
+        ("ro", "the volume cannot be written: Read-only file system"),
+        ("size=4m,nr_inodes=3", "the volume cannot be written: No space left on device"),
+    ],
+)
+def test_a_volume_that_is_full_or_may_not_be_written_is_told_by_words_and_exit_code(
+    hub: HubServer, tmp_path: Path, options: str, words: str
+) -> None:
+    """On a real volume of its own, which a namespace of mounts needs."""
+    apart = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    mount = f"mount -t tmpfs -o {options} tmpfs {tmp_path}"
+    if subprocess.run([*apart, "sh", "-c", mount], capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    command = f"{mount} && exec {sys.executable} -m tomoul load hf {tmp_path} chat --repo {REPO} --revision main"
+    env = {**os.environ, "HF_ENDPOINT": hub.url}
+    done = subprocess.run([*apart, "sh", "-c", command], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == LoadFailure.VOLUME, done.stderr
+    assert f"error: {words}" in done.stderr.splitlines()[-1]
+
+
+def test_a_volume_that_others_fill_meanwhile_is_told_as_full(hub: HubServer, tmp_path: Path) -> None:
+    apart = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    mount = f"mount -t tmpfs -o size=4m tmpfs {tmp_path}"
+    if subprocess.run([*apart, "sh", "-c", mount], capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    hub.hold = threading.Event()
+    # Once the hub has begun, the other one is told to fill the volume.
+    other = f"(read line <&3 && head -c 3000000 /dev/zero >{tmp_path}/other; echo filled) &"
+    command = f"exec 3<&0; {mount} && {{ {other} }} && exec {sys.executable} -m tomoul load hf {tmp_path} chat"
+    command += f" --repo {REPO} --revision main"
+    loader = subprocess.Popen(
+        [*apart, "sh", "-c", command],
+        env={**os.environ, "HF_ENDPOINT": hub.url},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until(lambda: any(name == "model.safetensors" for name, _ in hub.ranges), "the download begins")
+        assert loader.stdin is not None
+        assert loader.stdout is not None
+        loader.stdin.write("now\n")
+        loader.stdin.flush()
+        assert loader.stdout.readline() == "filled\n"
+        hub.hold.set()
+        _, err = loader.communicate(timeout=60)
+    finally:
+        loader.kill()
+    assert loader.returncode == LoadFailure.VOLUME, err
+    assert "error: the volume is full" in err.splitlines()[-1]
+
+
 def test_of_two_loaders_for_one_folder_one_downloads_and_both_tell_how_far_it_is(
     hub: HubServer, tmp_path: Path
 ) -> None:

@@ -219,13 +219,21 @@ class ModelDeploymentSpec(ApiModel):
         return self.engine.type != EngineType.LLAMA_CPP or not self.source.s3 or self.source.s3.file is not None
 
     @rule(
-        "has(self.source.hf) || has(self.source.s3) || self.regions.all(region, !has(region.weightsClaim))",
+        "self.engine.type != 'LlamaCpp' || !has(self.source.oci) || has(self.source.oci.file)",
+        field="source.oci.file",
+        message="must name the GGUF file, such as `phi-4-Q4_K_M.gguf`: LlamaCpp loads one file of an artifact",
+    )
+    def _llama_cpp_loads_one_file_of_an_artifact(self) -> bool:
+        return self.engine.type != EngineType.LLAMA_CPP or not self.source.oci or self.source.oci.file is not None
+
+    @rule(
+        "has(self.source.hf) || has(self.source.s3) || has(self.source.oci) "
+        "|| self.regions.all(region, !has(region.weightsClaim))",
         field="regions",
-        message="must have no `weightsClaim` unless `source` is `hf` or `s3`, which alone are downloaded",
+        message="must have no `weightsClaim` unless `source` is `hf`, `s3` or `oci`, which alone are downloaded",
     )
     def _only_downloads_are_kept(self) -> bool:
-        downloaded = self.source.hf is not None or self.source.s3 is not None
-        return downloaded or all(target.weights_claim is None for target in self.regions)
+        return self.source.download is not None or all(target.weights_claim is None for target in self.regions)
 
     @rule(
         "!(self.engine.type in ['VLLM', 'SGLang']) "

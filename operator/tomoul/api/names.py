@@ -192,6 +192,18 @@ StoreUrl = Annotated[
     ),
 ]
 
+_OCI_PART = "[a-z0-9]+([._-]+[a-z0-9]+)*"
+OciReference = Annotated[
+    str,
+    Field(min_length=1, max_length=512),
+    form(
+        rf"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:{_PORT})?/{_OCI_PART}(/{_OCI_PART})*"
+        r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
+        "must be a registry's host, a repository, and a tag or a SHA-256 digest, without `https://`, such as "
+        "`registry.example.com/models/phi-4:v1`",
+    ),
+]
+
 BucketName = Annotated[
     str,
     Field(min_length=3, max_length=63),

@@ -9,6 +9,7 @@ from tomoul.api.names import (
     HuggingFaceRepository,
     Jurisdiction,
     ObjectName,
+    OciReference,
     RelativePath,
     Revision,
     StoreUrl,
@@ -47,6 +48,20 @@ class S3Source(ApiModel):
     )
 
 
+class OciSource(ApiModel):
+    """Weights that the loader pulls from an OCI registry: an artifact whose layers are files, as of `oras push`."""
+
+    reference: OciReference = Field(
+        description="Artifact, such as `registry.example.com/models/phi-4@sha256:…`; pin a digest in production"
+    )
+    file: RelativePath | None = Field(default=None, description="One file of it, which LlamaCpp needs: its GGUF")
+    credentials: SecretKeyRef | None = Field(
+        default=None,
+        description="Docker config with the registry's host, such as key `.dockerconfigjson` of a pull secret",
+    )
+    plain_http: bool = Field(default=False, description="Whether the registry speaks HTTP, in a trusted network")
+
+
 class PvcSource(ApiModel):
     """Weights on a PersistentVolumeClaim of the same namespace, mounted read-only."""
 
@@ -65,6 +80,7 @@ class Source(ApiModel):
 
     hf: HuggingFaceSource | None = Field(default=None, description="Hugging Face repository")
     s3: S3Source | None = Field(default=None, description="Folder of an S3 bucket")
+    oci: OciSource | None = Field(default=None, description="Artifact in an OCI registry")
     pvc: PvcSource | None = Field(default=None, description="PersistentVolumeClaim")
     file: FileSource | None = Field(default=None, description="File or folder in the engine's image")
     jurisdiction: Jurisdiction = Field(
@@ -72,9 +88,14 @@ class Source(ApiModel):
     )
 
     @rule(
-        "[has(self.hf), has(self.s3), has(self.pvc), has(self.file)].filter(given, given).size() == 1",
+        "[has(self.hf), has(self.s3), has(self.oci), has(self.pvc), has(self.file)].filter(given, given).size() == 1",
         field="",
-        message="must have exactly one of `hf`, `s3`, `pvc` and `file`",
+        message="must have exactly one of `hf`, `s3`, `oci`, `pvc` and `file`",
     )
     def _weights_come_from_one_place(self) -> bool:
-        return [self.hf, self.s3, self.pvc, self.file].count(None) == 3
+        return [self.hf, self.s3, self.oci, self.pvc, self.file].count(None) == 4
+
+    @property
+    def download(self) -> HuggingFaceSource | S3Source | OciSource | None:
+        """What a loader has to bring, or None for weights that are there already."""
+        return self.hf or self.s3 or self.oci

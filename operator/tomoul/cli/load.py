@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -71,6 +72,26 @@ def bucket(
     _load(Bucket(bucket, folder, file, endpoint=endpoint, region=region), volume, name, port)
 
 
+@command.command("oci")
+@_VOLUME
+@_NAME
+@click.option("--reference", required=True, help="Artifact, such as `registry.example.com/models/phi-4:v1`.")
+@click.option("--plain-http", is_flag=True, help="The registry speaks HTTP.")
+@_FILE
+@_PORT
+def artifact(volume: Path, name: str, reference: str, plain_http: bool, file: str | None, port: int | None) -> None:
+    """From an OCI registry; OCI_DOCKER_CONFIG has the text of a Docker config with credentials, if it needs any."""
+    from tomoul.loader.registry import Registry
+
+    try:
+        remote = Registry(reference, file, plain_http=plain_http, docker_config=os.environ.get("OCI_DOCKER_CONFIG"))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--reference") from error
+    except LoadError as error:
+        _give_up(error)
+    _load(remote, volume, name, port)
+
+
 def _load(remote: Remote, volume: Path, name: str, port: int | None) -> None:
     # As the first process of its container it would not be ended by a signal that it does not handle.
     signal.signal(signal.SIGTERM, _end)
@@ -82,10 +103,14 @@ def _load(remote: Remote, volume: Path, name: str, port: int | None) -> None:
         try:
             folder = load(remote, volume, name, progress)
         except LoadError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(error.kind)  # Other downloads of the same source may hang in their threads; their bytes are kept.
+            _give_up(error)
     total = progress.report()["total"]
     print(f"{folder} is there: {total} bytes in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _give_up(error: LoadError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    os._exit(error.kind)  # Other downloads of the same source may hang in their threads; their bytes are kept.
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -80,5 +80,5 @@ def _file(model: ModelDeployment, folder: Path) -> Path:
     if secret := next((each.name for each in model.spec.engine.env if each.secret is not None), ""):
         raise NotLocalError(f"variable `{secret}` of `spec.engine.env` is from a Secret, and there are none here")
     if source.file is None:
-        raise NotLocalError("only `spec.source.file` is found here, not `hf`, `s3` or `pvc`")
+        raise NotLocalError("only `spec.source.file` is found here, not `hf`, `s3`, `oci` or `pvc`")
     return local_file(source.file.path, folder)

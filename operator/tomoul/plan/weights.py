@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeploymentSpec, region_target
-from tomoul.api.source import Source
+from tomoul.api.source import OciSource, Source
 from tomoul.plan.loading import LOADER
 from tomoul.plan.variables import secret_variable
 
@@ -18,7 +18,7 @@ _KEY_LENGTH = 16
 
 def downloaded(source: Source) -> bool:
     """Whether a loader brings the weights."""
-    return source.hf is not None or source.s3 is not None
+    return source.download is not None
 
 
 def weights_folder(source: Source) -> str:
@@ -27,14 +27,14 @@ def weights_folder(source: Source) -> str:
     told = source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"jurisdiction"})
     (kind, fields), *_ = told.items()
     # Whoever may read them, they are the same.
-    what = {name: value for name, value in fields.items() if name not in ("token", "credentials")}
+    what = {name: value for name, value in fields.items() if name not in ("token", "credentials", "plainHttp")}
     text = json.dumps({kind: what}, sort_keys=True)
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]}"
 
 
 def weights_path(source: Source) -> str:
     """Path of downloaded weights in the engine's container: a folder, or the one file that is asked for."""
-    found = source.hf or source.s3
+    found = source.download
     file = found.file if found is not None else None
     return "/".join((WEIGHTS_DIR, weights_folder(source), *([file] if file else [])))
 
@@ -70,10 +70,13 @@ def loader_container(source: Source, image: str, pull_policy: str) -> dict[str, 
 
 def download_ports(source: Source) -> tuple[int, ...]:
     """TCP ports that the loader connects to. A store may answer with an address of its content network, at 443."""
-    found = source.hf or source.s3
+    found = source.download
     if found is None:
         return ()
-    scheme, _, host = (found.endpoint or "https://").partition("://")
+    if isinstance(found, OciSource):
+        scheme, host = "http" if found.plain_http else "https", found.reference.partition("/")[0]
+    else:
+        scheme, _, host = (found.endpoint or "https://").partition("://")
     port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
     return tuple(sorted({443, int(port) if port else 443 if scheme == "https" else 80}))
 
@@ -86,6 +89,11 @@ def _command(source: Source) -> tuple[list[str], list[dict[str, Any]]]:
         mirror = [{"name": "HF_ENDPOINT", "value": hf.endpoint}] if hf.endpoint else []
         env = [*mirror, *([secret_variable("HF_TOKEN", hf.token)] if hf.token else [])]
         return [*args, *([f"--file={hf.file}"] if hf.file else [])], env
+    if source.oci is not None:
+        oci = source.oci
+        args = ["oci", *place, f"--reference={oci.reference}", *([f"--file={oci.file}"] if oci.file else [])]
+        args += ["--plain-http"] if oci.plain_http else []
+        return args, [secret_variable("OCI_DOCKER_CONFIG", oci.credentials)] if oci.credentials else []
     s3 = source.s3
     assert s3 is not None, "weights of this source are not downloaded"
     args = ["s3", *place, f"--bucket={s3.bucket}", f"--folder={s3.folder}", f"--region={s3.region}"]
