@@ -4,7 +4,17 @@ from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.controller.facts import RoutingTableReader, child, conditions_of, declared, deployment, node, pod, spec_of
+from tomoul.controller.facts import (
+    RoutingTableReader,
+    child,
+    conditions_of,
+    declared,
+    deployment,
+    node,
+    parsed_fields,
+    pod,
+    spec_of,
+)
 from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Taint, Termination
 
 TIME = "2026-01-01T00:00:00Z"
@@ -243,3 +253,19 @@ def test_fields_of_a_newer_version_are_ignored_in_what_the_api_server_returns() 
     assert region.spec.placement.tolerations[0].key == "gpu"
     table = {"metadata": {"uid": "u", "name": "eu"}, "spec": {"region": "eu", "newer": 1}}
     assert RoutingTableReader()(table).fact is not None
+
+
+def test_fields_of_children_that_differ_in_their_owner_only_are_kept_once() -> None:
+    def service(uid: str) -> dict[str, Any]:
+        references = {f'k:{{"uid":"{uid}"}}': {}}
+        entry = {
+            "manager": "tomoul-operator",
+            "operation": "Apply",
+            "fieldsV1": {"f:metadata": {"f:ownerReferences": references}},
+        }
+        owners = [{"uid": uid, "controller": True}]
+        return {"metadata": {"uid": "u", "ownerReferences": owners, "managedFields": [entry]}}
+
+    first, second = child(service("one")), child(service("two"))
+    assert first.fields is second.fields
+    assert parsed_fields(second) == {"f:metadata": {"f:ownerReferences": {'k:{"uid":"two"}': {}}}}

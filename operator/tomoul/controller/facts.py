@@ -1,6 +1,7 @@
 """Facts: what is kept of each kind that the operator watches. Pure functions from what the API server returns."""
 
 import json
+import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ STATUS_MANAGER = "tomoul-operator-status"
 SCALE_MANAGER = "tomoul-operator-scale"
 """Holds `spec.replicas` between the operator, which no longer sets it, and the autoscaler, which does not yet."""
 HASH_ANNOTATION = "tomoul.ai/applied-hash"
+
+_OWNER = "<owner>"
+"""In the place of the owner's uid in `Child.fields`."""
 
 F = TypeVar("F")
 R = TypeVar("R", ModelDeployment, Region, Tenant)
@@ -76,7 +80,7 @@ class Child(Generic[F]):
     hash: str
     """Hash of what was applied last."""
     fields: str
-    """`fieldsV1` of what the operator has applied, as JSON."""
+    """`fieldsV1` of what the operator has applied, as JSON; `parsed_fields` reads it."""
     fact: F
 
 
@@ -266,13 +270,15 @@ def _deployment_of(metadata: Mapping[str, Any]) -> str:
 def _child(item: Object, fact: F) -> Child[F]:
     metadata = item["metadata"]
     owners = [owner["uid"] for owner in metadata.get("ownerReferences", ()) if owner.get("controller")]
+    fields = applied_fields(item, MANAGER)
     return Child(
         uid=metadata["uid"],
         owner_uid=owners[0] if owners else "",
         parent=_parent(metadata),
         deleting="deletionTimestamp" in metadata,
         hash=(metadata.get("annotations") or {}).get(HASH_ANNOTATION, ""),
-        fields=applied_fields(item, MANAGER),
+        # But for the owner they are the same in all objects of a kind, and there is one string for them all.
+        fields=sys.intern(fields.replace(owners[0], _OWNER) if owners else fields),
         fact=fact,
     )
 
@@ -317,5 +323,5 @@ def _model_id(item: Object) -> str | None:
 
 def parsed_fields(value: Child[Any]) -> Mapping[str, Any]:
     """`value.fields` as a mapping."""
-    found: Mapping[str, Any] = json.loads(value.fields) if value.fields else {}
+    found: Mapping[str, Any] = json.loads(value.fields.replace(_OWNER, value.owner_uid)) if value.fields else {}
     return found
