@@ -36,6 +36,10 @@ class Patience:
             del self._since[key]
         return max(left, 0.0)
 
+    def forget(self, key: Key) -> None:
+        """The model is gone."""
+        self._since.pop(key, None)
+
 
 def _on_the_way(status: ModelDeploymentStatus) -> bool:
     return any(

@@ -20,6 +20,7 @@ async def reconcile_model(context: Context, key: Key) -> None:
     if found is None or found.deleting:
         context.canaries.follow(key, {})
         context.downloads.follow(key, {})
+        context.patience.forget(key)
         return
     if found.resource is None:
         await write_invalid(context, MODEL_DEPLOYMENTS, key, found)
@@ -43,10 +44,12 @@ async def reconcile_model(context: Context, key: Key) -> None:
     if refused is not None:
         status = refused_model(found.resource, status, refused.by_region)
     before = found.resource.status
-    if refused is None and (wait := context.patience.left(key, before, status, context.triggers.patience)):
+    wait = 0.0 if refused is not None else context.patience.left(key, before, status, context.triggers.patience)
+    if wait:
         context.triggers.later(key, wait)
-        return
-    now = await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
+        now = before
+    else:
+        now = await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
     for region in sorted(_ready_in(before) ^ _ready_in(now)):
         context.triggers.figures(region)
     context.canaries.follow(key, _tried(key, found.resource, now))
