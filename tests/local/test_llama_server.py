@@ -17,6 +17,7 @@ import pytest
 from tests.local.waiting import until
 from tomoul.local.llama_server import parameters, running_calls
 from tomoul.local.tiny_gguf import write_tiny_gguf
+from tomoul.plan.engines.llamacpp import METRICS
 from tomoul.plan.firstcall import first_call
 
 
@@ -129,6 +130,10 @@ def test_it_serves_the_contract_of_an_engine_on_all_addresses(model: Path, tmp_p
         assert second["choices"][0]["message"]["content"] == text, "equal seeds, equal answers"
         assert first["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
         assert second["usage"]["prompt_tokens_details"]["cached_tokens"] > 40
+        with urllib.request.urlopen(f"{address}/metrics") as metrics:
+            told = metrics.read().decode()
+        assert all(f"\n{name} " in told for name in (METRICS.running, METRICS.waiting))
+        assert "kv_cache" not in told, "METRICS says that it tells none"
         with pytest.raises(urllib.error.HTTPError) as slots:
             urllib.request.urlopen(f"{address}/slots")
         with slots.value:

@@ -1,10 +1,13 @@
+import re
 from pathlib import Path
 
 import yaml
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.rollout import Rollout, RolloutPhase, RolloutReason
+from tomoul.plan.engines.registry import ENGINES
 
+ROW = re.compile(r"^\| (\w+) \| `(\S+)` \| `(\S+)` \| (?:`(\S+)`|-) \|$", re.MULTILINE)
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
@@ -26,3 +29,9 @@ def test_the_rollout_that_is_documented_has_every_field_with_its_default() -> No
     example = yaml.safe_load((DOCS / "rollouts.md").read_text().split("```yaml\n")[1].split("```")[0])["rollout"]
     defaults = Rollout.model_validate({"canary": {}}).model_dump(mode="json", by_alias=True)
     assert example == defaults
+
+
+def test_what_engines_call_their_own_figures_is_documented() -> None:
+    section = (DOCS / "metrics.md").read_text().split("## Engines\n")[1].split("\n## ")[0]
+    known = {kind: tuple(module.METRICS) for kind, module in ENGINES.items() if module.METRICS is not None}
+    assert {name: (running, waiting, kv or None) for name, running, waiting, kv in ROW.findall(section)} == known

@@ -52,6 +52,27 @@ def test_a_cache_runs_as_it_can_be_kept(auth: str, engine: dict[str, Any], mode:
     assert (pod["metadata"]["labels"]["tomoul.ai/prompt-cache"] == "none") == (runs == "Disabled")
 
 
+OWN = {"type": "Custom", "image": "a/b:1", "custom": {"promptCache": "Shared", "noCacheArgs": ["--no-cache"]}}
+
+
+def test_a_custom_engine_whose_cache_all_share_runs_without_it_in_mode_tenant_and_is_told_both_ways_out() -> None:
+    planned = plan(world("Required", OWN, "Tenant")).models[KEY]
+    (deployment,) = [obj for obj in planned.objects if obj["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == ["--no-cache"]
+    (found,) = [each for each in planned.status.regions[0].conditions if each.type == "CachePolicyEnforced"]
+    assert found.status == "True"
+    for words in ("No call's prompt is cached", "custom.promptCache", "say Salted", "`spec.cache.mode: Shared`"):
+        assert words in found.message
+
+
+def test_a_custom_engine_that_can_do_no_such_thing_is_refused_with_all_ways_out() -> None:
+    planned = plan(world("Required", {**OWN, "custom": {"promptCache": "Shared"}}, "Tenant")).models[KEY]
+    (found,) = [each for each in planned.status.regions[0].conditions if each.type == "Accepted"]
+    assert (found.status, found.reason) == ("False", "UnsupportedByEngine")
+    ways = ("spec.engine.custom.noCacheArgs", "unless it is Salted", "promptCache: None", "`spec.cache.mode: Shared`")
+    assert [words for words in ways if words not in found.message] == []
+
+
 def test_a_model_is_told_why_it_runs_without_a_cache_and_a_pool_beside_it_is_not_run() -> None:
     planned = plan(world("Required", LLAMA, "Tenant", "NotStored")).models[KEY]
     (found,) = [each for each in planned.status.regions[0].conditions if each.type == "CachePolicyEnforced"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.plan.specs import spec
+from tomoul.api.modeldeployment import Offload
 from tomoul.plan.engines import sglang
 
 HF = {"hf": {"repo": "microsoft/phi-4", "revision": "187ef0342fff0eb3333be9f00389385e95ef0b61"}}
@@ -19,6 +20,7 @@ FULL = spec(
     cache={"mode": "Tenant", "noStore": "NotStored"},
     args=["--mem-fraction-static", "0.85"],
 )
+OFFLOADING = FULL.model_copy(update={"cache": FULL.cache.model_copy(update={"offload": Offload(memory="48Gi")})})
 LINES = [
     list(sglang.container(FULL, "default").args),
     list(sglang.container(FULL, "no-store").args),
@@ -26,6 +28,8 @@ LINES = [
     list(sglang.container(spec("SGLang", cache={"mode": "Disabled"}), "default").args),
     ["--model-path", "model", "--no-such-flag"],
     ["--model-path", "model", "--tool-call-parser", "no-such-parser"],
+    list(sglang.container(OFFLOADING, "default", deterministic=True).args),
+    list(sglang.container(OFFLOADING, "no-store", deterministic=True).args),
 ]
 
 
@@ -45,7 +49,7 @@ def test_sglangs_version_is_the_one_that_runs_if_none_is_named(told: dict[str, A
 
 
 def test_sglang_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str, Any]) -> None:
-    full, no_store, plain, disabled, *wrong = told["parsed"]
+    full, no_store, plain, disabled, *wrong = told["parsed"][:6]
     assert wrong == [{"error": 2}, {"error": 2}], "what SGLang does not know must fail, or this proves nothing"
     for found in (full, no_store, plain, disabled):
         assert found["served_model_name"] == "acme/chat"
@@ -59,6 +63,15 @@ def test_sglang_takes_what_is_rendered_and_understands_it_as_meant(told: dict[st
     assert (plain["model_path"], plain["tp_size"]) == ("/models/a.gguf", 1)
     caches = [not found["disable_radix_cache"] for found in (full, no_store, plain, disabled)]
     assert caches == [True, False, True, False]
+
+
+def test_sglang_understands_its_deterministic_mode_and_offload_as_meant(told: dict[str, Any]) -> None:
+    cached, no_store = told["parsed"][6:]
+    assert cached["enable_deterministic_inference"]
+    assert no_store["enable_deterministic_inference"]
+    assert (cached["enable_hierarchical_cache"], cached["hicache_size"]) == (True, 25)
+    assert (no_store["enable_hierarchical_cache"], no_store["disable_radix_cache"]) == (False, True)
+    assert cached["hicache_storage_backend"] is None
 
 
 def test_sglang_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:
@@ -79,3 +92,9 @@ def test_a_flag_of_sglangs_that_is_refused_is_refused_by_each_of_its_names(told:
 def test_sglang_reads_the_salt_and_each_field_that_is_removed(told: dict[str, Any]) -> None:
     fields = sglang.body_fields(FULL)
     assert {fields.salt, *fields.remove} <= set(told["fields"])
+
+
+def test_sglang_has_the_gauges_that_are_documented(sglang_python: Path) -> None:
+    (folder,) = sglang_python.parents[1].glob("lib/python*/site-packages/sglang/srt/observability")
+    told = (folder / "metrics_collector.py").read_text()
+    assert [name for name in sglang.METRICS if f'name="{name}"' not in told] == []

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tomoul.api.conditions import ConditionType, Reason
+from tomoul.api.engine import EngineType
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import (
     CacheMode,
@@ -263,5 +264,10 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
             known = judged_version(model.spec)
             which = "this version" if known is not None else "an image whose tag names no version"
             why = f"{why} with {which}; see `spec.engine.version`"
+        elif model.spec.engine.type is EngineType.CUSTOM:
+            why = (
+                f"{why} that `spec.engine.custom.promptCache` says all calls share; if it has a salt say Salted, "
+                "and if tenants may share it use `spec.cache.mode: Shared`"
+            )
         return Verdict("True", promise.reason, f"{promise.message}: {why}")
     return Verdict("True", promise.reason, promise.message)

@@ -59,6 +59,17 @@ class SeedHandling(NamedTuple):
     """Whether calls without a seed would get the same one in the deterministic mode."""
 
 
+class EngineMetrics(NamedTuple):
+    """What an engine calls, at `/metrics` of its port, the gauges that tell how busy it is."""
+
+    running: str
+    """Calls that it works on."""
+    waiting: str
+    """Calls that wait for their turn."""
+    kv_used: str | None
+    """Share of its KV cache that is in use, from 0 to 1; None where it tells none."""
+
+
 @dataclass(frozen=True)
 class EngineContainer:
     """How the engine is started."""
@@ -113,6 +124,10 @@ class EngineModule(Protocol):
 
     def body_fields(self, spec: ModelDeploymentSpec) -> BodyFields:
         """Fields of a body that the gateway sets or removes."""
+
+    @property
+    def METRICS(self) -> EngineMetrics | None:  # noqa: N802 - a module's constant
+        """How it names its own figures, or None where nobody knows."""
 
     @property
     def KEEPS_CONNECTIONS(self) -> bool:  # noqa: N802 - a module's constant

@@ -20,6 +20,7 @@ from tomoul.plan.engines.promises import NO_CACHE, no_offload, with_no_store
 
 DEFAULT_VERSION = ""
 KEEPS_CONNECTIONS = True
+METRICS = None
 _CACHES: dict[PromptCaching, PromptCache] = {
     PromptCaching.NONE: "none",
     PromptCaching.SALTED: "salted",
@@ -59,7 +60,8 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         message = (
             "must name the arguments that turn the prompt cache off, which some of its pods must do without: "
             "those for `noStore: NotStored`, all in mode Disabled, and all in mode Tenant where gateways ask for keys, "
-            "unless it is Salted; or say `promptCache: None` if the engine never keeps a prompt"
+            "unless it is Salted; or say `promptCache: None` if the engine never keeps a prompt, "
+            "or `spec.cache.mode: Shared` if tenants may share it"
         )
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.engine.custom.noCacheArgs", message)
     if no_store is NoStore.ISOLATED and not disabled and custom.prompt_cache is PromptCaching.SHARED:

@@ -9,6 +9,7 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    EngineMetrics,
     Obstacle,
     PromptCache,
     Refusal,
@@ -26,6 +27,7 @@ DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
 DEFAULT_VERSION = ""
 KEEPS_CONNECTIONS = False
 """It closes the connection behind every streamed answer without saying so: a call sent at that moment would be lost."""
+METRICS = EngineMetrics("llamacpp:requests_processing", "llamacpp:requests_deferred", None)
 
 _DEFAULT_PARALLEL = 4
 _DEFAULT_THREADS = 4

@@ -8,6 +8,7 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    EngineMetrics,
     Obstacle,
     PromptCache,
     Refusal,
@@ -22,6 +23,7 @@ from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.5.23"
 KEEPS_CONNECTIONS = True
+METRICS = EngineMetrics("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:token_usage")
 
 # Before https://github.com/sgl-project/sglang/pull/23300 the field was read and then lost on its way to the scheduler.
 _SALT_SINCE = Version(0, 5, 11)

@@ -7,6 +7,7 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    EngineMetrics,
     PromptCache,
     Refusal,
     SeedHandling,
@@ -19,6 +20,7 @@ from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.32.0"
 KEEPS_CONNECTIONS = True
+METRICS = EngineMetrics("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
 
 # Since https://github.com/vllm-project/vllm/pull/17045, which keys the hash of a prompt's first block by `cache_salt`.
 _SALT_SINCE = Version(0, 9, 0)
