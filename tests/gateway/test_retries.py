@@ -84,3 +84,25 @@ def test_an_error_that_another_try_may_not_get_leaves_trying_to_the_client(
 
 def test_an_engine_cannot_say_whether_its_refusal_is_worth_another_try(platform: Platform, chat: Chat) -> None:
     assert engine_answers(400, **{"x-should-retry": "true"})(platform, chat).header("x-should-retry") == "false"
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "passed"),
+    [
+        (503, "7", "7"),
+        (429, "60", "60"),
+        (503, "86400", "60"),
+        (429, "3600", "60"),
+        (429, "99999999999999999999999", "60"),
+        (503, "Fri, 31 Dec 2100 23:59:59 GMT", "30"),
+        (429, "-1", None),
+        (429, "0.5", None),
+        (404, "5", None),
+    ],
+)
+def test_no_engine_makes_a_client_wait_longer_than_a_minute_or_for_nothing(
+    platform: Platform, chat: Chat, status: int, told: str, passed: str | None
+) -> None:
+    answer = engine_answers(status, **{"retry-after": told, "retry-after-ms": "86400000"})(platform, chat)
+    assert (answer.status, answer.header("retry-after")) == (status, passed)
+    assert answer.header("retry-after-ms") is None, "OpenAI's clients believe it first"

@@ -107,6 +107,18 @@ pub fn worthAnotherTry(status: u16) bool {
     return status == 408 or status == 409 or status == 429 or status >= 500;
 }
 
+/// The seconds after which to try again, where an engine's answer told `told`: at most a minute, and none where waiting
+/// does not help.
+pub fn waitOf(status: u16, told: ?[]const u8) ?u8 {
+    if (!worthAnotherTry(status)) return null;
+    const digits = told orelse "";
+    const is_number = digits.len > 0 and for (digits) |digit| {
+        if (!std.ascii.isDigit(digit)) break false;
+    } else true;
+    if (is_number) return @min(60, std.fmt.parseInt(u8, digits, 10) catch 60);
+    return if (status == 503) 30 else null;
+}
+
 pub fn forCapacity(call: *Call, comptime format: []const u8, arguments: anytype) Refused {
     return refuse(call, 503, "region_capacity_unavailable", .{ .retry_after = true }, format, arguments);
 }

@@ -54,8 +54,11 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             call.answer = .failure;
             stream.setHeader(.response, "content-type", "application/json");
             stream.removeHeader(.response, "content-encoding");
-            if (call.status == 503 and stream.headerCount(.response, "retry-after") == 0)
-                stream.setHeader(.response, "retry-after", errors.retry_after_seconds);
+            if (errors.waitOf(call.status, stream.header(.response, "retry-after"))) |seconds| {
+                var digits: [3]u8 = undefined;
+                stream.setHeader(.response, "retry-after", std.fmt.bufPrint(&digits, "{d}", .{seconds}) catch unreachable);
+            } else stream.removeHeader(.response, "retry-after");
+            stream.removeHeader(.response, "retry-after-ms"); // OpenAI's clients believe it first
             stream.removeHeader(.response, "x-should-retry");
             if (!errors.worthAnotherTry(call.status)) stream.setHeader(.response, "x-should-retry", "false");
         } else if (is_stream) {
