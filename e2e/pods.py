@@ -9,6 +9,17 @@ from e2e.installation import MODELS
 ENGINES = "app.kubernetes.io/component=engine"
 
 
+METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+
+
+def metrics_of(cluster: Cluster, pod: Object) -> dict[str, int]:
+    """What an engine counts, by the names of its metrics."""
+    name = pod["metadata"]["name"]
+    text = cluster.kubectl("exec", "-n", MODELS, name, "--", "/opt/engine/bin/python", "-c", METRICS)
+    lines = [line.split() for line in text.splitlines() if line.startswith("llamacpp:")]
+    return {key: int(float(value)) for key, value in lines}
+
+
 def living(pods: Sequence[Object]) -> list[Object]:
     """Those that are not on their way out."""
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]

@@ -14,23 +14,19 @@ from e2e.cluster import Cluster, Object
 from e2e.command import ROOT
 from e2e.gateway import CHAT, SOLO, SYSTEM, gateway_of, usage
 from e2e.installation import MODELS, REGIONS, Platform
-from e2e.pods import conditions, engine_pods, gateway_pods, living, ready_names, region_of
+from e2e.pods import conditions, engine_pods, gateway_pods, living, metrics_of, ready_names, region_of
 from e2e.progress import Progress
 from e2e.waiting import eventually
 
 TEMPLATE_TOKENS = 16
 """All prompts begin with the chat template's first tokens, which any other call may have left in a cache."""
-METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
 
 
 def tokens_predicted(cluster: Cluster) -> dict[str, int]:
     """Tokens that the engines have generated, by region, by their own count."""
     totals = dict.fromkeys(REGIONS, 0)
     for pod in engine_pods(cluster):
-        name = pod["metadata"]["name"]
-        text = cluster.kubectl("exec", "-n", MODELS, name, "--", "/opt/engine/bin/python", "-c", METRICS)
-        (line,) = [line for line in text.splitlines() if line.startswith("llamacpp:tokens_predicted_total ")]
-        totals[region_of(pod)] += int(float(line.split()[1]))
+        totals[region_of(pod)] += metrics_of(cluster, pod)["llamacpp:tokens_predicted_total"]
     return totals
 
 

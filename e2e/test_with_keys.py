@@ -1,4 +1,4 @@
-"""Calls with keys, as the chart asks for them by default. The last test of all: the others call without."""
+"""Calls with keys, as the chart asks for them by default. After all tests that call without."""
 
 import secrets
 

@@ -23,7 +23,7 @@ for line in json.load(sys.stdin):
         continue
     plain = (str, int, float, bool, list, type(None))
     parsed.append({name: value for name, value in vars(found).items() if isinstance(value, plain)})
-flags = sorted({option for action in parser._actions for option in action.option_strings})
+flags = [list(action.option_strings) for action in parser._actions]
 variables = sorted(envs.environment_variables)
 json.dump(
     {"version": vllm.__version__, "parsed": parsed, "flags": flags, "variables": variables}, sys.stdout, default=str

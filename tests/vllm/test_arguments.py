@@ -77,7 +77,7 @@ def test_what_is_offloaded_is_so_many_gib_in_the_pool_with_a_cache_and_nothing_i
 
 
 def test_vllm_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:
-    assert set(vllm._RESERVED) - set(told["flags"]) == set()
+    assert set(vllm._RESERVED) - {flag for action in told["flags"] for flag in action} == set()
     assert set(vllm._RESERVED_ENV) - set(told["variables"]) == GONE
 
 
@@ -85,3 +85,11 @@ def test_vllm_has_the_gauges_that_are_documented(vllm_home: Path) -> None:
     (folder,) = vllm_home.glob("lib/python*/site-packages/vllm/v1/metrics")
     told = (folder / "loggers.py").read_text()
     assert [name for name in vllm.METRICS if f'name="{name}"' not in told] == []
+
+
+def test_a_flag_of_vllms_that_is_refused_is_refused_by_each_of_its_names(told: dict[str, Any]) -> None:
+    for action in told["flags"]:
+        if not vllm._RESERVED.keys() & set(action):
+            continue
+        for flag in action:
+            assert vllm.refusal(spec(args=[flag])) is not None, f"{flag} is another name of what is refused: {action}"
