@@ -1,5 +1,6 @@
 """Orders of calls that catch a cache that lies: each is a sentence of what is asked after what."""
 
+import json
 import random
 import secrets
 
@@ -41,6 +42,19 @@ def another_tenant_gets_nothing(endpoint: Endpoint, model: str) -> None:
     prompt = fresh_prompt()
     for tenant in TENANTS:
         assert endpoint.counted(Call(tenant, model, prompt)).cached < BEGINNING
+
+
+def a_stream_counts_what_was_cached_if_it_is_asked_to(endpoint: Endpoint, model: str) -> None:
+    call = Call(FIRST, model, fresh_prompt())
+    counted = endpoint.counted(call)
+    answer = endpoint.answer(call, stream=True, stream_options={"include_usage": True})
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    last = json.loads(events[-2])
+    assert (last["choices"], last["usage"]["prompt_tokens"]) == ([], counted.prompt)
+    assert last["usage"]["prompt_tokens_details"]["cached_tokens"] == endpoint.most(counted)
+    plain = endpoint.answer(call, stream=True)
+    assert '"choices":[]' not in plain.text.replace(" ", "")
 
 
 def at_once(oracle: Oracle, model: str, prompts: int = 6, callers: int = 6) -> None:

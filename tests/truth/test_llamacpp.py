@@ -78,6 +78,10 @@ def test_llamacpp_lets_no_tenant_find_what_another_asked(endpoint: Endpoint) -> 
     orders.another_tenant_gets_nothing(endpoint, TENANT)
 
 
+def test_a_stream_of_llamacpp_counts_the_cached_tokens_if_it_is_asked_to(endpoint: Endpoint) -> None:
+    orders.a_stream_counts_what_was_cached_if_it_is_asked_to(endpoint, SHARED)
+
+
 @pytest.mark.parametrize("model_id", SCOPES)
 def test_llamacpp_keeps_its_promises_to_tenants_that_call_at_once(
     endpoint: Endpoint, oracle: Oracle, model_id: str

@@ -78,6 +78,10 @@ def test_sglang_lets_no_tenant_find_what_another_asked(endpoint: Endpoint, model
     orders.another_tenant_gets_nothing(endpoint, model_id)
 
 
+def test_a_stream_of_sglang_counts_the_cached_tokens_if_it_is_asked_to(endpoint: Endpoint) -> None:
+    orders.a_stream_counts_what_was_cached_if_it_is_asked_to(endpoint, TENANT)
+
+
 @pytest.mark.parametrize("model_id", SCOPES)
 def test_sglang_keeps_its_promises_to_tenants_that_call_at_once(oracle: Oracle, model_id: str) -> None:
     orders.at_once(oracle, model_id)

@@ -1,6 +1,5 @@
 """A real vLLM on CPUs, started as the plan renders it, behind a real gateway: what it keeps of its promises."""
 
-import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -94,16 +93,7 @@ def test_a_client_of_vllm_can_neither_find_what_another_asked_nor_hide_from_its_
 
 
 def test_a_stream_of_vllm_counts_the_cached_tokens_if_it_is_asked_to(endpoint: Endpoint) -> None:
-    call = Call("first", SALTED, orders.fresh_prompt())
-    counted = endpoint.counted(call)
-    answer = endpoint.answer(call, stream=True, stream_options={"include_usage": True})
-    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
-    assert events[-1] == "[DONE]"
-    last = json.loads(events[-2])
-    assert (last["choices"], last["usage"]["prompt_tokens"]) == ([], counted.prompt)
-    assert last["usage"]["prompt_tokens_details"]["cached_tokens"] == endpoint.most(counted)
-    plain = endpoint.answer(call, stream=True)
-    assert '"choices":[]' not in plain.text.replace(" ", "")
+    orders.a_stream_counts_what_was_cached_if_it_is_asked_to(endpoint, SALTED)
 
 
 def test_equal_seeds_of_vllm_give_equal_answers_to_calls_that_run_alone(endpoint: Endpoint) -> None:
