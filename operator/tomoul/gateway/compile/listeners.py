@@ -58,8 +58,6 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
             # `X_Tomoul_Region` would be the same header to many servers, and another one here.
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
-        # Else Envoy's codec answers 400 to a method that it does not know; the filter's answer is 405.
-        "http_protocol_options": {"allow_custom_methods": True},
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
             "initial_stream_window_size": 1024 * 1024,
