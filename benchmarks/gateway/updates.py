@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.gateway.bodies import API_KEY
 from benchmarks.gateway.child import LoadGenerator
 from benchmarks.gateway.effort import Effort
 from benchmarks.gateway.gateway import Gateway
@@ -66,6 +67,7 @@ async def streams_under_updates(gateway: Gateway, load: LoadGenerator, effort: E
             seconds=0,
             requests=_ENDLESS,
             chunks=_CHUNKS,
+            headers=[f"authorization: Bearer {API_KEY}"],
         )
     )
     await asyncio.sleep(1)  # all streams are open
