@@ -182,3 +182,11 @@ def test_a_model_that_runs_only_elsewhere_says_the_least_of_its_regions() -> Non
         both = world(found, regions=(region(), at("ap-south", H100), at("us-east", poor)))
         (route,) = plan(both).tables["eu-west"]["spec"]["models"]
         assert route["capabilities"]["seed"] == worth
+
+
+def test_pods_that_find_no_node_of_the_product_say_which_label_they_look_for() -> None:
+    waiting = serving("any")
+    pod = PodFact("pod-0", unschedulable="0/3 nodes are available", revision="any")
+    found = on(exclusive(), facts=replace(waiting, pods={key: [pod] for key in waiting.pods}))
+    (row,) = plan(found).models[KEY].status.regions
+    assert f"on nodes with the label `{LABEL}={H100['product']}`, which keeps seeds" in row.waiting_for

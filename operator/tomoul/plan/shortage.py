@@ -8,6 +8,7 @@ from tomoul.api.region import AcceleratorCapacity, Region
 from tomoul.plan.acceptance import accelerator_of
 from tomoul.plan.capacity import capacity
 from tomoul.plan.judge import Rollout
+from tomoul.plan.seeds import deterministic, product_selector
 from tomoul.plan.world import World
 
 
@@ -38,13 +39,22 @@ def shortage(world: World, model: ModelDeployment, region: Region, rollouts: Ite
     counts = next(
         (entry for entry in told if entry.name == accelerator.name), AcceleratorCapacity(name=accelerator.name)
     )
-    count = model.spec.resources.count
+    count, where = model.spec.resources.count, _product(world, model, region)
     return Shortage(
         needed=count * waiting,
         free=max(counts.allocatable - counts.requested, 0),
         allocatable=counts.allocatable,
-        each=f"{count} × `{accelerator.name}` ({accelerator.resource}) for each replica",
+        each=f"{count} × `{accelerator.name}` ({accelerator.resource}) for each replica{where}",
     )
+
+
+def _product(world: World, model: ModelDeployment, region: Region) -> str:
+    """Which of the accelerator's nodes alone will do, in words, where its seeds are kept."""
+    accelerator = accelerator_of(model.spec, region)
+    if accelerator is None or not deterministic(model.spec, region, world.settings):
+        return ""
+    labels = [f"`{name}={value}`" for name, value in (product_selector(accelerator, region) or {}).items()]
+    return f" on nodes with the label {labels[0]}, which keeps seeds" if labels else ""
 
 
 def _without_node(rollout: Rollout) -> int:
