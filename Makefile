@@ -45,6 +45,16 @@ faults: install ## Run the plans of docs/faults.md at full length (half an hour)
 	@$(BIN)/python -m tests.controlplane
 	@TOMOUL_FAULTS=all $(BIN)/pytest -p no:xdist tests/faults
 
+.PHONY: prober
+prober: install ## Probe two regions with a million calls while all kinds of things happen (a quarter of an hour)
+	@$(BIN)/python -m tests.controlplane
+	@TOMOUL_PROBER_CALLS=1000000 TOMOUL_PROBER_PACE=0 TOMOUL_PROBER_RATE=500 $(BIN)/pytest -s -p no:xdist tests/prober
+
+.PHONY: outage
+outage: install ## Operator and API server are away for SECONDS (600) while two regions are called
+	@$(BIN)/python -m tests.controlplane
+	@TOMOUL_OUTAGE_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest -s -p no:xdist tests/prober/test_outage.py
+
 .PHONY: e2e
 e2e: install ## Run the end-to-end tests on kind (needs Docker and kind)
 	@$(BIN)/pytest -x -p no:xdist e2e

@@ -11,6 +11,7 @@ pytest_plugins = ["tests.controlplane.fixtures"]
 SLOW_FOLDERS = (
     "integration",
     "faults",
+    "prober",
     "gateway",
     "truth",
     "agent",

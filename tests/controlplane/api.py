@@ -57,8 +57,8 @@ class Api:
         self._local.connection = None
         try:
             connection.request(method, url, body=data, headers=dict(self.headers(content_type)))
-            response = connection.getresponse()
-            payload = response.read()
+            with connection.getresponse() as response:  # one that breaks off keeps the socket open until it is closed
+                payload = response.read()
         except (http.client.HTTPException, ConnectionError, ssl.SSLEOFError):
             connection.close()
             if fresh:

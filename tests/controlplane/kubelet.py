@@ -178,12 +178,13 @@ class Kubelet:
             connection.connect()
             self._socket = connection.sock
             connection.request("GET", f"{self._path}?{query}", headers=dict(self._api.headers()))
-            for line in connection.getresponse():
-                event = json.loads(line)
-                if event["type"] == "ERROR" or self._stopping.is_set():
-                    return
-                if event["type"] != "DELETED":
-                    yield event["object"]
+            with connection.getresponse() as response:
+                for line in response:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR" or self._stopping.is_set():
+                        return
+                    if event["type"] != "DELETED":
+                        yield event["object"]
         finally:
             connection.close()
 

@@ -17,7 +17,8 @@ GOOD: dict[str, Spec] = {
     "a pool without a cache": {"cache": {"mode": "Tenant", "noStore": "NotStored"}, "regions": BOTH},
     "no cache": {"cache": {"mode": "Disabled", "noStore": "Refuse"}},
     "another image": {"engine": {"type": "LlamaCpp", "image": "example.com/engine:2"}},
-    "a longer drain": {"rollout": {"drainSeconds": 9}},
+    # What Auto chose for the rollout before is kept on purpose, and would show.
+    "a longer drain": {"rollout": {"strategy": "Surge", "drainSeconds": 9}},
 }
 REFUSED: dict[str, Spec] = {
     "an unknown region": {"regions": [*BOTH, {"name": "mars", "replicas": 1}]},
