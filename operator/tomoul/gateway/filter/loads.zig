@@ -51,7 +51,7 @@ pub const Candidate = struct { host: *Host, calls: u64, tried: bool = false };
 
 /// The most calls that a host has while others have fewer: a quarter more than the mean, with the call to come.
 pub fn bound(calls: u64, hosts: u64) u64 {
-    return @max(least, (5 * (calls +| 1) +| (4 * hosts - 1)) / (4 * hosts));
+    return @max(least, (5 *| (calls +| 1) +| (4 * hosts - 1)) / (4 * hosts));
 }
 
 /// Which candidate takes a call with this beginning; null where there is none.
@@ -155,6 +155,14 @@ test "of a burst with one beginning no host gets more than a quarter above the m
         }
     }
     try testing.expectEqual(20, std.mem.max(u64, &burst(4, 64, 7)));
+}
+
+test "a count of Envoy's that has gone wrong stops no call" {
+    var all = unused(2);
+    const most = std.math.maxInt(u64);
+    const candidates = [_]Candidate{ .{ .host = &all[0], .calls = most }, .{ .host = &all[1], .calls = most } };
+    try testing.expect(pick(&candidates, 1) != null);
+    try testing.expect(bound(most, 2) > least);
 }
 
 test "calls without a beginning go to the idlest" {
