@@ -119,7 +119,8 @@ def storm(world: World, operator: OperatorProcess, events: int, models: int) -> 
                 beat = {"type": "Ready", "status": "True", "reason": f"Beat{number}"}
                 world.api.patch(f"/api/v1/nodes/node-{region}/status", {"status": {"conditions": [beat]}})
             case 1:
-                where = path("Deployment", pool_name(name, region, "default"), NAMESPACE)
+                # Not on a Deployment: there the API server counts it as a new generation, which has to be looked at.
+                where = path("PodDisruptionBudget", pool_name(name, region, "default"), NAMESPACE)
                 world.api.patch(where, {"metadata": {"annotations": {"mesh.example/seen": str(number)}}})
             case 2:
                 where = path("Service", pool_name(name, region, "default"), NAMESPACE)
