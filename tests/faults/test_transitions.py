@@ -26,7 +26,7 @@ REFUSED: dict[str, Spec] = {
     "an argument that breaks a promise": {"engine": {"type": "LlamaCpp", "args": ["--port", "1"]}},
 }
 ENDS = list(GOOD) if ALL else ["one region", "a pool without a cache"]
-WALKS = 20 if ALL else 1
+WALKS = 20 if ALL else 2
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -34,18 +34,27 @@ def test_no_way_through_other_specs_good_and_refused_shows_in_the_end(world: Wor
     def put(name: str) -> None:
         world.apply(example_model("walker", "eu-west", **(GOOD | REFUSED)[name]))
 
+    def put_region(state: str) -> None:
+        region = world.region("us-east")
+        region["spec"]["state"] = state
+        world.apply(region)
+
     with world.running():
         put(end)
         fresh: State = world.settles()
         for seed in range(WALKS):
             chance = random.Random(f"{end} {seed}")
             steps = [chance.choice([*GOOD, *REFUSED]) for _ in range(6)]
-            for name in steps:
+            states = [chance.choice(("Draining", "Disabled", "Active", "", "", "")) for _ in steps]
+            for name, state in zip(steps, states, strict=True):
                 put(name)
+                if state:
+                    put_region(state)
                 time.sleep(chance.choice((0, 0.02, 0.5)))  # what comes of one may be half done when the next comes
             put(end)
+            put_region("Active")
             try:
-                world.becomes(fresh, 60)
+                world.becomes(fresh)
             except AssertionError as error:
-                raise AssertionError(f"after {steps}: {error}") from error
+                raise AssertionError(f"after {[*zip(steps, states, strict=True)]}: {error}") from error
             assert world.ended == []
