@@ -46,8 +46,9 @@ def test_the_crds_are_those_of_the_models() -> None:
 
 
 def test_each_crd_is_far_below_the_size_at_which_client_side_apply_breaks() -> None:
+    # Client-side apply keeps the whole object in an annotation, and Kubernetes takes 256 KiB of those.
     for name, text in crd_files().items():
-        assert len(text.encode()) < 64_000, name
+        assert len(text.encode()) < 256 * 1024 // 3, name
 
 
 def test_the_command_writes_the_files_once_and_tells_which_are_stale(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tomoul.plan.planner import plan
 from tomoul.plan.world import Key
 
 PAGES = sorted(path for path in (REPOSITORY / "docs" / "engines").glob("*.md") if "```yaml" in path.read_text())
+PAGES_AND_MORE = [*PAGES, REPOSITORY / "docs" / "adapters.md"]
 REGION = {
     "kind": "Region",
     "metadata": {"name": "eu-west"},
@@ -31,7 +32,7 @@ def test_every_engine_has_a_page_with_an_example() -> None:
     assert {example(page)["spec"]["engine"]["type"] for page in PAGES} == {"VLLM", "SGLang", "LlamaCpp", "Custom"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES_AND_MORE, ids=lambda page: page.stem)
 def test_an_example_is_accepted_and_its_cache_policy_is_kept_as_asked(page: Path) -> None:
     found = example(page)
     key = Key(found["metadata"]["namespace"], found["metadata"]["name"])
@@ -42,7 +43,7 @@ def test_an_example_is_accepted_and_its_cache_policy_is_kept_as_asked(page: Path
     assert {"mode": row.cache_policy.mode, "noStore": row.cache_policy.no_store} == found["spec"]["cache"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES_AND_MORE, ids=lambda page: page.stem)
 def test_the_api_server_stores_an_example(page: Path, control_plane: ControlPlane) -> None:
     found = example(page)
     found["metadata"]["namespace"] = "default"

@@ -57,6 +57,9 @@ def test_a_pod_says_by_its_label_what_its_engine_does_with_prompts_and_an_older_
     assert pod(item).fact.prompt_cache == ""
     item["metadata"]["labels"] |= {"tomoul.ai/prompt-cache": "salted"}
     assert pod(item).fact.prompt_cache == "salted"
+    assert pod(item).fact.adapters == ""
+    item["metadata"]["annotations"] = {"tomoul.ai/adapters": '{"acme/legal":{}}'}
+    assert pod(item).fact.adapters == '{"acme/legal":{}}'
 
 
 def test_a_gateways_pod_belongs_to_its_region() -> None:

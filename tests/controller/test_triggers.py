@@ -219,6 +219,23 @@ async def test_a_table_hears_of_kinds_of_prompt_caches_that_come_and_go(watching
     assert "table eu" in await watching.work()
 
 
+async def test_all_tables_hear_of_pods_that_have_other_adapters_than_those_before(watching: Watching) -> None:
+    def engine(name: str, adapters: str) -> Object:
+        item = pod("chat", "eu", ready=True)
+        item["metadata"] |= {"name": name, "annotations": {"tomoul.ai/adapters": adapters}}
+        return item
+
+    tables = {"table eu", "table us"}
+    watching.see(engine("a", '{"x":{}}'))
+    assert tables <= await watching.work()
+    watching.see(engine("b", '{"x":{}}'))
+    assert not tables & await watching.work()
+    watching.see(engine("a", '{"x":{}}'), gone=True)
+    assert not tables & await watching.work()
+    watching.see(engine("b", '{"x":{}}'), gone=True)
+    assert tables <= await watching.work()
+
+
 async def test_an_acknowledgement_brings_a_model_that_is_just_being_worked_on(watching: Watching) -> None:
     watching.see(model("chat", "eu", programmed="eu"))
     await watching.work()

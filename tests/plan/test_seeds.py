@@ -36,7 +36,7 @@ def on(
 def planned(found: World) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     """What is advertised, what is told in the status, the route and the default pool's pod."""
     state = plan(found)
-    (route,) = state.tables["eu-west"]["spec"]["models"]
+    route, *_ = state.tables["eu-west"]["spec"]["models"]
     (row,) = state.models[KEY].status.regions
     assert row.seed is not None
     pod = next(each for each in state.models[KEY].objects if each["kind"] == "Deployment")["spec"]["template"]["spec"]
@@ -90,6 +90,13 @@ def test_the_products_label_may_stand_in_the_regions_or_the_accelerators_selecto
 
 def test_a_commit_of_the_weights_is_one_revision() -> None:
     assert planned(on(exclusive(source={"hf": {"repo": "a/b", "revision": COMMIT}})))[0] == "deterministic"
+
+
+def test_beside_adapters_a_seed_is_best_effort() -> None:
+    adapters = [{"id": "acme/legal", "source": {"file": {"path": "/models/legal"}}}]
+    worth, message, *_ = planned(on(exclusive(adapters=adapters)))
+    assert worth == "best_effort"
+    assert "LoRA adapters" in message
 
 
 def test_a_third_partys_model_repeats_its_answers_if_it_is_asked_to_and_an_exclusive_one_unless_it_is_not() -> None:

@@ -22,11 +22,13 @@ FULL = spec(
     args=["--max-num-seqs=8", "--enforce-eager"],
 )
 OFFLOADING = FULL.model_copy(update={"cache": FULL.cache.model_copy(update={"offload": Offload(memory="48Gi")})})
+ADAPTERS = [{"id": f"acme/{name}", "source": {"file": {"path": f"/a,b/{name}"}}, "rank": 24} for name in "ab"]
 LINES = [
     list(vllm.container(FULL, "default").args),
     list(vllm.container(FULL, "no-store").args),
     list(vllm.container(spec(), "default").args),
     list(vllm.container(spec(cache={"mode": "Disabled"}), "default").args),
+    list(vllm.container(spec(adapters=ADAPTERS), "default").args),
     ["model", "--no-such-flag"],
     list(vllm.container(OFFLOADING, "default").args),
     list(vllm.container(OFFLOADING, "no-store").args),
@@ -53,9 +55,9 @@ def test_the_version_is_the_one_that_runs_if_none_is_named(told: dict[str, Any])
 
 
 def test_vllm_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str, Any]) -> None:
-    full, no_store, plain, disabled, wrong, _, _ = told["parsed"]
+    full, no_store, plain, disabled, adapted, wrong, _, _ = told["parsed"]
     assert "error" in wrong, "a flag that there is not must fail, or this proves nothing"
-    for found in (full, no_store, plain, disabled):
+    for found in (full, no_store, plain, disabled, adapted):
         assert "error" not in found
         assert found["served_model_name"] == ["acme/chat"]
         assert (found["host"], found["port"]) == ("0.0.0.0", 8000)
@@ -66,6 +68,9 @@ def test_vllm_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str,
     assert (plain["model_tag"], plain["tensor_parallel_size"]) == ("/models/a.gguf", 1)
     caches = [found["enable_prefix_caching"] for found in (full, no_store, plain, disabled)]
     assert caches == [True, False, True, False]
+    assert (adapted["enable_lora"], adapted["max_loras"], adapted["max_lora_rank"]) == (True, 2, 32)
+    for index, name in enumerate("ab"):
+        assert f"name='acme/{name}', path='/a,b/{name}'" in adapted["lora_modules"][index]
     assert [found["kv_offloading_size"] for found in (full, no_store)] == [None, None]
 
 

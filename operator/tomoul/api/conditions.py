@@ -14,6 +14,7 @@ class ConditionType(StrEnum):
     CACHE_POLICY_ENFORCED = "CachePolicyEnforced"
     SEED_KEPT = "SeedKept"
     SCALING_ACTIVE = "ScalingActive"
+    ADAPTERS_READY = "AdaptersReady"
     GATEWAYS_READY = "GatewaysReady"
     ENFORCED = "Enforced"
     READY = "Ready"
@@ -84,6 +85,8 @@ class Reason(StrEnum):
     WAITING_FOR_AUTOSCALER = "WaitingForAutoscaler"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     AUTOSCALER_MISSING = "AutoscalerMissing"
+    # AdaptersReady
+    ALL_ADAPTERS_LOADED = "AllAdaptersLoaded"
     # Accepted (Tenant)
     UNKNOWN_MODEL = "UnknownModel"
     # Enforced (Tenant), besides those of RoutesProgrammed

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tomoul.api.adapter import MAX_ADAPTERS, Adapter
 from tomoul.api.download import DownloadStatus
 from tomoul.api.engine import Engine, EngineType, SeedWorth
 from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
@@ -201,6 +202,30 @@ class ModelDeploymentSpec(ApiModel):
     routing: Routing = Field(default_factory=Routing, description="Which regions may answer")
     cache: Cache = Field(default_factory=Cache, description="The prompt cache")
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over")
+    adapters: Annotated[tuple[Adapter, ...], ListBy("id")] = Field(
+        default=(), max_length=MAX_ADAPTERS, description="LoRA adapters, each a model of its own to those who call"
+    )
+
+    @rule(
+        "!has(self.adapters) || self.adapters.all(adapter, adapter.id != self.model.id "
+        "&& (!has(self.model.aliases) || !(adapter.id in self.model.aliases)))",
+        field="adapters",
+        message="must each have an id that is neither the model's nor one of its aliases",
+    )
+    def _adapters_have_ids_of_their_own(self) -> bool:
+        return not {adapter.id for adapter in self.adapters} & {self.model.id, *self.model.aliases}
+
+    @rule(
+        "self.engine.type != 'LlamaCpp' || !has(self.adapters) || self.adapters.all(adapter, "
+        "(!has(adapter.source.hf) || has(adapter.source.hf.file)) "
+        "&& (!has(adapter.source.s3) || has(adapter.source.s3.file)) "
+        "&& (!has(adapter.source.oci) || has(adapter.source.oci.file)))",
+        field="adapters",
+        message="must each name the GGUF file of their `source`, such as `legal.gguf`: LlamaCpp loads single files",
+    )
+    def _llama_cpp_loads_one_file_of_each_adapter(self) -> bool:
+        found = [adapter.source.download for adapter in self.adapters]
+        return self.engine.type != EngineType.LLAMA_CPP or all(each is None or each.file for each in found)
 
     @rule(
         "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || has(self.source.hf.file)",
@@ -228,12 +253,16 @@ class ModelDeploymentSpec(ApiModel):
 
     @rule(
         "has(self.source.hf) || has(self.source.s3) || has(self.source.oci) "
-        "|| self.regions.all(region, !has(region.weightsClaim))",
+        "|| self.regions.all(region, !has(region.weightsClaim)) "
+        "|| (has(self.adapters) && self.adapters.exists(adapter, "
+        "has(adapter.source.hf) || has(adapter.source.s3) || has(adapter.source.oci)))",
         field="regions",
         message="must have no `weightsClaim` unless `source` is `hf`, `s3` or `oci`, which alone are downloaded",
     )
     def _only_downloads_are_kept(self) -> bool:
-        return self.source.download is not None or all(target.weights_claim is None for target in self.regions)
+        sources = (self.source, *(adapter.source for adapter in self.adapters))
+        downloaded = any(source.download is not None for source in sources)
+        return downloaded or all(target.weights_claim is None for target in self.regions)
 
     @rule(
         "!(self.engine.type in ['VLLM', 'SGLang']) "

@@ -46,6 +46,13 @@ class RouteCache(ApiModel):
     )
 
 
+class SetField(ApiModel):
+    """A field that the gateway writes into a body, in the place of the client's."""
+
+    name: str = Field(max_length=63, description="Top-level field")
+    value: str = Field(max_length=1024, description="Its value, as JSON")
+
+
 class RoutePool(ApiModel):
     """Engine pods behind one headless Service."""
 
@@ -85,6 +92,12 @@ class ModelRoute(ApiModel):
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
     remove_fields: tuple[Bounded, ...] = Field(
         default=(), max_length=16, description="Top-level body fields that a client must not control"
+    )
+    set_fields: tuple[SetField, ...] = Field(
+        default=(), max_length=4, description="Top-level body fields by which the engine knows which adapter is meant"
+    )
+    adapter_of: str | None = Field(
+        default=None, max_length=128, description="Id of the model whose adapter this is, if it is one"
     )
     usage_option: str | None = Field(
         default=None,

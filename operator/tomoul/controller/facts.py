@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tomoul.api.manifest import InvalidResource, parse_resource
 from tomoul.api.meta import (
+    ANNOTATION_ADAPTERS,
     COMPONENT_GATEWAY,
     LABEL_COMPONENT,
     LABEL_MODEL_DEPLOYMENT,
@@ -251,6 +252,7 @@ def pod(item: Object) -> Pod:
         failed_reason=status.get("reason", "") if status.get("phase") == "Failed" else "",
         failed_message=status.get("message", "") if status.get("phase") == "Failed" else "",
         requests=requests,
+        adapters=(metadata.get("annotations") or {}).get(ANNOTATION_ADAPTERS, ""),
         prompt_cache=(metadata.get("labels") or {}).get(LABEL_PROMPT_CACHE, ""),
         revision=_revision(metadata),
         address=status.get("podIP", ""),

@@ -330,5 +330,7 @@ class Observed:
 
 
 def model_ids(model: ModelDeployment | None) -> tuple[str, ...]:
-    """Id and aliases."""
-    return (model.spec.model.id, *model.spec.model.aliases) if model is not None else ()
+    """Id, aliases and the ids of adapters."""
+    if model is None:
+        return ()
+    return (model.spec.model.id, *model.spec.model.aliases, *(adapter.id for adapter in model.spec.adapters))

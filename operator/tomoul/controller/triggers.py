@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tomoul.api.conditions import ConditionType
@@ -187,9 +188,12 @@ class Triggers:
             if parent.model is not None:
                 self._queue.add(WorkKey(Kind.MODEL, *parent.model))
                 self.figures(parent.region)
-                if self._kinds_changed(change):
+                if self._changed(change, _kinds):
                     # What the table promises of the model's cache and seeds rests on the pods that there are.
                     self._table(parent.region)
+                if self._changed(change, _adapters):
+                    # Where the model's adapters can be called does so too, and every table says it.
+                    self._tables()
             else:
                 self._gateways(parent.region, everyone=_is_live(change.old) != _is_live(change.new))
                 if change.new is None:
@@ -203,14 +207,14 @@ class Triggers:
             else:
                 self._queue.add(WorkKey(Kind.REGION, "", parent.region))
 
-    def _kinds_changed(self, change: Change[Pod]) -> bool:
-        """Whether there are caches or revisions among the pods of one Deployment now that were not, or the reverse."""
+    def _changed(self, change: Change[Pod], kinds: Callable[[Iterable[PodFact]], AbstractSet[object]]) -> bool:
+        """Whether there are kinds among the pods of one Deployment now that were not, or the reverse."""
         found = change.new if change.new is not None else change.old
         assert found is not None, "a change has an old or a new side"
         now = self._observed.world().facts.pods.get(found.deployment, ())
         before = [fact for fact in now if fact.name != change.key.name]
         before += [change.old.fact] if change.old is not None else []
-        return _kinds(now) != _kinds(before)
+        return kinds(now) != kinds(before)
 
     def _gateways(self, region: str, *, everyone: bool) -> None:
         """What the gateways of the region serve has changed, or even which gateways those are."""
@@ -264,6 +268,10 @@ def _is_enforced(tenant: Tenant) -> bool:
 
 def _kinds(pods: Iterable[PodFact]) -> set[tuple[str, str]]:
     return {(pod.prompt_cache, pod.revision) for pod in pods if not pod.ended}
+
+
+def _adapters(pods: Iterable[PodFact]) -> set[str]:
+    return {pod.adapters for pod in pods if not pod.ended}
 
 
 def _awaits_routes(model: ModelDeployment, region: str) -> bool:

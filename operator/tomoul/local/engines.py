@@ -27,6 +27,7 @@ class EngineCommand:
     file: Path
     environment: tuple[tuple[str, str], ...] = ()
     """What the spec adds to its environment."""
+    adapters: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -36,6 +37,8 @@ class EngineCommand:
     def argv(self, port: int) -> list[str]:
         """Command line: the pod's arguments, with the address and the file overridden, since the last flag counts."""
         here = ["--host", "127.0.0.1", "--port", str(port), "--model", str(self.file)]
+        if self.adapters:
+            here += ["--lora-scaled", ",".join(f"{file}:0" for file in self.adapters)]
         # One thread: many engines share few cores. It comes first, so that `spec.engine.args` may override it.
         return [sys.executable, "-m", "tomoul.local.llama_server", "--threads", "1", *self.arguments, *here]
 
@@ -53,7 +56,7 @@ def engine_commands(
         key = Key(manifest["metadata"]["namespace"], labels[LABEL_MODEL_DEPLOYMENT])
         model = world.models[key]
         try:
-            file = _file(model, folder)
+            file, *adapters = _files(model, folder)
         except NotLocalError as error:
             refusals[f"ModelDeployment {key.namespace}/{key.name} is not run locally: {error}"] = None
             continue
@@ -68,17 +71,25 @@ def engine_commands(
                 arguments=tuple(manifest["spec"]["template"]["spec"]["containers"][0].get("args", ())),
                 file=file,
                 environment=tuple((each.name, each.value or "") for each in model.spec.engine.env),
+                adapters=tuple(adapters),
             )
             commands.append(command)
     return tuple(commands), tuple(refusals)
 
 
-def _file(model: ModelDeployment, folder: Path) -> Path:
-    engine, source = model.spec.engine.type, model.spec.source
+def _files(model: ModelDeployment, folder: Path) -> list[Path]:
+    """The model's file, then its adapters'."""
+    engine = model.spec.engine.type
     if engine is not EngineType.LLAMA_CPP:
         raise NotLocalError(f"`spec.engine.type: {engine}` needs its image; only LlamaCpp runs as a process")
     if secret := next((each.name for each in model.spec.engine.env if each.secret is not None), ""):
         raise NotLocalError(f"variable `{secret}` of `spec.engine.env` is from a Secret, and there are none here")
-    if source.file is None:
-        raise NotLocalError("only `spec.source.file` is found here, not `hf`, `s3`, `oci` or `pvc`")
-    return local_file(source.file.path, folder)
+    sources = {"spec.source": model.spec.source}
+    for index, adapter in enumerate(model.spec.adapters):
+        sources[f"spec.adapters[{index}].source"] = adapter.source
+    found = []
+    for field, source in sources.items():
+        if source.file is None:
+            raise NotLocalError(f"only `{field}.file` is found here, not `hf`, `s3`, `oci` or `pvc`")
+        found.append(local_file(source.file.path, folder))
+    return found

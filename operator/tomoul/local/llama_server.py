@@ -34,6 +34,7 @@ class Parser(argparse.ArgumentParser):
         switch = argparse.BooleanOptionalAction
         self.add_argument("-m", "--model", type=Path, required=True, help="GGUF file")
         self.add_argument("-a", "--alias", default="", help="model id that the server answers with")
+        self.add_argument("--lora-scaled", type=_adapters, default=(), help="LoRA adapters, as FILE:SCALE,FILE:SCALE")
         self.add_argument("--host", default="127.0.0.1", help="address to listen on")
         self.add_argument("--port", type=int, default=8080, help="port to listen on, 0 for any")
         self.add_argument("-c", "--ctx-size", type=int, default=0, help="context in tokens, over all slots; 0: model's")
@@ -55,6 +56,17 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(*REMOTE_FLAGS, dest="remote", action=_Refuse, help="not possible: give --model a local file")
 
 
+def _adapters(text: str) -> list[tuple[Path, float]]:
+    found = []
+    for part in text.split(","):
+        path, _, scale = part.rpartition(":")
+        try:
+            found.append((Path(path), float(scale)))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"`{part}` is not FILE:SCALE") from None
+    return found
+
+
 class _Refuse(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
@@ -68,8 +80,12 @@ def parameters(argv: Sequence[str]) -> xllamacpp.CommonParams:
     flags = parser.parse_args(argv)
     if not flags.model.is_file():
         parser.error(f"--model {flags.model}: no such file")
+    for file, _ in flags.lora_scaled:
+        if not file.is_file():
+            parser.error(f"--lora-scaled {file}: no such file")
     params = xllamacpp.CommonParams()
     params.model.path = str(flags.model)
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(file), scale) for file, scale in flags.lora_scaled]
     if flags.alias:
         params.model_alias = set(flags.alias.split(","))
     params.hostnames = [flags.host]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Accelerator, Region, RegionState
-from tomoul.plan.claims import Claim, Claims
+from tomoul.plan.claims import Claim, Claims, NameKind
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.jurisdiction import jurisdiction_refusal, source_refusal
@@ -38,7 +38,7 @@ def unrouted_aliases(model: ModelDeployment, region: str, claims: Claims) -> str
     for index, alias in enumerate(model.spec.model.aliases):
         rival = _rival(key, alias, region, claims)
         if rival is not None:
-            whose = f"the id of {_named(rival)}" if rival.is_id else f"an alias of {_named(rival)}, which is older"
+            whose = _whose(rival, NameKind.ALIAS)
             found.append(f"spec.model.aliases[{index}]: `{alias}` is not routed here: it is {whose}; remove it")
     return "; ".join(found)
 
@@ -65,29 +65,50 @@ def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, 
         return Refusal(Reason.JURISDICTION_FORBIDDEN, f"spec.regions[{index}].name", forbidden)
     if (kept := source_refusal(model.spec.source, region)) is not None:
         return Refusal(Reason.JURISDICTION_FORBIDDEN, "spec.source.jurisdiction", kept)
+    for place, adapter in enumerate(model.spec.adapters):
+        if (kept := source_refusal(adapter.source, region)) is not None:
+            field = f"spec.adapters[{place}].source.jurisdiction"
+            return Refusal(Reason.JURISDICTION_FORBIDDEN, field, kept)
     if model.spec.resources.accelerator is not None and accelerator_of(model.spec, region) is None:
         names = [accelerator.name for accelerator in region.spec.placement.accelerators]
         hint = _one_of(names, "leave it out to run on CPUs")
         message = f"Region `{name}` has no accelerator `{model.spec.resources.accelerator}`; {hint}"
         return Refusal(Reason.UNKNOWN_ACCELERATOR, "spec.resources.accelerator", message)
-    if (unread := unreadable_rival(world, model.spec.model.id)) is not None:
-        message = (
-            f"ModelDeployment `{unread.namespace}/{unread.name}`, which this version of the operator cannot read, "
-            "has the same id: what runs goes on as it is"
-        )
-        return Refusal(Reason.MODEL_ID_CONFLICT, "spec.model.id", message)
-    return _conflict(key, model, name, claims)
+    return _conflict(world, key, model, name, claims)
 
 
-def _conflict(key: Key, model: ModelDeployment, region: str, claims: Claims) -> Refusal | None:
-    rival = _rival(key, model.spec.model.id, region, claims)
-    if rival is None:
-        return None
-    message = (
-        f"`{model.spec.model.id}` is served in region `{region}` by {_named(rival)}, which is older; "
-        "use another name, or remove the region"
-    )
-    return Refusal(Reason.MODEL_ID_CONFLICT, "spec.model.id", message)
+def _conflict(world: World, key: Key, model: ModelDeployment, region: str, claims: Claims) -> Refusal | None:
+    """Why what the model and its adapters are called is not theirs in a region, or None if all of it is."""
+    names = {"spec.model.id": (model.spec.model.id, NameKind.ID)} | {
+        f"spec.adapters[{index}].id": (adapter.id, NameKind.ADAPTER)
+        for index, adapter in enumerate(model.spec.adapters)
+    }
+    for field, (name, kind) in names.items():
+        if (unread := unreadable_rival(world, name)) is not None:
+            message = (
+                f"ModelDeployment `{unread.namespace}/{unread.name}`, which this version of the operator cannot read, "
+                "has the same id: what runs goes on as it is"
+            )
+            return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
+        rival = _rival(key, name, region, claims)
+        if rival is not None and rival.kind is NameKind.ID and kind is NameKind.ID:
+            message = (
+                f"`{name}` is served in region `{region}` by {_named(rival)}, which is older; "
+                "use another name, or remove the region"
+            )
+            return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
+        if rival is not None:
+            message = (
+                f"`{name}` is, in region `{region}`, {_whose(rival, kind)}; use another name, or remove the region"
+            )
+            return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
+    return None
+
+
+def _whose(rival: Claim, kind: NameKind) -> str:
+    """What a name is to another ModelDeployment, in whose favour it was decided against one that is `kind`."""
+    what = {NameKind.ID: "the id", NameKind.ADAPTER: "an adapter", NameKind.ALIAS: "an alias"}[rival.kind]
+    return f"{what} of {_named(rival)}" + (", which is older" if rival.kind is kind else "")
 
 
 def _rival(key: Key, name: str, region: str, claims: Claims) -> Claim | None:

@@ -3,11 +3,20 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import IntEnum
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.plan.world import Key
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class NameKind(IntEnum):
+    """What a name is to the ModelDeployment that lists it; the lower goes before the higher."""
+
+    ID = 0
+    ADAPTER = 1
+    ALIAS = 2
 
 
 @dataclass(frozen=True)
@@ -16,15 +25,20 @@ class Claim:
 
     key: Key
     regions: frozenset[str]
-    is_id: bool
-    """Whether the name is the model's id; else it is an alias."""
+    kind: NameKind
+
+    @property
+    def is_id(self) -> bool:
+        """Whether the name is a model's or an adapter's own; else it is an alias."""
+        return self.kind is not NameKind.ALIAS
 
 
 @dataclass(frozen=True)
 class Claims:
     """All claims by name: of two that name the same region the first owns it.
 
-    Ids come before aliases, so that nobody takes a model's name over by adding an alias; of equals the older is first.
+    Ids come before adapters and these before aliases, so that nobody takes a model's name over by adding one of those;
+    of equals the older ModelDeployment is first.
     """
 
     by_name: Mapping[str, tuple[Claim, ...]]
@@ -38,7 +52,7 @@ class Claims:
         return self.owner(region, name) or next(iter(self.by_name.get(name, ())), None)
 
     def claimants(self, model_id: str) -> tuple[Key, ...]:
-        """ModelDeployments whose id is `model_id`, oldest first."""
+        """ModelDeployments that serve `model_id` as their own or as an adapter, in the order of their claims."""
         return tuple(claim.key for claim in self.by_name.get(model_id, ()) if claim.is_id)
 
 
@@ -46,16 +60,16 @@ def claims(models: Mapping[Key, ModelDeployment]) -> Claims:
     """The claims of all models; see `claims_to`."""
     by_name: dict[str, set[Key]] = {}
     for key, model in models.items():
-        for name in (model.spec.model.id, *model.spec.model.aliases):
+        for name in _names(model):
             by_name.setdefault(name, set()).add(key)
     found = {name: claims_to(name, keys, models) for name, keys in by_name.items()}
     return Claims({name: rivals for name, rivals in found.items() if rivals})
 
 
 def claims_to(name: str, keys: Iterable[Key], models: Mapping[Key, ModelDeployment]) -> tuple[Claim, ...]:
-    """The claims to one name by those that have it as id or alias, the first one first.
+    """The claims to one name by those that have it as id, adapter or alias, the first one first.
 
-    The order: ids win over aliases, then the older creationTimestamp, then namespace and name.
+    The order: ids win over adapters and these over aliases, then the older creationTimestamp, then namespace and name.
 
     Models that are being deleted claim nothing. A refused model keeps its claim, so that fixing it does not take the
     id away from a younger one that served it meanwhile.
@@ -65,6 +79,12 @@ def claims_to(name: str, keys: Iterable[Key], models: Mapping[Key, ModelDeployme
         model = models[key]
         if model.metadata.deletion_timestamp is None:
             regions = frozenset(target.name for target in model.spec.regions)
-            claim = Claim(key, regions, is_id=name == model.spec.model.id)
-            rivals.append((not claim.is_id, model.metadata.creation_timestamp or _NEVER, key, claim))
+            claim = Claim(key, regions, _names(model)[name])
+            rivals.append((claim.kind, model.metadata.creation_timestamp or _NEVER, key, claim))
     return tuple(claim for *_, claim in sorted(rivals, key=lambda rival: rival[:3]))
+
+
+def _names(model: ModelDeployment) -> Mapping[str, NameKind]:
+    aliases = dict.fromkeys(model.spec.model.aliases, NameKind.ALIAS)
+    adapters = {adapter.id: NameKind.ADAPTER for adapter in model.spec.adapters}
+    return aliases | adapters | {model.spec.model.id: NameKind.ID}

@@ -127,7 +127,7 @@ def _of_termination(container: ContainerFact, ended: Termination) -> _Cause:
     if ended.exit_code in _KILLED:
         words = f"container `{container.name}` was killed (exit code {ended.exit_code}), as after failed probes"
         return _Cause(Reason.PROBE_FAILED, f"{words}{told}")
-    if container.init and container.name == LOADER:
+    if container.init and container.name.startswith(LOADER):
         way_out = WAY_OUT.get(ended.exit_code, WAY_OUT[LoadFailure.UNSUITABLE])
         return _Cause(Reason.DOWNLOAD_FAILED, f"the weights cannot be downloaded{told}", way_out)
     return _Cause(Reason.CRASH_LOOP, f"container `{container.name}` ended with exit code {ended.exit_code}{told}")

@@ -1,12 +1,12 @@
 """Gateways of a region as the plan sees them: which live, and what they acknowledged."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tomoul.api.conditions import Reason
 from tomoul.api.routingtable import GatewayAcknowledgement, ModelRoute, RoutingTable
 from tomoul.plan.judge import Verdict
 from tomoul.plan.naming import gateway_name
-from tomoul.plan.routing import find_route, route_hash
+from tomoul.plan.routing import find_route, routes_hash
 from tomoul.plan.world import Key, PodFact, World
 
 
@@ -21,17 +21,17 @@ def acknowledgements(table: RoutingTable | None) -> Mapping[str, GatewayAcknowle
     return {entry.name: entry for entry in table.status.gateways} if table is not None else {}
 
 
-def programmed(world: World, region: str, route: ModelRoute, acknowledged: str) -> Verdict:
-    """Whether every live gateway of `region` serves `route`.
+def programmed(world: World, region: str, routes: Sequence[ModelRoute], acknowledged: str) -> Verdict:
+    """Whether every live gateway of `region` serves `routes`: a model's and those of its adapters.
 
-    `acknowledged` is the hash of the route that they were last known to serve: other models' changes raise the
+    `acknowledged` is the hash of the routes that they were last known to serve: other models' changes raise the
     table's generation, and must not make this one wait again. A gateway that came later is ready only once its Envoy
     has accepted the table of that moment, so of it any acknowledgement will do.
     """
     table = world.facts.tables.get(region)
-    found = find_route(table.spec, route.id) if table is not None else None
-    wanted = route_hash(route)
-    if table is None or found is None or route_hash(found) != wanted:
+    found = [find_route(table.spec, route.id) for route in routes] if table is not None else []
+    wanted = routes_hash(routes)
+    if table is None or None in found or routes_hash([route for route in found if route is not None]) != wanted:
         return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` does not hold the route yet")
     return accepted_by_all(world, region, table, known=acknowledged == wanted)
 

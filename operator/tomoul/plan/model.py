@@ -17,6 +17,7 @@ from tomoul.api.modeldeployment import (
 from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAuth, ModelRoute, PoolName
 from tomoul.plan.acceptance import refusals, unrouted_aliases
+from tomoul.plan.adapters import judged_adapters
 from tomoul.plan.answering import answering
 from tomoul.plan.capacity import lost_nodes
 from tomoul.plan.claims import Claims
@@ -42,7 +43,7 @@ from tomoul.plan.promptcache import policy_status, unkept
 from tomoul.plan.propagate import propagated
 from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
-from tomoul.plan.routing import active_here, model_route, route_hash, wanted_cache
+from tomoul.plan.routing import active_here, model_route, routes_hash, wanted_cache
 from tomoul.plan.running import told_seeds
 from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty
 from tomoul.plan.seeds import Seeds, seed_status, seed_verdict
@@ -105,7 +106,7 @@ def _row(
     accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
     cache = _cache_policy(world, model, name, rollouts)
     seeds = told_seeds(world, model, region, pools(model.spec))
-    return _judged(world, model, region, accepted, route, rollouts, cache, rollout, seeds)
+    return _judged(world, model, region, claims, accepted, route, rollouts, cache, rollout, seeds)
 
 
 def _kept_row(
@@ -119,16 +120,17 @@ def _kept_row(
     route = model_route(world, model.spec.model.id, name, claims)
     pools_here = {pool.service for pool in route.pools} if route is not None else set()
     if route is None or not pools_here.intersection(each.name for each in rollouts.values()):
-        return _judged(world, model, region, _refused(refusal), None, rollouts, _PENDING)
+        return _judged(world, model, region, claims, _refused(refusal), None, rollouts, _PENDING)
     words = "are refused" if route.cache.no_store is NoStore.REFUSE else "get what they got before"
     cache = Verdict("True", Reason.ENFORCED, f"`no-store` calls {words}")
-    return _judged(world, model, region, _refused(refusal), route, rollouts, cache)
+    return _judged(world, model, region, claims, _refused(refusal), route, rollouts, cache)
 
 
 def _judged(
     world: World,
     model: ModelDeployment,
     region: Region,
+    claims: Claims,
     accepted: Verdict,
     route: ModelRoute | None,
     rollouts: Mapping[PoolName, Rollout],
@@ -140,7 +142,8 @@ def _judged(
     name = region.metadata.name
     said = next((row for row in model.status.regions if row.name == name), RegionModelStatus(name=name))
     before = said.programmed_route
-    wanted = route_hash(route) if route is not None else ""
+    routes = [] if route is None else [route, *_adapter_routes(world, model, name, claims)]
+    wanted = routes_hash(routes) if routes else ""
     found = list(rollouts.values())
     lost = lost_nodes(world)
     served = _idle(model, name, rollouts, stalled(found, running(found, lost)))
@@ -154,7 +157,7 @@ def _judged(
         ConditionType.SCHEDULED: placed,
         ConditionType.MODEL_READY: _idle(model, name, rollouts, answering(found, lost)),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
-        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, route, before) if route is not None else _PENDING,
+        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before) if routes else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
     if seeds is not None and (kept := seed_verdict(model.spec, seeds)) is not None:
@@ -167,6 +170,9 @@ def _judged(
     # Not a part of Ready: a pool that cannot grow goes on answering.
     if (scaling := judged_scaling(world, model, name, rollouts)) is not None:
         verdicts[ConditionType.SCALING_ACTIVE] = scaling
+    # Nor is this: the model itself answers.
+    if (adapters := judged_adapters(world, model, name)) is not None and rollout is not None:
+        verdicts[ConditionType.ADAPTERS_READY] = adapters
     return RegionModelStatus(
         name=name,
         conditions=_conditions(model, verdicts),
@@ -188,6 +194,11 @@ def _judged(
         if routed.status == "True" or (before == wanted and routed.reason is not Reason.WAITING_FOR_TABLE)
         else "",
     )
+
+
+def _adapter_routes(world: World, model: ModelDeployment, region: str, claims: Claims) -> list[ModelRoute]:
+    found = (model_route(world, adapter.id, region, claims) for adapter in model.spec.adapters)
+    return [route for route in found if route is not None]
 
 
 def _refused_row(model: ModelDeployment, region: str, refusal: Refusal) -> RegionModelStatus:
@@ -258,6 +269,9 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
     disabled = model.spec.cache.mode is CacheMode.DISABLED
+    if model.spec.adapters and engine_of(model.spec).MIXES_ADAPTERS:
+        why = f"{model.spec.engine.type} would answer one adapter's calls from another's cache"
+        return Verdict("True", promise.reason, f"{promise.message}: {why}")
     if disabled and world.settings.gateway_auth is GatewayAuth.REQUIRED and shares(model.spec):
         why = f"{model.spec.engine.type} cannot keep tenants apart in a cache"
         if engine_of(model.spec).DEFAULT_VERSION:

@@ -1,18 +1,20 @@
 """NetworkPolicies: gateways alone reach engines, clients reach gateways at one port, and scrapers read metrics."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tomoul.api.meta import COMPONENT_GATEWAY, COMPONENT_OPERATOR, LABEL_COMPONENT, LABEL_REGION
-from tomoul.api.source import Source
 from tomoul.plan.engines.base import PORT
-from tomoul.plan.weights import LOADER_PORT, download_ports, downloaded
+from tomoul.plan.weights import LOADER_PORT
 from tomoul.plan.world import Settings
 
 _DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
-def engine_policy(selector: dict[str, str], region: str, source: Source, settings: Settings) -> dict[str, Any]:
-    """`spec` of the policy of a model's engines in `region`."""
+def engine_policy(
+    selector: dict[str, str], region: str, downloads: Sequence[int], settings: Settings
+) -> dict[str, Any]:
+    """`spec` of the policy of a model's engines in `region`, whose loaders connect to the ports `downloads`."""
     gateways = {
         "namespaceSelector": _namespace(settings.namespace),
         "podSelector": {"matchLabels": {LABEL_COMPONENT: COMPONENT_GATEWAY, LABEL_REGION: region}},
@@ -22,14 +24,14 @@ def engine_policy(selector: dict[str, str], region: str, source: Source, setting
         "policyTypes": ["Ingress"],
         "ingress": [{"from": [gateways, *_scrapers(settings)], "ports": [{"port": PORT, "protocol": "TCP"}]}],
     }
-    if downloaded(source):
+    if downloads:
         # How far the loader is, it tells the operator alone.
         spec["ingress"].append({"from": [_operator(settings)], "ports": [{"port": LOADER_PORT, "protocol": "TCP"}]})
     if settings.engine_egress == "Restricted":
         # Prompts go into an engine and answers come out of it: nothing in its pod has to begin a connection but the
         # loader, from which Kubernetes' policies cannot tell it.
         spec["policyTypes"].append("Egress")
-        stores = [{"port": port, "protocol": "TCP"} for port in download_ports(source)]
+        stores = [{"port": port, "protocol": "TCP"} for port in downloads]
         spec["egress"] = [_DNS, {"ports": stores}] if stores else []
     return spec
 

@@ -8,16 +8,18 @@ from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Region, Toleration
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.acceptance import accelerator_of
+from tomoul.plan.adapters import adapters_annotation
 from tomoul.plan.draining import WITHDRAWAL_SECONDS, drain_command
-from tomoul.plan.engines.base import CACHE_DIR, MODELS_DIR, PORT, EngineContainer
+from tomoul.plan.engines.base import ADAPTERS_DIR, CACHE_DIR, MODELS_DIR, PORT, EngineContainer
 from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
+from tomoul.plan.loading import LOADER
 from tomoul.plan.naming import workload_name
 from tomoul.plan.propagate import propagated
 from tomoul.plan.seeds import deterministic, product_selector
 from tomoul.plan.variables import secret_variable
-from tomoul.plan.weights import WEIGHTS_DIR, downloaded, loader_container, weights_volume
+from tomoul.plan.weights import WEIGHTS_DIR, downloaded, loader_container, sources_of, weights_volume
 from tomoul.plan.world import Settings
 
 NON_ROOT_UID = 65532
@@ -71,14 +73,29 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "containers": [container],
         "volumes": volumes,
     }
-    if downloaded(spec.source):
-        loader = loader_container(spec.source, settings.operator_image, settings.image_pull_policy)
-        loader["command"] = [literal(arg) for arg in loader["command"]]
-        pod["initContainers"] = [{**loader, "securityContext": container_security(read_only_root=True)}]
+    if loaders := _loaders(spec, settings):
+        pod["initContainers"] = loaders
     pod |= _placement(spec, region, one_product=repeats)
     labels = engine_labels(name, region.metadata.name, pool)
     labels[LABEL_PROMPT_CACHE] = engine_of(spec).prompt_cache(spec, pool)
-    return propagated({"metadata": {"labels": labels}, "spec": pod}, model, settings)
+    annotations = adapters_annotation(spec)
+    metadata = {"labels": labels, **({"annotations": annotations} if annotations else {})}
+    return propagated({"metadata": metadata, "spec": pod}, model, settings)
+
+
+def _loaders(spec: ModelDeploymentSpec, settings: Settings) -> list[dict[str, Any]]:
+    """Init containers that bring the weights, one after the other: the model's, then those of its adapters."""
+    sources = {LOADER: spec.source} | {
+        f"{LOADER}-adapter-{index}": adapter.source for index, adapter in enumerate(spec.adapters)
+    }
+    found = []
+    for name, source in sources.items():
+        if downloaded(source):
+            loader = loader_container(source, settings.operator_image, settings.image_pull_policy)
+            command = [literal(arg) for arg in loader["command"]]
+            security = container_security(read_only_root=True)
+            found.append({**loader, "name": name, "command": command, "securityContext": security})
+    return found
 
 
 def pod_security() -> dict[str, Any]:
@@ -145,7 +162,7 @@ def _environment(spec: ModelDeploymentSpec, engine: EngineContainer) -> list[dic
     env: list[dict[str, Any]] = [
         {"name": name, "value": value} for name, value in (dict(plain) | dict(engine.env)).items()
     ]
-    if downloaded(spec.source):
+    if any(downloaded(source) for source in sources_of(spec)):
         # All that it needs is there: it must not look whether the hub has something newer.
         env.append({"name": "HF_HUB_OFFLINE", "value": "1"})
     for variable in spec.engine.env:
@@ -168,7 +185,11 @@ def _volumes(
         claim = {"claimName": spec.source.pvc.claim_name, "readOnly": True}
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
         mounts.append({"name": "models", "mountPath": MODELS_DIR, "readOnly": True})
-    if downloaded(spec.source):
+    claims = sorted({each.source.pvc.claim_name for each in spec.adapters if each.source.pvc is not None})
+    for index, name in enumerate(claims):
+        volumes.append({"name": f"adapters-{index}", "persistentVolumeClaim": {"claimName": name, "readOnly": True}})
+        mounts.append({"name": f"adapters-{index}", "mountPath": f"{ADAPTERS_DIR}/{name}", "readOnly": True})
+    if any(downloaded(source) for source in sources_of(spec)):
         volumes.append(weights_volume(spec, region.metadata.name))
         mounts.append({"name": "weights", "mountPath": WEIGHTS_DIR, "readOnly": True})
     if engine.shared_memory:

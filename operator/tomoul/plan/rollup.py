@@ -16,7 +16,7 @@ _ORDER = (
     ConditionType.CACHE_POLICY_ENFORCED,
     ConditionType.READY,
 )
-_WHERE_IT_APPLIES = (ConditionType.SEED_KEPT, ConditionType.SCALING_ACTIVE)
+_WHERE_IT_APPLIES = (ConditionType.SEED_KEPT, ConditionType.SCALING_ACTIVE, ConditionType.ADAPTERS_READY)
 _ELSEWHERE = Verdict("Unknown", Reason.HOSTED_ELSEWHERE, "Other operators host all regions of this model")
 
 

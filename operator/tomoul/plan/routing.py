@@ -23,6 +23,7 @@ from tomoul.api.routingtable import (
     SeedSupport,
 )
 from tomoul.plan.acceptance import refusals
+from tomoul.plan.adapters import adapter_named, is_loaded, set_fields
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import PORT
@@ -46,7 +47,8 @@ def plan_routing_table(world: World, region: str, claims: Claims | None = None) 
     if found is None:
         return None
     claims = all_claims(world.models) if claims is None else claims
-    ids = sorted({model.spec.model.id for model in world.models.values()} | frozen_ids(world, region, claims))
+    named = {name for model in world.models.values() for name in served_ids(model)}
+    ids = sorted(named | frozen_ids(world, region, claims))
     routes = (model_route(world, model_id, region, claims) for model_id in ids)
     spec = RoutingTableSpec(
         region=region,
@@ -80,8 +82,8 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
     Several ModelDeployments may serve one id, each in other regions: the entry speaks of the one in `region` if there
     is one, else of the oldest, and its `regions` are those of all. A model that is refused goes on as the table has it.
     """
-    if is_frozen(world, model_id, claims):
-        last = _last(world, region, model_id)
+    last = _last(world, region, model_id)
+    if is_frozen(world, last.adapter_of or model_id if last is not None else model_id, claims):
         return frozen_route(world, region, last, claims) if last is not None else None
     serving = _serving(world, model_id, region, claims)
     holder = claims.holder(region, model_id)
@@ -95,6 +97,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         return _kept(world, model_id, region, serving, claims)
     model = world.models[key]
     spec = model.spec
+    adapter = adapter_named(spec, model_id)
     fields = engine_of(spec).body_fields(spec)
     seeds = engine_of(spec).seeds(spec)
     created = model.metadata.creation_timestamp
@@ -102,10 +105,10 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         id=model_id,
         aliases=tuple(
             alias
-            for alias in spec.model.aliases
+            for alias in (spec.model.aliases if adapter is None else ())
             if _holds(claims, region, alias, key) and not frozen_name(world, region, alias, claims)
         ),
-        owned_by=_owned_by(model),
+        owned_by=_owned_by(model, model_id),
         created=int(created.timestamp()) if created is not None else 0,
         capabilities=RouteCapabilities(
             tools=spec.capabilities.tools is not None,
@@ -120,14 +123,20 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         affinity="Prefix" if spec.routing.affinity is Affinity.PREFIX else None,
         timeouts=spec.routing.timeouts,
         remove_fields=fields.remove,
+        set_fields=set_fields(spec, adapter) if adapter is not None else (),
+        adapter_of=spec.model.id if adapter is not None else None,
         usage_option=fields.usage_option,
         reuse_connections=engine_of(spec).KEEPS_CONNECTIONS,
         seeds=seeds.known,
         random_seed=seeds.one_for_all and _repeats(world, model, region),
         pools=_pools(world, model, region) if region in serving else (),
     )
-    last = _last(world, region, model_id)
     return common_route(world, model, region, route, last) if region in serving and last is not None else route
+
+
+def served_ids(model: ModelDeployment) -> tuple[str, ...]:
+    """The ids that a ModelDeployment serves: its model's and its adapters'."""
+    return (model.spec.model.id, *(adapter.id for adapter in model.spec.adapters))
 
 
 def route_hash(route: ModelRoute) -> str:
@@ -139,6 +148,12 @@ def route_hash(route: ModelRoute) -> str:
     told = route.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=moving)
     text = json.dumps(told, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def routes_hash(routes: Sequence[ModelRoute]) -> str:
+    """Hash of routes; of a single one its own."""
+    found = [route_hash(route) for route in routes]
+    return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()[:32]
 
 
 def find_route(spec: RoutingTableSpec, model_id: str) -> ModelRoute | None:
@@ -158,14 +173,18 @@ def _serving(world: World, model_id: str, at: str, claims: Claims) -> Mapping[st
     found: dict[str, Key] = {}
     for key in claims.claimants(model_id):
         for name, refusal in refusals(world, key, claims).items():
-            if refusal is None or _keeps(world, key, name, claims, last, at):
+            adapter = adapter_named(world.models[key].spec, model_id)
+            if adapter is not None and not is_loaded(world, key, name, adapter):
+                continue
+            if refusal is None or _keeps(world, key, name, claims, last, at, model_id):
                 found[name] = key
     return dict(sorted(found.items()))
 
 
-def _keeps(world: World, key: Key, region: str, claims: Claims, last: ModelRoute | None, at: str) -> bool:
+def _keeps(
+    world: World, key: Key, region: str, claims: Claims, last: ModelRoute | None, at: str, model_id: str
+) -> bool:
     """Whether a model that is refused in `region` goes on there by `last`, its entry in the table of region `at`."""
-    model_id = world.models[key].spec.model.id
     if last is None or region not in last.regions or not _holds(claims, region, model_id, key):
         return False
     if region in world.unreadable_regions:
@@ -217,8 +236,8 @@ def _holds(claims: Claims, region: str, name: str, key: Key) -> bool:
     return holder is not None and holder.key == key
 
 
-def _owned_by(model: ModelDeployment) -> str:
-    publisher, slash, _ = model.spec.model.id.partition("/")
+def _owned_by(model: ModelDeployment, model_id: str) -> str:
+    publisher, slash, _ = model_id.partition("/")
     third_party = model.spec.model.ownership is Ownership.THIRD_PARTY
     return publisher if third_party and slash else "tomoul"
 

@@ -45,6 +45,7 @@ def planned_seeds(spec: ModelDeploymentSpec, region: Region, settings: Settings)
         handling.obstacle
         or _image_obstacle(spec, settings)
         or _weights_obstacle(spec)
+        or _adapters_obstacle(spec)
         or _accelerator_obstacle(spec, region)
     )
     return Seeds("deterministic") if obstacle is None else Seeds(handling.worth, obstacle)
@@ -108,6 +109,13 @@ def _weights_obstacle(spec: ModelDeploymentSpec) -> Obstacle | None:
         return None
     message = f"revision `{hub.revision}` may become another one; name a commit in `spec.source.hf.revision`"
     return Obstacle(Reason.WEIGHTS_NOT_PINNED, message)
+
+
+def _adapters_obstacle(spec: ModelDeploymentSpec) -> Obstacle | None:
+    if not spec.adapters:
+        return None
+    message = "nobody has shown that equal seeds give equal answers beside LoRA adapters; take out `spec.adapters`"
+    return Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
 
 
 def _accelerator_obstacle(spec: ModelDeploymentSpec, region: Region) -> Obstacle | None:

@@ -21,6 +21,11 @@ def downloaded(source: Source) -> bool:
     return source.download is not None
 
 
+def sources_of(spec: ModelDeploymentSpec) -> tuple[Source, ...]:
+    """Where all that the engine loads comes from: the model's weights, then its adapters'."""
+    return (spec.source, *(adapter.source for adapter in spec.adapters))
+
+
 def weights_folder(source: Source) -> str:
     """Folder of downloaded weights on their volume: another source, revision or file has another."""
     assert downloaded(source), "weights of this source are not downloaded"
@@ -66,6 +71,11 @@ def loader_container(source: Source, image: str, pull_policy: str) -> dict[str, 
         # An error's words are the last line of the log.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def all_download_ports(spec: ModelDeploymentSpec) -> tuple[int, ...]:
+    """TCP ports that the pod's loaders connect to."""
+    return tuple(sorted({port for source in sources_of(spec) for port in download_ports(source)}))
 
 
 def download_ports(source: Source) -> tuple[int, ...]:

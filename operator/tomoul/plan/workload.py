@@ -18,6 +18,7 @@ from tomoul.plan.naming import pool_name, workload_name
 from tomoul.plan.network import engine_policy
 from tomoul.plan.rollout import CANARY, PoolRollout, RegionRollout
 from tomoul.plan.strategy import NOTHING_TO_REPLACE
+from tomoul.plan.weights import all_download_ports
 from tomoul.plan.world import Manifest, Settings
 
 POOLS: tuple[PoolName, ...] = ("default", "no-store")
@@ -122,7 +123,7 @@ def _network_policy(model: ModelDeployment, region: Region, settings: Settings) 
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": _region_meta(model, region),
-        "spec": engine_policy(selector, region.metadata.name, model.spec.source, settings),
+        "spec": engine_policy(selector, region.metadata.name, all_download_ports(model.spec), settings),
     }
 
 

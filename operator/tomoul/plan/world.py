@@ -121,6 +121,8 @@ class PodFact:
     """Its IP address, once it has one."""
     download: DownloadFact | None = None
     """What its loader said last, while that runs; asked by the operator, which Kubernetes cannot tell it."""
+    adapters: str = ""
+    """Which adapters its engine has, by its annotation: see `plan.adapters`; empty if it has none."""
     prompt_cache: str = ""
     """What its engine does with prompts, by its label: `none`, `salted` or `shared`; empty if it has none."""
 
@@ -133,7 +135,7 @@ class PodFact:
     def loading(self) -> bool:
         """Whether its loader runs."""
         return not self.terminating and any(
-            each.init and each.name == LOADER and each.running_since is not None for each in self.containers
+            each.init and each.name.startswith(LOADER) and each.running_since is not None for each in self.containers
         )
 
     @property

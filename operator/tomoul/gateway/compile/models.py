@@ -93,6 +93,7 @@ def model_entry(route: ModelRoute, clusters: ModelClusters, reachable: frozenset
         "structured_output": route.capabilities.structured_output,
         "json_mode": route.capabilities.json_mode,
         "remove_fields": list(route.remove_fields),
+        "set_fields": [{"name": field.name, "value": field.value} for field in route.set_fields],
         "usage_option": route.usage_option,
         "salt_field": route.cache.salt_field,
         "salt": _salt(route),
@@ -144,6 +145,7 @@ def model_card(route: ModelRoute) -> dict[str, Any]:
         "object": "model",
         "created": route.created,
         "owned_by": route.owned_by,
+        **({"parent": route.adapter_of} if route.adapter_of is not None else {}),
         "capabilities": {
             "tools": route.capabilities.tools,
             "structured_output": route.capabilities.structured_output,

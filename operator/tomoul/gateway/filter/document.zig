@@ -26,6 +26,9 @@ pub const Clusters = struct {
 /// What a call with `X-Tomoul-Cache: no-store` gets: what all get, a random salt, a pool of its own, or a refusal.
 pub const NoStore = enum { as_is, salt, pool, refuse };
 
+/// A field, and its value as JSON.
+pub const SetField = struct { name: []const u8, value: []const u8 };
+
 pub const Model = struct {
     id: []const u8,
     aliases: []const []const u8 = &.{},
@@ -40,6 +43,8 @@ pub const Model = struct {
     json_mode: bool = false,
     /// Fields of a body that a client must not control.
     remove_fields: []const []const u8 = &.{},
+    /// Fields of a body by which the engine knows which adapter is meant.
+    set_fields: []const SetField = &.{},
     /// Member of `stream_options` that makes the engine tell its tokens in every chunk.
     usage_option: ?[]const u8 = null,
     salt_field: ?[]const u8 = null,

@@ -85,7 +85,7 @@ pub fn apply(
     own: Own,
 ) !void {
     const named = members.get("model").?.inner(sent);
-    var changed = !own.isEmpty() or !std.mem.eql(u8, named, model.id);
+    var changed = !own.isEmpty() or model.set_fields.len > 0 or !std.mem.eql(u8, named, model.id);
     if (!changed) {
         for (members.items()) |member| changed = changed or isRemoved(model, member.name);
     }
@@ -100,6 +100,12 @@ pub fn apply(
     if (own.salt) |value| {
         for ([_][]const u8{ "{\"", model.salt_field.?, "\":\"", value, "\"" }) |piece| try body.write(piece);
         separator = ",";
+    }
+    for (model.set_fields) |field| {
+        try body.write(separator);
+        separator = ",";
+        try body.write(try text.quoted(call.allocator(), field.name));
+        for ([_][]const u8{ ":", field.value }) |piece| try body.write(piece);
     }
     if (own.stream_options) |options| {
         for ([_][]const u8{ separator, "\"stream_options\":", options }) |piece| try body.write(piece);
@@ -130,6 +136,9 @@ pub fn apply(
 fn isRemoved(model: *const Model, name: []const u8) bool {
     if (model.salt_field) |field| {
         if (std.mem.eql(u8, field, name)) return true;
+    }
+    for (model.set_fields) |field| {
+        if (std.mem.eql(u8, field.name, name)) return true;
     }
     return contains(model.remove_fields, name);
 }

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from tomoul.api.adapter import Adapter
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, SeedSupport
@@ -16,6 +17,8 @@ PORT = 8000
 HEALTH_PATH = "/health"
 MODELS_DIR = "/models"
 """Where a PersistentVolumeClaim with weights is mounted."""
+ADAPTERS_DIR = "/adapters"
+"""Where PersistentVolumeClaims with adapters are mounted, each in a folder of its name."""
 CACHE_DIR = "/cache"
 """Writable folder for downloads and compiled kernels; also the home directory, since the images' own is not ours."""
 
@@ -122,6 +125,13 @@ class EngineModule(Protocol):
     def seeds(self, spec: ModelDeploymentSpec) -> SeedHandling:
         """What the engine makes of seeds."""
 
+    def adapter_fields(self, spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
+        """Fields of a body, beside `model`, by which the engine knows that `spec.adapters[index]` is meant."""
+
+    @property
+    def MIXES_ADAPTERS(self) -> bool:  # noqa: N802 - a module's constant
+        """Whether its prompt cache may answer calls to one adapter, or to the model, from another's."""
+
     def body_fields(self, spec: ModelDeploymentSpec) -> BodyFields:
         """Fields of a body that the gateway sets or removes."""
 
@@ -132,6 +142,12 @@ class EngineModule(Protocol):
     @property
     def KEEPS_CONNECTIONS(self) -> bool:  # noqa: N802 - a module's constant
         """Whether a connection stays open behind every answer, unless the answer says `Connection: close`."""
+
+
+def adapter_path(adapter: Adapter) -> str:
+    """Path of an adapter's weights in the container."""
+    pvc = adapter.source.pvc
+    return model_path(adapter.source) if pvc is None else f"{ADAPTERS_DIR}/{pvc.claim_name}/{pvc.path}"
 
 
 def model_path(source: Source) -> str:

@@ -1,5 +1,8 @@
 """Custom: any server that answers OpenAI's chat completions at port 8000; what it does is as its spec declares."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tomoul.api.conditions import Reason
 from tomoul.api.engine import CustomEngine, PromptCaching, SeedWorth
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
@@ -21,6 +24,7 @@ from tomoul.plan.engines.promises import NO_CACHE, no_offload, with_no_store
 DEFAULT_VERSION = ""
 KEEPS_CONNECTIONS = True
 METRICS = None
+MIXES_ADAPTERS = False
 _CACHES: dict[PromptCaching, PromptCache] = {
     PromptCaching.NONE: "none",
     PromptCaching.SALTED: "salted",
@@ -49,6 +53,9 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first promise that the engine, as it is declared, has no means to keep, or None."""
+    if spec.adapters:
+        message = "must be empty: Tomoul does not know how this engine loads an adapter, nor how a call names one"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.adapters", message)
     custom = _custom(spec)
     no_store = spec.cache.no_store
     disabled = spec.cache.mode is CacheMode.DISABLED
@@ -103,6 +110,11 @@ def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
     message = f"`spec.engine.custom.seed` says {worth}; say Deterministic if equal seeds do give equal answers"
     obstacle = Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
     return SeedHandling("ignored" if worth is SeedWorth.IGNORED else "best_effort", obstacle)
+
+
+def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
+    """It has none."""
+    return {}
 
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:

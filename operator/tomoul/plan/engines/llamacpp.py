@@ -1,5 +1,8 @@
 """llama.cpp: its server, in an image whose entrypoint takes llama-server's flags."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
 from tomoul.api.routingtable import PoolName
@@ -14,6 +17,7 @@ from tomoul.plan.engines.base import (
     PromptCache,
     Refusal,
     SeedHandling,
+    adapter_path,
     flag_value,
     model_path,
     named_flag,
@@ -28,6 +32,8 @@ DEFAULT_VERSION = ""
 KEEPS_CONNECTIONS = False
 """It closes the connection behind every streamed answer without saying so: a call sent at that moment would be lost."""
 METRICS = EngineMetrics("llamacpp:requests_processing", "llamacpp:requests_deferred", None)
+MIXES_ADAPTERS = True
+"""A call to the model takes over what an adapter left in its slot, and answers something else than it should."""
 
 _DEFAULT_PARALLEL = 4
 _DEFAULT_THREADS = 4
@@ -43,6 +49,7 @@ _WINDOW = "`spec.capabilities.contextWindow` is the longest context"
 _KEY = "the gateway alone calls the engine, and without a key"
 _LOG = "prompts must not be logged"
 _LOOKUP = "it keeps what calls said for later calls"
+_ADAPTERS = "`spec.adapters` lists the LoRA adapters"
 _RESERVED = {
     "--model": _SOURCE,
     "-m": _SOURCE,
@@ -69,6 +76,9 @@ _RESERVED = {
     "--ssl-cert-file": _ADDRESS,
     "--api-key": _KEY,
     "--api-key-file": _KEY,
+    "--lora": _ADAPTERS,
+    "--lora-scaled": _ADAPTERS,
+    "--lora-init-without-apply": _ADAPTERS,
     "--jinja": "tool calling rests on it",
     "--no-jinja": "tool calling rests on it",
     "--ctx-size": _WINDOW,
@@ -127,6 +137,9 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
     args += ["--cache-ram", "0", "--no-cache-idle-slots", "--no-slots"]
     if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
         args += ["--no-cache-prompt"]
+    if spec.adapters:
+        # At scale 0 none of them answers a call that does not ask for it.
+        args += ["--lora-scaled", ",".join(f"{adapter_path(adapter)}:0" for adapter in spec.adapters)]
     args += spec.engine.args
     return EngineContainer(args=tuple(args), env={"LLAMA_CACHE": f"{CACHE_DIR}/llama.cpp"}, read_only_root=True)
 
@@ -138,6 +151,10 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         index = next(i for i, arg in enumerate(spec.engine.args) if arg.partition("=")[0] in _PARALLEL_FLAGS)
         message = f"`{parallel}` is not a number of calls at once; use 1 to 256"
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
+    for index, adapter in enumerate(spec.adapters):
+        if found := sorted(set(",:") & set(adapter_path(adapter))):
+            message = f"must have no `{found[0]}` in its path: LlamaCpp takes it for the end of the file's name"
+            return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.adapters[{index}].source", message)
     return (
         reserved_argument(spec.engine.args, _RESERVED, abbreviates=False)
         or reserved_variable(spec, _RESERVED_ENV)
@@ -185,10 +202,15 @@ def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
     return SeedHandling("best_effort", obstacle, known=_SEEDS)
 
 
+def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
+    """The adapter by its place among the flags. llama.cpp takes one that is not there for none."""
+    return {"lora": [{"id": index, "scale": 1}]}
+
+
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that llama.cpp has beside OpenAI's."""
     # `n_predict` would win over the `max_tokens` that a tenant's limit is checked by.
-    return BodyFields(remove=("cache_prompt", "id_slot", "n_cache_reuse", "n_predict"))
+    return BodyFields(remove=("cache_prompt", "id_slot", "n_cache_reuse", "n_predict", "lora"))
 
 
 def _parallel(spec: ModelDeploymentSpec) -> int | None:

@@ -1,5 +1,9 @@
 """SGLang: `python3 -m sglang.launch_server`."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
@@ -13,6 +17,7 @@ from tomoul.plan.engines.base import (
     PromptCache,
     Refusal,
     SeedHandling,
+    adapter_path,
     flag_value,
     model_path,
     reserved_argument,
@@ -24,6 +29,8 @@ from tomoul.plan.engines.version import Version, engine_version
 DEFAULT_VERSION = "0.5.23"
 KEEPS_CONNECTIONS = True
 METRICS = EngineMetrics("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:token_usage")
+MIXES_ADAPTERS = False
+"""Not from `_ADAPTERS_SINCE` on."""
 
 # Before https://github.com/sgl-project/sglang/pull/23300 the field was read and then lost on its way to the scheduler.
 _SALT_SINCE = Version(0, 5, 11)
@@ -38,6 +45,10 @@ _BACKENDS = ("fa3", "fa4", "triton")
 # https://github.com/sgl-project/sglang/pull/38577, so none is ever set.
 _OFFLOADS_SINCE = Version(0, 5, 23)
 _GIGABYTE = 10**9
+# https://github.com/sgl-project/sglang/pull/10317 made the adapter a part of the radix cache's key. Versions between it
+# and this one are not told apart: they lose the salt anyway.
+_ADAPTERS_SINCE = _SALT_SINCE
+_ADAPTERS = "`spec.adapters` lists the LoRA adapters"
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -72,6 +83,9 @@ _RESERVED = {
     "--hicache-size": _CACHE,
     "--hicache-ratio": _CACHE,
     "--hicache-storage-backend": _CACHE,
+    "--enable-lora": _ADAPTERS,
+    "--lora-paths": _ADAPTERS,
+    "--max-loras-per-batch": _ADAPTERS,
     "--context-length": "`spec.capabilities.contextWindow` is the longest context",
     "--tensor-parallel-size": _COUNT,
     "--tp-size": _COUNT,
@@ -113,12 +127,24 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
         args += ["--tool-call-parser", spec.capabilities.tools.parser]
     if deterministic:
         args += ["--enable-deterministic-inference"]
+    if spec.adapters:
+        paths = [json.dumps({"lora_name": each.id, "lora_path": adapter_path(each)}) for each in spec.adapters]
+        # As many at once as there are, and the model itself, so that none waits for the others' calls to end.
+        args += ["--enable-lora", "--max-loras-per-batch", str(len(paths) + 1), "--lora-paths", *paths]
     args += ["--enable-cache-report", "--enable-metrics", *spec.engine.args]
     return EngineContainer(args=tuple(args), command=("python3", "-m", "sglang.launch_server"), shared_memory=True)
 
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that SGLang cannot do, or None."""
+    version = engine_version(spec, DEFAULT_VERSION)
+    if spec.adapters and (version is None or version < _ADAPTERS_SINCE):
+        known = f"this is {version}" if version is not None else "the tag of `spec.engine.image` names no version"
+        message = (
+            f"SGLang keeps adapters apart in its prompt cache since {_ADAPTERS_SINCE}, and {known}; "
+            "use a newer one, or say in `spec.engine.version` which it is"
+        )
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.adapters", message)
     return (
         reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
         or reserved_variable(spec, _RESERVED_ENV)
@@ -151,9 +177,16 @@ def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
     return SeedHandling("ignored", obstacle, one_for_all=True)
 
 
+def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
+    """The adapter's name beside `model`, in which SGLang would look for one behind a colon."""
+    return {"lora_path": spec.adapters[index].id}
+
+
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that SGLang has beside OpenAI's."""
-    return BodyFields(salt="cache_salt", remove=("cache_salt", "extra_key"), usage_option="continuous_usage_stats")
+    return BodyFields(
+        salt="cache_salt", remove=("cache_salt", "extra_key", "lora_path"), usage_option="continuous_usage_stats"
+    )
 
 
 def _too_little(spec: ModelDeploymentSpec) -> Refusal | None:

@@ -1,5 +1,9 @@
 """vLLM: `vllm serve`."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
@@ -11,6 +15,7 @@ from tomoul.plan.engines.base import (
     PromptCache,
     Refusal,
     SeedHandling,
+    adapter_path,
     model_path,
     reserved_argument,
 )
@@ -21,6 +26,11 @@ from tomoul.plan.engines.version import Version, engine_version
 DEFAULT_VERSION = "0.32.0"
 KEEPS_CONNECTIONS = True
 METRICS = EngineMetrics("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
+MIXES_ADAPTERS = False
+"""Each block's hash has the adapter's name in it: `_gen_lora_extra_hash_keys` of vllm/v1/core/kv_cache_utils.py."""
+
+# `MaxLoRARanks` of vllm/config/lora.py; others are refused.
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 # Since https://github.com/vllm-project/vllm/pull/17045, which keys the hash of a prompt's first block by `cache_salt`.
 _SALT_SINCE = Version(0, 9, 0)
@@ -37,6 +47,7 @@ _SOURCE = "`spec.source` names the weights"
 _TOOLS = "`spec.capabilities.tools` decides about tool calling"
 _COUNT = "`spec.resources.count` decides how many GPUs work together"
 _KEY = "the gateway alone calls the engine, and without a key"
+_ADAPTERS = "`spec.adapters` lists the LoRA adapters"
 _RESERVED = {
     "--model": _SOURCE,
     "--revision": _SOURCE,
@@ -60,6 +71,10 @@ _RESERVED = {
     "--max-model-len": "`spec.capabilities.contextWindow` is the longest context",
     "--tensor-parallel-size": _COUNT,
     "-tp": _COUNT,
+    "--enable-lora": _ADAPTERS,
+    "--lora-modules": _ADAPTERS,
+    "--max-loras": _ADAPTERS,
+    "--max-lora-rank": _ADAPTERS,
     "--enable-auto-tool-choice": _TOOLS,
     "--no-enable-auto-tool-choice": _TOOLS,
     "--tool-call-parser": _TOOLS,
@@ -68,6 +83,7 @@ _RESERVED = {
     "--enable-log-requests": "prompts must not be logged",
 }
 _RESERVED_ENV = {
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "it opens calls that change the engine",
     "VLLM_API_KEY": _KEY,
     "VLLM_BATCH_INVARIANT": "the operator decides what a seed promises",
     "VLLM_DEBUG_LOG_API_SERVER_RESPONSE": "answers must not be logged",
@@ -101,9 +117,20 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
         args += ["--kv-offloading-size", f"{offloaded / 2**30:g}", "--kv-offloading-backend", "native"]
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--enable-auto-tool-choice", "--tool-call-parser", spec.capabilities.tools.parser]
+    args += _adapters(spec)
     args += ["--enable-prompt-tokens-details", *spec.engine.args]
     env = {"VLLM_BATCH_INVARIANT": "1"} if deterministic else {}
     return EngineContainer(args=tuple(args), command=("vllm", "serve"), env=env, shared_memory=True)
+
+
+def _adapters(spec: ModelDeploymentSpec) -> list[str]:
+    if not spec.adapters:
+        return []
+    rank = next(room for room in _RANKS if room >= max(adapter.rank for adapter in spec.adapters))
+    modules = [json.dumps({"name": adapter.id, "path": adapter_path(adapter)}) for adapter in spec.adapters]
+    # As many at once as there are, so that none of them waits for the others' calls to end.
+    counts = ["--max-loras", str(len(spec.adapters)), "--max-lora-rank", str(rank)]
+    return ["--enable-lora", *counts, "--lora-modules", *modules]
 
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
@@ -132,6 +159,11 @@ def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
     """
     obstacle = repeating(spec, engine_version(spec, DEFAULT_VERSION), _REPEATS_SINCE, _GUESSING)
     return SeedHandling("best_effort", obstacle, one_for_all=True)
+
+
+def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
+    """None: it is served under its id, and the gateway leaves that in `model`."""
+    return {}
 
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
