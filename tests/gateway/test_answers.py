@@ -158,9 +158,9 @@ ENGINE_ERRORS: list[tuple[str, int, Any, dict[str, Any]]] = [
     ),
     (
         "vLLM: error is a text",
-        401,
-        {"error": "Unauthorized"},
-        {"message": "Unauthorized", "type": "invalid_request_error", "param": None, "code": "unauthorized"},
+        400,
+        {"error": "Too long"},
+        {"message": "Too long", "type": "invalid_request_error", "param": None, "code": "invalid_request"},
     ),
     (
         "FastAPI: detail",
@@ -200,6 +200,18 @@ def test_an_engines_error_that_is_no_json_takes_openais_shape_too(platform: Plat
     assert answer.header("content-type") == "application/json"
 
 
+@pytest.mark.parametrize("status", [301, 307, 401, 403, 407])
+def test_an_engine_that_sends_its_caller_elsewhere_or_asks_for_credentials_is_502(
+    platform: Platform, chat: Chat, status: int
+) -> None:
+    """The caller is the gateway: no client could do what is asked."""
+    asked = [("location", "http://elsewhere.example/"), ("www-authenticate", "Basic"), ("proxy-authenticate", "Basic")]
+    answer_with(platform, reply(status, b'{"error": "Unauthorized"}', headers=asked))
+    answer = chat(region="eu-west")
+    assert (answer.status, answer.error["type"], answer.error["code"]) == (502, "server_error", "engine_failed")
+    assert [answer.header(name) for name, _ in asked] == [None] * 3
+
+
 def test_an_engine_that_is_not_ready_yet_is_503_with_retry_after(platform: Platform, chat: Chat) -> None:
     body = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
     answer_with(platform, reply(503, json.dumps(body).encode()), "pinned")
@@ -236,10 +248,11 @@ def test_a_stream_that_an_engine_cuts_is_never_a_clean_end(platform: Platform, c
 
 def test_an_engine_cannot_claim_another_region_or_be_taken_for_another_gateway(platform: Platform, chat: Chat) -> None:
     lies = [("x-tomoul-region", "us-east"), ("x-tomoul-code", "lie"), ("x-request-id", "mine")]
+    lies += [("x-tomoul-seed", "deterministic"), ("x-ratelimit-limit-requests", "1"), ("set-cookie", "a=b")]
     answer_with(platform, reply(200, b'{"id":"c-1"}', headers=lies))
     answer = chat()
     assert answer.header("x-tomoul-region") == "eu-west"
-    assert answer.header("x-tomoul-code") is None
+    assert [answer.header(name) for name, _ in (lies[1], *lies[3:])] == [None] * 4
     assert answer.header("x-request-id") != "mine"
     assert COMPLETION_ID.match(answer.json()["id"])
 

@@ -35,6 +35,7 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             startStream(call, null);
         }
     } else {
+        if (kind != null) try removeOthersHeaders(call);
         stream.setHeader(.response, "x-tomoul-region", own);
         var left: [admission.allowance_headers]abi.Pair = undefined;
         for (try admission.allowanceHeaders(call, &left)) |header| stream.setHeader(.response, header.key.slice(), header.value.slice());
@@ -46,7 +47,10 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             return true;
         }
         call.served = true;
-        stream.removeHeader(.response, "x-tomoul-code");
+        if (isNoAnswer(call.status)) {
+            call.status = 502;
+            stream.setHeader(.response, ":status", "502");
+        }
         if (call.seed) |seed| {
             if (call.status < 400) stream.setHeader(.response, "x-tomoul-seed", seed.text());
         }
@@ -190,6 +194,37 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
     if (call.rewriter.usage) |usage| call.usage = usage;
     if (call.rewriter.code) |code| call.code = code;
     if (call.ttft_ms == null and call.rewriter.has_token) call.ttft_ms = call.elapsedMilliseconds();
+}
+
+/// Whether an engine's status is about the gateway that called it and not about the client's call: no client could follow
+/// it elsewhere, or show it other credentials.
+fn isNoAnswer(status: u16) bool {
+    return (status >= 300 and status < 400) or status == 401 or status == 403 or status == 407;
+}
+
+/// Whether a header of an engine's answer says what only a gateway can say to a client, or is about the gateway.
+fn isOthers(name: []const u8) bool {
+    for ([_][]const u8{ "x-tomoul-", "x-ratelimit-" }) |prefix| {
+        if (std.mem.startsWith(u8, name, prefix)) return true;
+    }
+    for ([_][]const u8{ "set-cookie", "location", "www-authenticate", "proxy-authenticate" }) |each| {
+        if (std.mem.eql(u8, name, each)) return true;
+    }
+    return false;
+}
+
+fn removeOthersHeaders(call: *Call) !void {
+    const stream, const allocator = .{ call.stream, call.allocator() };
+    var few: [32]abi.Pair = undefined;
+    const count = stream.headersSize(.response);
+    const found = if (count <= few.len) few[0..count] else try allocator.alloc(abi.Pair, count);
+    stream.headers(.response, found);
+    var removed: std.ArrayListUnmanaged([]const u8) = .{};
+    for (found) |header| {
+        // Not as they are met: the first that goes moves the others.
+        if (isOthers(header.key.slice())) try removed.append(allocator, try allocator.dupe(u8, header.key.slice()));
+    }
+    for (removed.items) |name| stream.removeHeader(.response, name);
 }
 
 /// What stands before another region's gateway, such as a load balancer, has answered in its place.
