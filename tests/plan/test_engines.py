@@ -76,9 +76,13 @@ def test_each_call_to_llama_cpp_gets_the_whole_context_window() -> None:
         ("VLLM", "--kv_events_config={}"),
         ("VLLM", "-tp=2"),
         ("VLLM", "-t"),
+        ("VLLM", "-pp=2"),
+        ("VLLM", "--nnodes=2"),
         ("VLLM", "--u"),
         ("SGLang", "--disable-radix-cache"),
         ("SGLang", "--tool-call"),
+        ("SGLang", "--pp-size=2"),
+        ("SGLang", "--nnodes=2"),
         ("SGLang", "--kv-events"),
         ("SGLang", "--crash_dump_folder=/tmp"),
         ("SGLang", "--enable-hicache"),
@@ -430,3 +434,28 @@ def test_sglang_repeats_answers_and_offloads_only_with_an_attention_backend_that
     assert sglang.seeds(offloading("SGLang", args=["--attention-backend", "triton"])).obstacle is None
     assert sglang.seeds(offloading("SGLang", args=["--attention-backend=flashinfer"])).obstacle is not None
     assert vllm.seeds(offloading()).obstacle is None
+
+
+@pytest.mark.parametrize(
+    ("engine", "tensor", "pipeline"),
+    [("VLLM", "--tensor-parallel-size", "--pipeline-parallel-size"), ("SGLang", "--tp-size", "--pp-size")],
+)
+def test_the_gpus_of_a_replica_form_as_many_stages_as_are_asked_for(engine: str, tensor: str, pipeline: str) -> None:
+    def args(**resources: int) -> tuple[str, ...]:
+        found = spec(engine, resources={"accelerator": "nvidia-h100", **resources})
+        return engine_of(found).container(found, "default").args
+
+    staged = args(count=8, pipeline=2)
+    assert (staged[staged.index(tensor) + 1], staged[staged.index(pipeline) + 1]) == ("4", "2")
+    plain = args(count=8)
+    assert plain[plain.index(tensor) + 1] == "8"
+    assert pipeline not in plain
+
+
+@pytest.mark.parametrize("engine", ["LlamaCpp", "Custom"])
+def test_an_engine_that_is_not_told_of_stages_refuses_them(engine: str) -> None:
+    image = "acme/own:1" if engine == "Custom" else None
+    found = spec(engine, image=image, resources={"accelerator": "nvidia-h100", "count": 2, "pipeline": 2})
+    refusal = engine_of(found).refusal(found)
+    assert refusal is not None
+    assert (refusal.reason, refusal.field) == (Reason.UNSUPPORTED_BY_ENGINE, "spec.resources.pipeline")

@@ -17,7 +17,7 @@ HF = {"hf": {"repo": "microsoft/phi-4", "revision": "187ef0342fff0eb3333be9f0038
 FULL = spec(
     source=HF,
     capabilities={"tools": {"parser": "hermes"}, "contextWindow": 4096},
-    resources={"accelerator": "nvidia-h100", "count": 2},
+    resources={"accelerator": "nvidia-h100", "count": 4, "pipeline": 2},
     cache=NOT_STORED,
     args=["--max-num-seqs=8", "--enforce-eager"],
 )
@@ -64,6 +64,7 @@ def test_vllm_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str,
         assert found["enable_prompt_tokens_details"]
     assert full["model_tag"] == model_path(FULL.source)
     assert (full["tensor_parallel_size"], full["max_model_len"], full["max_num_seqs"]) == (2, 4096, 8)
+    assert (full["pipeline_parallel_size"], plain["pipeline_parallel_size"]) == (2, 1)
     assert (full["enable_auto_tool_choice"], full["tool_call_parser"]) == (True, "hermes")
     assert (plain["model_tag"], plain["tensor_parallel_size"]) == ("/models/a.gguf", 1)
     caches = [found["enable_prefix_caching"] for found in (full, no_store, plain, disabled)]

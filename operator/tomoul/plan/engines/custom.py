@@ -53,6 +53,9 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first promise that the engine, as it is declared, has no means to keep, or None."""
+    if spec.resources.pipeline > 1:
+        message = "must be 1: Tomoul does not know how this engine is told of stages; say it in `spec.engine.args`"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.resources.pipeline", message)
     if spec.adapters:
         message = "must be empty: Tomoul does not know how this engine loads an adapter, nor how a call names one"
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.adapters", message)

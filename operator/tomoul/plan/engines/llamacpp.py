@@ -151,6 +151,9 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         index = next(i for i, arg in enumerate(spec.engine.args) if arg.partition("=")[0] in _PARALLEL_FLAGS)
         message = f"`{parallel}` is not a number of calls at once; use 1 to 256"
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
+    if spec.resources.pipeline > 1:
+        message = "must be 1: LlamaCpp shares the layers out among its GPUs by itself"
+        return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.resources.pipeline", message)
     for index, adapter in enumerate(spec.adapters):
         if found := sorted(set(",:") & set(adapter_path(adapter))):
             message = f"must have no `{found[0]}` in its path: LlamaCpp takes it for the end of the file's name"

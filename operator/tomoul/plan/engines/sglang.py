@@ -54,6 +54,8 @@ _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
 _COUNT = "`spec.resources.count` decides how many GPUs work together"
 _SESSION = "it keeps what calls said for later calls"
+_PIPELINE = "`spec.resources.pipeline` decides how many stages the GPUs form"
+_ONE_NODE = "a replica is one pod, on one node"
 _RESERVED = {
     "--model": _SOURCE,
     "--model-path": _SOURCE,
@@ -89,6 +91,12 @@ _RESERVED = {
     "--context-length": "`spec.capabilities.contextWindow` is the longest context",
     "--tensor-parallel-size": _COUNT,
     "--tp-size": _COUNT,
+    "--pipeline-parallel-size": _PIPELINE,
+    "--pp-size": _PIPELINE,
+    "--nnodes": _ONE_NODE,
+    "--node-rank": _ONE_NODE,
+    "--dist-init-addr": _ONE_NODE,
+    "--nccl-init-addr": _ONE_NODE,
     "--tool-call-parser": "`spec.capabilities.tools` decides about tool calling",
     "--enable-cache-report": "usage is counted by it",
     "--crash-dump-folder": "prompts must not be written to files",
@@ -115,7 +123,9 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
     """Command line of SGLang's server in a pool."""
     args = ["--model-path", model_path(spec.source)]
     args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
-    args += ["--tp-size", str(spec.resources.count)]
+    args += ["--tp-size", str(spec.resources.count // spec.resources.pipeline)]
+    if spec.resources.pipeline > 1:
+        args += ["--pp-size", str(spec.resources.pipeline)]
     if spec.capabilities.context_window is not None:
         args += ["--context-length", str(spec.capabilities.context_window)]
     if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":

@@ -48,6 +48,8 @@ _TOOLS = "`spec.capabilities.tools` decides about tool calling"
 _COUNT = "`spec.resources.count` decides how many GPUs work together"
 _KEY = "the gateway alone calls the engine, and without a key"
 _ADAPTERS = "`spec.adapters` lists the LoRA adapters"
+_PIPELINE = "`spec.resources.pipeline` decides how many stages the GPUs form"
+_ONE_NODE = "a replica is one pod, on one node"
 _RESERVED = {
     "--model": _SOURCE,
     "--revision": _SOURCE,
@@ -71,7 +73,16 @@ _RESERVED = {
     "--max-model-len": "`spec.capabilities.contextWindow` is the longest context",
     "--tensor-parallel-size": _COUNT,
     "-tp": _COUNT,
+    "--pipeline-parallel-size": _PIPELINE,
+    "-pp": _PIPELINE,
+    "--nnodes": _ONE_NODE,
+    "-n": _ONE_NODE,
+    "--node-rank": _ONE_NODE,
+    "-r": _ONE_NODE,
+    "--master-addr": _ONE_NODE,
+    "--headless": _ONE_NODE,
     "--enable-lora": _ADAPTERS,
+    "--no-enable-lora": _ADAPTERS,
     "--lora-modules": _ADAPTERS,
     "--max-loras": _ADAPTERS,
     "--max-lora-rank": _ADAPTERS,
@@ -107,7 +118,9 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
     """Command line of `vllm serve` in a pool."""
     args = [model_path(spec.source)]
     args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
-    args += ["--tensor-parallel-size", str(spec.resources.count)]
+    args += ["--tensor-parallel-size", str(spec.resources.count // spec.resources.pipeline)]
+    if spec.resources.pipeline > 1:
+        args += ["--pipeline-parallel-size", str(spec.resources.pipeline)]
     if spec.capabilities.context_window is not None:
         args += ["--max-model-len", str(spec.capabilities.context_window)]
     cached = spec.cache.mode is not CacheMode.DISABLED and pool == "default"
