@@ -10,6 +10,7 @@ from aiohttp import web
 
 from tomoul.controller.download_watch import (
     LARGEST_BYTES,
+    MOST_PODS,
     PERIOD_SECONDS,
     STALL_SECONDS,
     TELL_SECONDS,
@@ -154,6 +155,19 @@ async def test_what_a_loader_said_is_over_with_the_loader(loaders: Loaders) -> N
     assert loaders.bytes == {"a": None, "b": 20}
     loaders.follow("b")
     assert loaders.observed.downloads.keys() == {Key("models", "b")}
+
+
+@pytest.mark.looptime
+async def test_of_many_pods_the_first_are_asked_and_of_none_is_kept_what_it_said_before(loaders: Loaders) -> None:
+    later = [f"z{number:02}" for number in range(MOST_PODS)]
+    loaders.says |= {name: answer() for name in (*later, "0")}
+    loaders.follow("b", *later[1:])
+    await loaders.watch.ask()
+    assert len(loaders.asked) == MOST_PODS
+    # One that comes before them all pushes the last one out, which ends later.
+    loaders.follow("0", "b", *later[1:])
+    loaders.follow()
+    assert loaders.observed.downloads == {}
 
 
 @pytest.mark.looptime

@@ -1,5 +1,6 @@
 """A server that speaks as much of Hugging Face's protocol as downloads need, and misbehaves when it is told to."""
 
+import gzip
 import hashlib
 import json
 import threading
@@ -23,6 +24,8 @@ class HubServer:
         """Bytes of a file after which each connection is cut."""
         self.corrupt = 0
         """How many of the next downloads have a wrong byte."""
+        self.compresses = False
+        """Compresses files for clients that take that, as content networks do with JSON."""
         self.broken = 0
         """How many of the next requests get 503."""
         self.hold: threading.Event | None = None
@@ -70,10 +73,13 @@ def serving(hub: HubServer) -> Iterator[HubServer]:
             if hub.corrupt:
                 hub.corrupt -= 1
                 data = data[:-1] + bytes([data[-1] ^ 1])
-            self.send_response(206)
-            self.send_header("Content-Length", str(len(data) - offset))
-            self.end_headers()
             rest = data[offset:]
+            self.send_response(206)
+            if hub.compresses and "gzip" in self.headers.get("Accept-Encoding", ""):
+                rest = gzip.compress(rest)
+                self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(rest)))
+            self.end_headers()
             if hub.cut_after is not None and len(rest) > hub.cut_after:
                 self.wfile.write(rest[: hub.cut_after])
                 self.close_connection = True

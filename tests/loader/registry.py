@@ -1,6 +1,7 @@
 """A registry that speaks as much of the OCI distribution API as pulls need, and misbehaves when it is told to."""
 
 import base64
+import gzip
 import hashlib
 import json
 import threading
@@ -39,6 +40,8 @@ class RegistryServer:
         """Bytes of a blob after which each connection is cut."""
         self.corrupt = 0
         """How many of the next blobs have a wrong byte."""
+        self.compresses = False
+        """Compresses blobs for clients that take that, as content networks do."""
         self.broken = 0
         """How many of the next requests get 503."""
         self.ranges: list[int] = []
@@ -129,10 +132,13 @@ def serving(registry: RegistryServer) -> Iterator[RegistryServer]:
             if registry.corrupt:
                 registry.corrupt -= 1
                 data = data[:-1] + bytes([data[-1] ^ 1])
-            self.send_response(206 if asked else 200)
-            self.send_header("Content-Length", str(len(data) - offset))
-            self.end_headers()
             rest = data[offset:]
+            self.send_response(206 if asked else 200)
+            if registry.compresses and "gzip" in self.headers.get("Accept-Encoding", ""):
+                rest = gzip.compress(rest)
+                self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(rest)))
+            self.end_headers()
             if registry.cut_after is not None and len(rest) > registry.cut_after:
                 rest = rest[: registry.cut_after]
                 self.close_connection = True

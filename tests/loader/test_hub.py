@@ -80,6 +80,12 @@ def test_a_cut_download_goes_on_where_it_was(hub: HubServer, tmp_path: Path) -> 
     assert [offset for name, offset in hub.ranges if name == "model.safetensors"] == [0, 1_000_000, 2_000_000]
 
 
+def test_a_content_network_that_compresses_changes_no_bytes(hub: HubServer, tmp_path: Path) -> None:
+    hub.compresses = True
+    folder = load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    assert (folder / "config.json").read_bytes() == FILES["config.json"]
+
+
 def test_a_hub_that_is_busy_is_asked_again(hub: HubServer, tmp_path: Path) -> None:
     hub.broken = 3
     assert load(remote(hub), tmp_path, "chat", Progress(), pause=at_once).is_dir()

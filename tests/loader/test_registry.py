@@ -80,6 +80,12 @@ def test_a_cut_download_goes_on_where_it_was(registry: RegistryServer, tmp_path:
     assert registry.ranges == [0, 1_500_000]
 
 
+def test_a_content_network_that_compresses_changes_no_bytes(registry: RegistryServer, tmp_path: Path) -> None:
+    registry.push("v1", FILES)
+    registry.compresses = True
+    assert brought(remote(registry), tmp_path) == FILES
+
+
 def test_a_registry_that_is_busy_is_asked_again(registry: RegistryServer, tmp_path: Path) -> None:
     registry.push("v1", FILES)
     registry.broken = 3
@@ -145,6 +151,8 @@ def test_credentials_do_not_go_over_plain_http_to_where_the_registry_sends_them(
     secure = Registry(f"{registry.host}/models/chat:v1", None, docker_config=config)
     with pytest.raises(LoadError, match="HTTP 401"):
         secure._authorized(f'Bearer realm="http://{registry.host}/token",service="test"', "it")
+    with pytest.raises(LoadError, match="HTTP 401"):
+        secure._authorized('Bearer realm="https://[",service="test"', "it")
     assert registry.tokens == {}
 
 

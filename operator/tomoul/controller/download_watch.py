@@ -87,10 +87,11 @@ class DownloadWatch:
 
     def follow(self, model: Key, loading: Mapping[Key, str]) -> None:
         """The pods of a ModelDeployment whose loaders run, with their addresses; none any more if empty."""
-        for pod in self._loading.get(model, {}).keys() - loading.keys():
+        asked = {pod: loading[pod] for pod in sorted(loading)[:MOST_PODS]}
+        for pod in self._loading.get(model, {}).keys() - asked.keys():
             self._observed.set_download(pod, None)
-        if loading:
-            self._loading[model] = {pod: loading[pod] for pod in sorted(loading)[:MOST_PODS]}
+        if asked:
+            self._loading[model] = asked
         else:
             self._loading.pop(model, None)
             self._told_at.pop(model, None)

@@ -7,7 +7,7 @@ from huggingface_hub import HfApi, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoSibling
 
-from tomoul.loader.remote import TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
+from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
 from tomoul.loader.selection import wanted
 from tomoul.plan.loading import LoadFailure
 
@@ -48,8 +48,9 @@ class Hub:
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
         """The bytes of a file from `offset` on."""
+        headers = {**AS_IT_IS, "Range": f"bytes={offset}-"}
         try:
-            with self._client.stream("GET", file.address, headers={"Range": f"bytes={offset}-"}) as answer:
+            with self._client.stream("GET", file.address, headers=headers) as answer:
                 if answer.status_code >= 400:
                     raise http_error(answer.status_code, f"`{file.path}` of `{self._repo}`")
                 if answer.status_code != 206 and offset:

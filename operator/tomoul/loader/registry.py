@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tomoul.loader.remote import TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
+from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
 from tomoul.loader.selection import wanted
 from tomoul.plan.loading import LoadFailure
 
@@ -97,7 +97,7 @@ class Registry:
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
         """The bytes of a layer from `offset` on."""
         what = f"`{file.path}` of {self._text}"
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        headers = {**AS_IT_IS, **({"Range": f"bytes={offset}-"} if offset else {})}
         with self._get(f"blobs/{file.address}", headers, what) as answer:
             if answer.status_code != 206 and offset:
                 raise LoadError(f"{self._at.host} does not serve parts of files, which a download resumes by")
@@ -161,7 +161,11 @@ class Registry:
             return f"Basic {self._basic}"
         fields = dict(_PARAMETER.findall(rest))
         realm = fields.get("realm", "")
-        if kind.lower() != "bearer" or urlsplit(realm).scheme not in ("https", self._scheme):
+        try:
+            place = urlsplit(realm)
+        except ValueError:
+            place = urlsplit("")
+        if kind.lower() != "bearer" or not place.netloc or place.scheme not in ("https", self._scheme):
             # Over plain HTTP, credentials go nowhere but where the spec has said so.
             raise LoadError(f"{what}: HTTP 401", LoadFailure.REFUSED)
         scope = fields.get("scope") or f"repository:{self._at.repository}:pull"
@@ -177,9 +181,9 @@ class Registry:
         except (httpx2.HTTPError, OSError) as error:
             raise TransientError(f"the token for {what}: {error!r}") from error
         except (ValueError, AttributeError) as error:
-            raise LoadError(f"the token for {what}: {urlsplit(realm).netloc} answers with none") from error
+            raise LoadError(f"the token for {what}: {place.netloc} answers with none") from error
         if not isinstance(token, str):
-            raise LoadError(f"the token for {what}: {urlsplit(realm).netloc} answers with none")
+            raise LoadError(f"the token for {what}: {place.netloc} answers with none")
         return f"Bearer {token}"
 
 

@@ -14,6 +14,10 @@ TIMEOUT_SECONDS = 60.0
 _TOLD = 160
 
 
+AS_IT_IS = {"Accept-Encoding": "identity"}
+"""Header of downloads: offsets and checksums are of the bytes themselves, and content networks compress some."""
+
+
 class LoadError(Exception):
     """Trying again will not help. The message says what is wrong, `plan.loading.WAY_OUT` by the kind what to do."""
 
