@@ -21,8 +21,9 @@ ERRORS: dict[str, tuple[tuple[str, ...], int, str, str | None]] = {
     "key for elsewhere": (("PermissionDeniedError",), 403, "region_not_permitted", "X-Tomoul-Region"),
     "key over its limit": (("RateLimitError",), 429, "rate_limit_exceeded", None),
     "too large": (PLAIN, 413, "request_too_large", None),
-    "401": (("AuthenticationError",), 401, "unauthorized", None),
-    "403": (("PermissionDeniedError",), 403, "forbidden", None),
+    # An engine's, which no client could do anything about.
+    "401": (("InternalServerError",), 502, "engine_failed", None),
+    "403": (("InternalServerError",), 502, "engine_failed", None),
     "422": (("UnprocessableEntityError",), 422, "invalid_request", None),
     "429": (("RateLimitError",), 429, "rate_limit_exceeded", None),
     "500": (("InternalServerError",), 500, "engine_failed", None),

@@ -91,8 +91,9 @@ def test_the_engine_alone_would_answer_the_model_from_the_cache_of_an_adapter(pl
         found = httpx.post(f"http://127.0.0.1:{engine.port}/v1/chat/completions", json=body, timeout=20).json()
         return int(found["usage"]["prompt_tokens_details"]["cached_tokens"])
 
-    assert ask(lora=[{"id": 1, "scale": 1}]) == 0
-    assert ask() > 0
+    # Of its first tokens, which are those of every prompt, some may lie in a cache.
+    first = ask(lora=[{"id": 1, "scale": 1}])
+    assert ask() > first + 50
 
 
 def test_a_client_cannot_choose_adapters_by_a_field_of_the_engine(client: openai.OpenAI) -> None:

@@ -158,6 +158,24 @@ async def test_what_was_made_for_a_model_or_a_gateway_brings_its_owner(watching:
     assert await watching.work() == {"region eu"}
 
 
+def deployment(revision: str) -> Object:
+    template = {"metadata": {"labels": {"tomoul.ai/revision": revision}}, "spec": {"containers": []}}
+    metadata = meta("d", "models", labels=labels("chat", "eu"))
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": template}}
+
+
+async def test_a_table_hears_of_a_deployments_new_revision_even_from_the_answer_to_what_the_operator_wrote(
+    watching: Watching,
+) -> None:
+    watching.see(deployment("a"))
+    assert await watching.work() == {"model models/chat", "table eu"}
+    watching.see(deployment("a") | {"status": {"replicas": 1}})
+    assert await watching.work() == {"model models/chat"}
+    with watching.observed.telling_owners(False):
+        watching.see(deployment("b"))
+    assert await watching.work() == {"table eu"}
+
+
 def table(*acknowledged: tuple[str, int]) -> Object:
     gateways = [{"name": name, "acceptedGeneration": generation} for name, generation in acknowledged]
     return {

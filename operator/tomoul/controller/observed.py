@@ -46,6 +46,7 @@ class Observed:
         self.settings = settings
         self.listener: Listener = lambda change: None
         """Hears every change after the views have been brought up to date."""
+        self.tells_owners = True
         self.models: Store[Declared[ModelDeployment]] = Store(
             resources.MODEL_DEPLOYMENTS,
             lambda item: facts.declared(item, ModelDeployment),
@@ -133,15 +134,14 @@ class Observed:
         """Why a region's newest RoutingTable is not published; `shrink.py` keeps it."""
 
     @contextmanager
-    def listening(self, listens: bool) -> Iterator[None]:
-        """Whether the listener hears of the changes in the `with` block, in which nothing may be awaited."""
-        listener = self.listener
+    def telling_owners(self, tells: bool) -> Iterator[None]:
+        """Whether changes in the `with` block, in which nothing may be awaited, concern the owners of what changes."""
+        before = self.tells_owners
+        self.tells_owners = tells
         try:
-            if not listens:
-                self.listener = lambda change: None
             yield
         finally:
-            self.listener = listener
+            self.tells_owners = before
 
     @property
     def synced(self) -> bool:

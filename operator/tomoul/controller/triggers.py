@@ -16,7 +16,7 @@ from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
 from tomoul.plan.scaling import EXTERNAL_METRICS_API, KEDA_API
-from tomoul.plan.world import Key, NodeFact, PodFact
+from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
 
 TABLE_DELAY = 0.3
 """Seconds that a RoutingTable waits for more changes: a burst of ModelDeployments is a few writes."""
@@ -202,10 +202,15 @@ class Triggers:
 
     def _child(self, change: Change[Child[Any]]) -> None:
         for parent in {child.parent for child in (change.old, change.new) if child is not None}:
-            if parent.model is not None:
-                self._queue.add(WorkKey(Kind.MODEL, *parent.model))
+            if parent.model is None:
+                owner = WorkKey(Kind.REGION, "", parent.region)
             else:
-                self._queue.add(WorkKey(Kind.REGION, "", parent.region))
+                owner = WorkKey(Kind.MODEL, *parent.model)
+                if _revision(change.old) != _revision(change.new):
+                    # Without pods the fingerprint in the table is that of the Deployment.
+                    self._table(parent.region)
+            if self._observed.tells_owners:
+                self._queue.add(owner)
 
     def _changed(self, change: Change[Pod], kinds: Callable[[Iterable[PodFact]], AbstractSet[object]]) -> bool:
         """Whether there are kinds among the pods of one Deployment now that were not, or the reverse."""
@@ -264,6 +269,11 @@ def _problems(table: Child[RoutingTable | None] | None) -> set[TenantProblem]:
 def _is_enforced(tenant: Tenant) -> bool:
     """Whether the tenant's status says so."""
     return any(c.type == ConditionType.ENFORCED and c.status == "True" for c in tenant.status.conditions)
+
+
+def _revision(child: Child[Any] | None) -> str:
+    """Of a Deployment's pods; nothing for all else."""
+    return child.fact.revision if child is not None and isinstance(child.fact, DeploymentFact) else ""
 
 
 def _kinds(pods: Iterable[PodFact]) -> set[tuple[str, str]]:

@@ -61,7 +61,7 @@ class Writer:
         """
         await self._permit("apply", manifest["kind"])
         answer = await self._client.apply(manifest, manager=manager)
-        with self._observed.listening(not planned):
+        with self._observed.telling_owners(not planned):
             self._seen(answer)
 
     async def apply_status(self, manifest: Manifest) -> None:
