@@ -243,4 +243,6 @@ def stable(text: str) -> list[str]:
     text = re.sub(r"-[a-z0-9]{6,10}-[a-z0-9]{5}\b", "-POD", text)
     text = re.sub(r"\b(\d+[smh])+( \(x\d+ over .*?\))?(?=  )", "AGE", text)
     text = re.sub(r"(Programmed Route|Observed Generation|Revision): .*", r"\1: …", text)
+    # An Event tells what was free when it was written, which other pods may just have been about to take.
+    text = re.sub(r"(?m)^(  (?:Normal|Warning) .* )\d+( of \d+ are not requested)", r"\1…\2", text)
     return [re.sub(r"[\s-]+", " ", line).strip() for line in text.splitlines() if not set(line) <= set(" -")]
