@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tomoul.controller.canary_watch import PERIOD_SECONDS, CanaryWatch, Tried
+from tomoul.controller.asking import PERIOD_SECONDS
+from tomoul.controller.canary_watch import CanaryWatch, Tried
 from tomoul.controller.observed import Observed
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.world import Key, Settings

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tomoul.controller.asking import PERIOD_SECONDS
 from tomoul.controller.download_watch import (
     LARGEST_BYTES,
     MOST_PODS,
-    PERIOD_SECONDS,
     STALL_SECONDS,
     TELL_SECONDS,
     DownloadWatch,

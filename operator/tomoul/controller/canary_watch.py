@@ -3,14 +3,14 @@
 What was counted is kept in memory: an operator that begins anew, or takes over, counts from there on.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError
 
+from tomoul.controller.asking import Rounds, ask_all, asking_session
 from tomoul.controller.canary_counts import Reading, Tally, readings_of
 from tomoul.controller.gateway_stats import gateway_stats
 from tomoul.controller.observed import Observed
@@ -20,9 +20,6 @@ from tomoul.plan.world import Key
 
 logger = logging.getLogger(__name__)
 
-PERIOD_SECONDS = 10.0
-TIMEOUT_SECONDS = 5.0
-AT_ONCE = 8
 _TRIALS = {"usedonly": "", "filter": "tomoul.trial"}
 
 
@@ -65,7 +62,7 @@ class CanaryWatch:
         self._monotonic = monotonic
         self._tried: dict[Key, dict[Key, Tried]] = {}
         self._tallies: dict[Key, Tally] = {}
-        self._any = asyncio.Event()
+        self._rounds = Rounds()
 
     def follow(self, model: Key, tried: Mapping[Key, Tried]) -> None:
         """The canaries of a ModelDeployment, by namespace and name of their Deployments; none any more if empty."""
@@ -85,17 +82,11 @@ class CanaryWatch:
             if each.ready:
                 now = self._monotonic()
                 self._tallies[deployment] = Tally(each.revision, began=now, at=now)
-        if self._tallies:
-            self._any.set()
-        else:
-            self._any.clear()
+        self._rounds.need(bool(self._tallies))
 
     async def run(self) -> None:
         """Count for ever."""
-        while True:
-            await self._any.wait()
-            await self.count()
-            await asyncio.sleep(PERIOD_SECONDS)
+        await self._rounds.run(self.count)
 
     async def count(self) -> None:
         """Ask every live gateway of the regions concerned once."""
@@ -105,9 +96,7 @@ class CanaryWatch:
         live = {
             (region, pod.name): pod.address for region in regions for pod in gateway_pods(world, region) if pod.ready
         }
-        limit = asyncio.Semaphore(AT_ONCE)
-        answers = await asyncio.gather(*(self._asked(name, address, limit) for (_, name), address in live.items()))
-        found = dict(zip(live, answers, strict=True))
+        found = await ask_all(live, self._asked)
         for model, tried in list(self._tried.items()):
             # Some may have ended, or begun, while the gateways were asked.
             for deployment in tried.keys() & self._tallies.keys() & counted:
@@ -125,16 +114,15 @@ class CanaryWatch:
         self._tallies[deployment] = tally = self._tallies[deployment].with_readings(self._monotonic(), readings)
         self._observed.canaries[deployment] = tally.fact
 
-    async def _asked(self, name: str, address: str, limit: asyncio.Semaphore) -> Mapping[str, Reading] | None:
-        async with limit:
-            try:
-                return readings_of(await self._read(address))
-            except (OSError, ClientError, TimeoutError, ValueError) as error:
-                logger.warning("the metrics of gateway %s cannot be read: %r", name, error)
-                return None
+    async def _asked(self, gateway: tuple[str, str], address: str) -> Mapping[str, Reading] | None:
+        try:
+            return readings_of(await self._read(address))
+        except (OSError, ClientError, TimeoutError, ValueError) as error:
+            logger.warning("the metrics of gateway %s cannot be read: %r", gateway[1], error)
+            return None
 
 
 async def read_gateway(address: str, port: int = METRICS_PORT) -> str:
     """The trials' counts of the gateway pod with that IP address, as GatewayReader says."""
-    async with ClientSession(timeout=ClientTimeout(total=TIMEOUT_SECONDS)) as session:
+    async with asking_session() as session:
         return await gateway_stats(session, address, _TRIALS, port)

@@ -5,7 +5,6 @@ that the NetworkPolicy opens for the operator alone. Other ways need more: a tok
 or the operator's right to read logs, which includes those of engines and what they tell of prompts.
 """
 
-import asyncio
 import logging
 import math
 import time
@@ -14,9 +13,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from tomoul.controller.asking import Rounds, ask_all, asking_session, read_pod
 from tomoul.controller.observed import Observed
 from tomoul.plan.loading import DownloadFact
 from tomoul.plan.weights import LOADER_PORT
@@ -24,13 +24,10 @@ from tomoul.plan.world import Key
 
 logger = logging.getLogger(__name__)
 
-PERIOD_SECONDS = 10.0
 TELL_SECONDS = 30.0
 """A ModelDeployment hears at most this often of more bytes, each time of all its pods: one write of its status."""
 STALL_SECONDS = 120
 """The loader gives a silent connection up after half of it, so that by then a second one has brought nothing."""
-TIMEOUT_SECONDS = 5.0
-AT_ONCE = 8
 MOST_PODS = 16
 """Loaders that are asked of one ModelDeployment, the first by name; the status tells of one."""
 LARGEST_BYTES = 16 * 1024
@@ -83,7 +80,7 @@ class DownloadWatch:
         self._monotonic = monotonic
         self._loading: dict[Key, dict[Key, str]] = {}
         self._told_at: dict[Key, float] = {}
-        self._any = asyncio.Event()
+        self._rounds = Rounds()
 
     def follow(self, model: Key, loading: Mapping[Key, str]) -> None:
         """The pods of a ModelDeployment whose loaders run, with their addresses; none any more if empty."""
@@ -95,24 +92,17 @@ class DownloadWatch:
         else:
             self._loading.pop(model, None)
             self._told_at.pop(model, None)
-        if self._loading:
-            self._any.set()
-        else:
-            self._any.clear()
+        self._rounds.need(bool(self._loading))
 
     async def run(self) -> None:
         """Ask for ever."""
-        while True:
-            await self._any.wait()
-            await self.ask()
-            await asyncio.sleep(PERIOD_SECONDS)
+        await self._rounds.run(self.ask)
 
     async def ask(self) -> None:
         """Ask every loader once."""
         asked = {pod: address for loading in self._loading.values() for pod, address in loading.items()}
-        limit = asyncio.Semaphore(AT_ONCE)
-        answers = await asyncio.gather(*(self._asked(pod, address, limit) for pod, address in asked.items()))
-        found = {pod: fact for pod, fact in zip(asked, answers, strict=True) if fact is not None}
+        answers = await ask_all(asked, self._asked)
+        found = {pod: fact for pod, fact in answers.items() if fact is not None}
         for model, loading in list(self._loading.items()):
             # Some may have ended, or begun, while the loaders were asked.
             self._tell(model, {pod: found[pod] for pod in loading.keys() & found.keys()})
@@ -129,14 +119,13 @@ class DownloadWatch:
         self._told_at[model] = self._monotonic()
         self._on_told(model)
 
-    async def _asked(self, pod: Key, address: str, limit: asyncio.Semaphore) -> DownloadFact | None:
-        async with limit:
-            try:
-                return parsed(await self._read(address), self._now())
-            except (OSError, ClientError, TimeoutError, ValueError) as error:
-                # One that has just begun does not listen yet, one that has just ended not any more.
-                logger.info("the loader of pod %s/%s tells nothing: %r", *pod, error)
-                return None
+    async def _asked(self, pod: Key, address: str) -> DownloadFact | None:
+        try:
+            return parsed(await self._read(address), self._now())
+        except (OSError, ClientError, TimeoutError, ValueError) as error:
+            # One that has just begun does not listen yet, one that has just ended not any more.
+            logger.info("the loader of pod %s/%s tells nothing: %r", *pod, error)
+            return None
 
 
 def parsed(answer: bytes, now: datetime) -> DownloadFact:
@@ -164,14 +153,5 @@ def _stalls(fact: DownloadFact | None) -> bool:
 
 async def read_loader(address: str, port: int = LOADER_PORT) -> bytes:
     """The answer of the loader in the pod with that IP address, as LoaderReader says."""
-    host = f"[{address}]" if ":" in address else address
-    async with (
-        ClientSession(timeout=ClientTimeout(total=TIMEOUT_SECONDS)) as session,
-        session.get(f"http://{host}:{port}/progress", raise_for_status=True, allow_redirects=False) as answer,
-    ):
-        body = await answer.content.read(LARGEST_BYTES + 1)
-        while len(body) <= LARGEST_BYTES and (more := await answer.content.read(LARGEST_BYTES + 1)):
-            body += more
-    if len(body) > LARGEST_BYTES:
-        raise ValueError(f"more than {LARGEST_BYTES} bytes of progress")
-    return body
+    async with asking_session() as session:
+        return await read_pod(session, address, port, "/progress", largest=LARGEST_BYTES)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import ClientSession
 
+from tomoul.controller.asking import read_pod
 from tomoul.plan.gateway import METRICS_PORT
 
 LARGEST_BYTES = 8 * 1024 * 1024
@@ -14,14 +15,6 @@ async def gateway_stats(
 ) -> str:
     """Answer to `query` in Prometheus' text format, from the gateway pod with that IP address.
 
-    OSError, ClientError or TimeoutError if there is none, ValueError if it is no text or too large.
+    Raises as `read_pod`, and ValueError if it is no text.
     """
-    host = f"[{address}]" if ":" in address else address
-    url = f"http://{host}:{port}/stats/prometheus"
-    async with session.get(url, params=query, raise_for_status=True) as answer:
-        body = bytearray()
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > LARGEST_BYTES:
-                raise ValueError(f"more than {LARGEST_BYTES} bytes of metrics")
-        return body.decode()
+    return (await read_pod(session, address, port, "/stats/prometheus", largest=LARGEST_BYTES, query=query)).decode()
