@@ -47,6 +47,7 @@ class Observed:
         self.listener: Listener = lambda change: None
         """Hears every change after the views have been brought up to date."""
         self.tells_owners = True
+        """Whether a change concerns the owner of what changes; see `telling_owners`."""
         self.models: Store[Declared[ModelDeployment]] = Store(
             resources.MODEL_DEPLOYMENTS,
             lambda item: facts.declared(item, ModelDeployment),
@@ -284,9 +285,7 @@ class Observed:
                 siblings[change.key] = self._with_download(change.key, pod.fact)
             else:
                 siblings.pop(change.key, None)
-            self._pods_of[pod.deployment] = tuple(siblings[key] for key in sorted(siblings))
-            if not siblings:
-                del self._pods[pod.deployment], self._pods_of[pod.deployment]
+            self._view_pods(pod.deployment)
         self.listener(change)
 
     def set_download(self, key: Key, fact: DownloadFact | None) -> None:
@@ -297,9 +296,14 @@ class Observed:
             self.downloads[key] = fact
         pod = self.pods.get(key)
         if pod is not None:
-            siblings = self._pods[pod.deployment]
-            siblings[key] = self._with_download(key, pod.fact)
-            self._pods_of[pod.deployment] = tuple(siblings[each] for each in sorted(siblings))
+            self._pods[pod.deployment][key] = self._with_download(key, pod.fact)
+            self._view_pods(pod.deployment)
+
+    def _view_pods(self, deployment: Key) -> None:
+        siblings = self._pods[deployment]
+        self._pods_of[deployment] = tuple(siblings[key] for key in sorted(siblings))
+        if not siblings:
+            del self._pods[deployment], self._pods_of[deployment]
 
     def _with_download(self, key: Key, pod: PodFact) -> PodFact:
         # What a loader said that does not run any more is over, whoever has not heard of that yet.

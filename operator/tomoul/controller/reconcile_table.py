@@ -7,7 +7,7 @@ from typing import Any
 from tomoul.controller.context import Context
 from tomoul.controller.converge import ensure, remove
 from tomoul.controller.presence import may_have
-from tomoul.controller.shrink import confirmed_table
+from tomoul.controller.shrink import confirmed_table, tell_withheld
 from tomoul.controller.size import fits
 from tomoul.kube.errors import Invalid, NotFound
 from tomoul.kube.resources import PODS, REGIONS, ROUTING_TABLES
@@ -28,12 +28,15 @@ async def reconcile_table(context: Context, key: Key) -> None:
     began = time.monotonic()
     manifest = await confirmed_table(context, key, owner.uid)
     if manifest is None:
+        tell_withheld(context, key.name, None)
         await remove(observed, context.writer, ROUTING_TABLES, table)
         return
     if not await may_have(context, REGIONS, key, owner, [manifest]):
         return
-    if fits(context, key.name, manifest) and await ensure(observed, context.writer, owner.uid, manifest):
-        context.triggers.written(key.name, time.monotonic() - began)
+    if fits(context, key.name, manifest):
+        tell_withheld(context, key.name, None)
+        if await ensure(observed, context.writer, owner.uid, manifest):
+            context.triggers.written(key.name, time.monotonic() - began)
     for operations in await _stale(context, key.name, table):
         try:
             await context.writer.patch_status(ROUTING_TABLES, table, operations)

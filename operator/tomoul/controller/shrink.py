@@ -29,7 +29,6 @@ async def confirmed_table(context: Context, key: Key, uid: str) -> Manifest | No
     before = _served(context, region)
     lost = _lost(before, manifest)
     if len(lost) * 2 <= len(before):
-        tell_withheld(context, region, None)
         return manifest
     named = ", ".join(f"`{name}`" for name in sorted(lost)[:5])
     words = f"RoutingTable `{region}` would lose {len(lost)} of {len(before)} routes ({named})"
@@ -42,7 +41,6 @@ async def confirmed_table(context: Context, key: Key, uid: str) -> Manifest | No
         logger.warning("%s", words)
         tell_withheld(context, region, words)
         raise
-    tell_withheld(context, region, None)
     manifest = _planned(context, region)
     left = _lost(before, manifest)
     if left < lost:

@@ -22,11 +22,10 @@ def fits(context: Context, region: str, manifest: Manifest) -> bool:
     size = len(json.dumps(manifest, separators=(",", ":")))
     if size <= LARGEST:
         return True
-    routes = len(manifest["spec"]["models"])
     words = (
-        f"RoutingTable `{region}` with {routes} models would have {size} bytes, and {LARGEST} are the most: it stays as"
+        f"RoutingTable `{region}` with {len(manifest['spec']['models'])} models would have {size} bytes, and {LARGEST} "
+        "are the most: it stays as it is; serve fewer models, or fewer tenants, from this cluster"
     )
-    words += " it is; serve fewer models, or fewer tenants, from this cluster"
     logger.error("%s", words)
     context.metrics.withheld.labels(region).inc()
     tell_withheld(context, region, words)
