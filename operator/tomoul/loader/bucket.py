@@ -10,7 +10,7 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
-from tomoul.loader.selection import wanted
+from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
 
 SUMS = "SHA256SUMS"
@@ -69,8 +69,7 @@ class Bucket:
             raise self._error(error, self._name) from error
         names = [name for name in wanted(tuple(listed), self._file) if name != SUMS]
         if not names:
-            told = f"{self._name} has no {f'file `{self._file}`' if self._file else 'files'}"
-            raise LoadError(told, LoadFailure.NOT_FOUND)
+            raise nothing_wanted(self._name, self._file, "files")
         return [
             RemoteFile(
                 name,

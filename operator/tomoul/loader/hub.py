@@ -8,8 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoSibling
 
 from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
-from tomoul.loader.selection import wanted
-from tomoul.plan.loading import LoadFailure
+from tomoul.loader.selection import nothing_wanted, wanted
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -42,8 +41,7 @@ class Hub:
         found = {entry.rfilename: entry for entry in info.siblings or ()}
         names = wanted(tuple(found), self._file)
         if not names:
-            told = f"{what} has no {f'file `{self._file}`' if self._file else 'weights'}"
-            raise LoadError(told, LoadFailure.NOT_FOUND)
+            raise nothing_wanted(what, self._file)
         return [self._described(found[name], info.sha or self._revision) for name in names]
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
-from tomoul.loader.selection import wanted
+from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
 
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -90,8 +90,7 @@ class Registry:
             raise LoadError(f"{self._text} is no artifact with files ({told}): push them with `oras push` or the like")
         names = wanted(tuple(found), self._file)
         if not names:
-            told = f"{self._text} has no {f'file `{self._file}`' if self._file else 'weights'}"
-            raise LoadError(told, LoadFailure.NOT_FOUND)
+            raise nothing_wanted(self._text, self._file)
         return [found[name] for name in names]
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:

@@ -3,9 +3,17 @@
 import re
 from collections.abc import Sequence
 
+from tomoul.loader.remote import LoadError
+from tomoul.plan.loading import LoadFailure
+
 _SHARD = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<count>\d{5})(?P<end>\.[a-z]+)")
 # The same weights in other formats, which no engine reads where there are safetensors.
 _OTHER_FORMATS = (".bin", ".pt", ".pth", ".h5", ".msgpack", ".ot", ".onnx", ".gguf", ".tflite")
+
+
+def nothing_wanted(what: str, file: str | None, else_what: str = "weights") -> LoadError:
+    """The error of a source in which `wanted` finds nothing."""
+    return LoadError(f"{what} has no {f'file `{file}`' if file else else_what}", LoadFailure.NOT_FOUND)
 
 
 def wanted(names: Sequence[str], file: str | None) -> tuple[str, ...]:
