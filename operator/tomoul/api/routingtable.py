@@ -117,6 +117,11 @@ class ModelRoute(ApiModel):
         default=(), max_length=3, description="Pools in this region; none where the model runs only in others"
     )
 
+    @property
+    def base_id(self) -> str:
+        """Id of the model that it is served with: its own, unless it is an adapter's."""
+        return self.adapter_of or self.id
+
 
 class RemoteGateway(ApiModel):
     """How to reach another region's gateways."""

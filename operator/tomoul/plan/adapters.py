@@ -5,7 +5,7 @@ adapter is routed in a region only while every pod there has it under just these
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tomoul.api.adapter import Adapter
@@ -15,10 +15,10 @@ from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, SetField
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.judge import Verdict
-from tomoul.plan.naming import pool_name
+from tomoul.plan.poolpods import pods_answering
 from tomoul.plan.world import Key, PodFact, World
 
-_POOLS: tuple[PoolName, ...] = ("default", "no-store", "canary")
+_POOLS: tuple[PoolName, ...] = ("default", "no-store")
 
 
 def adapter_named(spec: ModelDeploymentSpec, model_id: str) -> Adapter | None:
@@ -64,13 +64,8 @@ def judged_adapters(world: World, model: ModelDeployment, region: str) -> Verdic
 def _lacking(world: World, key: Key, region: str, adapter: Adapter) -> int:
     model = world.models[key]
     wanted = engine_of(model.spec).adapter_fields(model.spec, model.spec.adapters.index(adapter))
-    pods = [pod for pod in _pods(world, key, region) if not pod.ended]
+    pods = [pod for pool in _POOLS for pod in pods_answering(world, key, region, pool)]
     return sum(_told(pod).get(adapter.id) != wanted for pod in pods)
-
-
-def _pods(world: World, key: Key, region: str) -> Iterator[PodFact]:
-    for pool in _POOLS:
-        yield from world.facts.pods.get(Key(key.namespace, pool_name(key.name, region, pool)), ())
 
 
 def _told(pod: PodFact) -> Mapping[str, Any]:

@@ -13,11 +13,16 @@ def isolated(model: ModelDeployment, settings: Settings) -> ModelDeployment:
     Without authentication all callers are one tenant, and there is nothing to keep apart.
     """
     spec = model.spec
-    if spec.adapters and engine_of(spec).MIXES_ADAPTERS:
+    if mixes(spec):
         return _uncached(model)
     if settings.gateway_auth is GatewayAuth.NONE or spec.cache.mode is not CacheMode.TENANT or not shares(spec):
         return model
     return _uncached(model)
+
+
+def mixes(spec: ModelDeploymentSpec) -> bool:
+    """Whether a cache would answer calls to an adapter, or to the model, from another's."""
+    return bool(spec.adapters) and engine_of(spec).MIXES_ADAPTERS
 
 
 def shares(spec: ModelDeploymentSpec) -> bool:

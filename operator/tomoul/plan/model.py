@@ -26,7 +26,7 @@ from tomoul.plan.download import download_status
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.gateways import programmed
-from tomoul.plan.isolation import shares
+from tomoul.plan.isolation import mixes, shares
 from tomoul.plan.judge import (
     MAX_MESSAGE,
     Rollout,
@@ -269,7 +269,7 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
     disabled = model.spec.cache.mode is CacheMode.DISABLED
-    if model.spec.adapters and engine_of(model.spec).MIXES_ADAPTERS:
+    if mixes(model.spec):
         why = f"{model.spec.engine.type} would answer one adapter's calls from another's cache"
         return Verdict("True", promise.reason, f"{promise.message}: {why}")
     if disabled and world.settings.gateway_auth is GatewayAuth.REQUIRED and shares(model.spec):

@@ -7,6 +7,7 @@ from tomoul.api.routingtable import PoolName, RouteCache
 from tomoul.plan.engines.base import PromptCache
 from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.naming import pool_name
+from tomoul.plan.poolpods import pods_answering
 from tomoul.plan.world import Key, World
 
 _NONE: tuple[PromptCache, ...] = ("none",)
@@ -45,10 +46,7 @@ def unkept(world: World, key: Key, region: str, cache: RouteCache) -> str:
         return ""
     pool, wanted = promise
     name = pool_name(key.name, region, pool)
-    # A canary takes a share of the calls to `default`.
-    names = [name, pool_name(key.name, region, "canary")] if pool == "default" else [name]
-    pods = [pod for each in names for pod in world.facts.pods.get(Key(key.namespace, each), ())]
-    existing = [pod for pod in pods if not pod.ended]
+    existing = pods_answering(world, key, region, pool)
     others = [pod for pod in existing if pod.prompt_cache not in wanted]
     return f"{len(others)} of {len(existing)} pods of `{name}` run with another prompt cache" if others else ""
 

@@ -83,7 +83,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
     is one, else of the oldest, and its `regions` are those of all. A model that is refused goes on as the table has it.
     """
     last = _last(world, region, model_id)
-    if is_frozen(world, last.adapter_of or model_id if last is not None else model_id, claims):
+    if is_frozen(world, last.base_id if last is not None else model_id, claims):
         return frozen_route(world, region, last, claims) if last is not None else None
     serving = _serving(world, model_id, region, claims)
     holder = claims.holder(region, model_id)

@@ -10,6 +10,7 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import Obstacle
 from tomoul.plan.naming import pool_name
 from tomoul.plan.pods import engine_pod
+from tomoul.plan.poolpods import pods_answering
 from tomoul.plan.revision import revision_of, stamped
 from tomoul.plan.seeds import Seeds, planned_seeds
 from tomoul.plan.world import Key, World
@@ -17,15 +18,11 @@ from tomoul.plan.world import Key, World
 
 def pool_revisions(world: World, model: ModelDeployment, region: Region, pool: PoolName) -> frozenset[str]:
     """Revisions of the pods that may answer in a pool; without pods that of its Deployment, or of the spec."""
-    name = region.metadata.name
-    keys = [Key(model.metadata.namespace, pool_name(model.metadata.name, name, pool))]
-    if pool == "default":
-        # A canary takes a share of its calls.
-        keys.append(Key(model.metadata.namespace, pool_name(model.metadata.name, name, "canary")))
-    found = frozenset(pod.revision for key in keys for pod in world.facts.pods.get(key, ()) if not pod.ended)
+    key, name = Key(model.metadata.namespace, model.metadata.name), region.metadata.name
+    found = frozenset(pod.revision for pod in pods_answering(world, key, name, pool))
     if found:
         return found
-    fact = world.facts.deployments.get(keys[0])
+    fact = world.facts.deployments.get(Key(key.namespace, pool_name(key.name, name, pool)))
     revision = fact.revision if fact is not None else ""
     return frozenset({revision or wanted_revision(world, model, region, pool)})
 

@@ -3,8 +3,7 @@
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import ModelRoute, RouteCapabilities
 from tomoul.plan.naming import pool_name
-from tomoul.plan.pods import engine_pod
-from tomoul.plan.revision import revision_of, stamped
+from tomoul.plan.running import wanted_revision
 from tomoul.plan.seeds import weaker
 from tomoul.plan.world import Key, World
 
@@ -18,8 +17,7 @@ def common_route(world: World, model: ModelDeployment, region: str, route: Model
         return route
     key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, "default"))
     fact = world.facts.deployments.get(key)
-    template = stamped(engine_pod(model, world.regions[region], "default", world.settings))
-    if fact is None or fact.revision == revision_of(template):
+    if fact is None or fact.revision == wanted_revision(world, model, world.regions[region], "default"):
         return route
     new, old = route.capabilities, last.capabilities
     return route.model_copy(

@@ -34,7 +34,7 @@ def frozen_ids(world: World, region: str, claims: Claims) -> set[str]:
     table = world.facts.tables.get(table_name(region))
     if table is None or not world.unreadable_models:
         return set()
-    return {route.id for route in table.spec.models if is_frozen(world, route.adapter_of or route.id, claims)}
+    return {route.id for route in table.spec.models if is_frozen(world, route.base_id, claims)}
 
 
 def is_frozen(world: World, model_id: str, claims: Claims) -> bool:
@@ -52,8 +52,7 @@ def frozen_name(world: World, region: str, name: str, claims: Claims) -> bool:
     if table is None or not world.unreadable_models:
         return False
     return any(
-        name in (route.id, *route.aliases) and is_frozen(world, route.adapter_of or route.id, claims)
-        for route in table.spec.models
+        name in (route.id, *route.aliases) and is_frozen(world, route.base_id, claims) for route in table.spec.models
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from tomoul.api.adapter import Adapter
 from tomoul.api.conditions import Reason
-from tomoul.api.modeldeployment import ModelDeploymentSpec
+from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, SeedSupport
 from tomoul.api.source import Source
 from tomoul.plan.weights import weights_path
@@ -142,6 +142,11 @@ class EngineModule(Protocol):
     @property
     def KEEPS_CONNECTIONS(self) -> bool:  # noqa: N802 - a module's constant
         """Whether a connection stays open behind every answer, unless the answer says `Connection: close`."""
+
+
+def is_uncached(spec: ModelDeploymentSpec, pool: PoolName) -> bool:
+    """Whether the pods of a pool must not keep any prompt."""
+    return spec.cache.mode is CacheMode.DISABLED or pool == "no-store"
 
 
 def adapter_path(adapter: Adapter) -> str:

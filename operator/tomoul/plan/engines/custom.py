@@ -16,6 +16,7 @@ from tomoul.plan.engines.base import (
     PromptCache,
     Refusal,
     SeedHandling,
+    is_uncached,
     model_path,
 )
 from tomoul.plan.engines.environment import reserved_variable
@@ -42,7 +43,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
     """The image's command, with what turns the prompt cache off where there is to be none."""
     custom = _custom(spec)
     return EngineContainer(
-        args=(*spec.engine.args, *(custom.no_cache_args if _uncached(spec, pool) else ())),
+        args=(*spec.engine.args, *(custom.no_cache_args if is_uncached(spec, pool) else ())),
         command=custom.command,
         env={"PORT": str(PORT), "MODEL_PATH": model_path(spec.source)},
         shared_memory=True,
@@ -102,7 +103,7 @@ def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
 
 def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     """What the engine's pods in a pool do with prompts."""
-    return "none" if _uncached(spec, pool) else _CACHES[_custom(spec).prompt_cache]
+    return "none" if is_uncached(spec, pool) else _CACHES[_custom(spec).prompt_cache]
 
 
 def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
@@ -129,7 +130,3 @@ def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
 
 def _custom(spec: ModelDeploymentSpec) -> CustomEngine:
     return spec.engine.custom or CustomEngine()
-
-
-def _uncached(spec: ModelDeploymentSpec, pool: PoolName) -> bool:
-    return spec.cache.mode is CacheMode.DISABLED or pool == "no-store"

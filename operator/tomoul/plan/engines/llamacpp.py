@@ -19,6 +19,7 @@ from tomoul.plan.engines.base import (
     SeedHandling,
     adapter_path,
     flag_value,
+    is_uncached,
     model_path,
     named_flag,
     reserved_argument,
@@ -135,7 +136,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
         args += ["--ctx-size", str(spec.capabilities.context_window * parallel)]
     # A pool serves several callers: its caches beyond the slots are known to restore another caller's conversation.
     args += ["--cache-ram", "0", "--no-cache-idle-slots", "--no-slots"]
-    if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
+    if is_uncached(spec, pool):
         args += ["--no-cache-prompt"]
     if spec.adapters:
         # At scale 0 none of them answers a call that does not ask for it.
@@ -185,7 +186,7 @@ def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
 
 def prompt_cache(spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
     """What llama.cpp's pods in a pool do with prompts."""
-    return "none" if spec.cache.mode is CacheMode.DISABLED or pool == "no-store" else "shared"
+    return "none" if is_uncached(spec, pool) else "shared"
 
 
 def seeds(spec: ModelDeploymentSpec) -> SeedHandling:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
 from tomoul.api.routingtable import PoolName
-from tomoul.plan.engines.base import CachePromise, Obstacle, PromptCache, Refusal, named_flag
+from tomoul.plan.engines.base import CachePromise, Obstacle, PromptCache, Refusal, is_uncached, named_flag
 from tomoul.plan.engines.version import Version
 from tomoul.plan.quantity import whole
 
@@ -47,7 +47,7 @@ def salted_cache(
     spec: ModelDeploymentSpec, pool: PoolName, version: Version | None, salt_since: Version
 ) -> PromptCache:
     """What pods in a pool do with prompts, of an engine that keys its cache by a salt since version `salt_since`."""
-    if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
+    if is_uncached(spec, pool):
         return "none"
     return "shared" if version is None or version < salt_since else "salted"
 
@@ -73,8 +73,7 @@ def offload_refusal(spec: ModelDeploymentSpec, version: Version | None, since: V
 def offloaded_bytes(spec: ModelDeploymentSpec, pool: PoolName) -> int:
     """How much a pod of a pool may offload; never anything where nothing is to be kept."""
     offload = spec.cache.offload
-    cached = spec.cache.mode is not CacheMode.DISABLED and pool != "no-store"
-    return whole(offload.memory) if offload is not None and cached else 0
+    return whole(offload.memory) if offload is not None and not is_uncached(spec, pool) else 0
 
 
 def no_offload(spec: ModelDeploymentSpec, why: str) -> Refusal | None:

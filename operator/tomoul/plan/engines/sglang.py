@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tomoul.api.conditions import Reason
-from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
     PORT,
@@ -19,6 +19,7 @@ from tomoul.plan.engines.base import (
     SeedHandling,
     adapter_path,
     flag_value,
+    is_uncached,
     model_path,
     reserved_argument,
 )
@@ -128,7 +129,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
         args += ["--pp-size", str(spec.resources.pipeline)]
     if spec.capabilities.context_window is not None:
         args += ["--context-length", str(spec.capabilities.context_window)]
-    if spec.cache.mode is CacheMode.DISABLED or pool == "no-store":
+    if is_uncached(spec, pool):
         args += ["--disable-radix-cache"]
     if (offloaded := offloaded_bytes(spec, pool)) > 0:
         # Each GPU's process has a pool of its own.
@@ -158,7 +159,7 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     return (
         reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
         or reserved_variable(spec, _RESERVED_ENV)
-        or offload_refusal(spec, engine_version(spec, DEFAULT_VERSION), _OFFLOADS_SINCE)
+        or offload_refusal(spec, version, _OFFLOADS_SINCE)
         or _too_little(spec)
     )
 

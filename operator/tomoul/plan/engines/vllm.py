@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
     PORT,
@@ -16,6 +16,7 @@ from tomoul.plan.engines.base import (
     Refusal,
     SeedHandling,
     adapter_path,
+    is_uncached,
     model_path,
     reserved_argument,
 )
@@ -123,8 +124,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
         args += ["--pipeline-parallel-size", str(spec.resources.pipeline)]
     if spec.capabilities.context_window is not None:
         args += ["--max-model-len", str(spec.capabilities.context_window)]
-    cached = spec.cache.mode is not CacheMode.DISABLED and pool == "default"
-    args += ["--enable-prefix-caching" if cached else "--no-enable-prefix-caching"]
+    args += ["--no-enable-prefix-caching" if is_uncached(spec, pool) else "--enable-prefix-caching"]
     if (offloaded := offloaded_bytes(spec, pool)) > 0:
         # Of all GPUs together, in GiB.
         args += ["--kv-offloading-size", f"{offloaded / 2**30:g}", "--kv-offloading-backend", "native"]
