@@ -8,11 +8,12 @@ from click.testing import CliRunner
 
 from tests.api.cases import Case, cases, collection
 from tests.controlplane.harness import ControlPlane, KubectlError
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.conditions import Reason
 from tomoul.api.crd import KINDS, crd, crd_files
 from tomoul.api.manifest import parse_resource
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import CacheMode, ModelDeploymentStatus, NoStore, PoolStatus, RegionModelStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus, PoolStatus, RegionModelStatus
 from tomoul.api.region import AcceleratorCapacity, GatewayStatus, RegionStatus
 from tomoul.api.routingtable import (
     GatewayAcknowledgement,

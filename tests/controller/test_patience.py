@@ -2,7 +2,7 @@
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.controller.patience import Patience
 from tomoul.plan.world import Key
 

@@ -9,7 +9,8 @@ import pytest
 
 from tomoul.api.manifest import parse_resource
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.controller.context import Context
 from tomoul.controller.facts import declared
 from tomoul.controller.metrics import Metrics

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from tests.plan.specs import KEY, model, region, spec, world
+from tomoul.api.cache import CacheMode
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import ANNOTATION_ADAPTERS
-from tomoul.api.modeldeployment import CacheMode, ModelDeployment, ModelDeploymentSpec
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.routingtable import GatewayAuth, ModelRoute, RoutingTable
 from tomoul.plan.acceptance import refusals
 from tomoul.plan.claims import claims

@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from tests.plan.specs import spec
+from tomoul.api.cache import NoStore
 from tomoul.api.conditions import Reason
-from tomoul.api.modeldeployment import ModelDeploymentSpec, NoStore
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.plan.engines import llamacpp, sglang, vllm
 from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.engines.version import Version, image_version

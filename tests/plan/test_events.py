@@ -4,7 +4,7 @@ import pytest
 
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.api.tenant import TenantStatus
 from tomoul.plan.events import INTENDED, MAX_NOTE, changes, events
 

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.plan.merge import merge_conditions, merge_status
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

@@ -6,9 +6,11 @@ import pytest
 
 from tests.plan.specs import KEY, model, region, spec, world
 from tests.plan.worlds import POOL, table
+from tomoul.api.cache import NoStore
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, NoStore, RegionModelStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAcknowledgement
 from tomoul.plan.claims import claims

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.plan.strategies import facts, model_names, worlds
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import LABEL_MODEL_DEPLOYMENT, LABEL_REGION
-from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import RegionState
 from tomoul.api.routingtable import RoutingTable
 from tomoul.plan.claims import claims

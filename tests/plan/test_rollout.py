@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.plan.specs import KEY, model, region, world
 from tests.plan.worlds import POOL
-from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.world import ContainerFact, DeploymentFact, Facts, NodeFact, PodFact, World

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.plan.specs import KEY, model, region, world
-from tomoul.api.modeldeployment import RegionModelStatus
+from tomoul.api.modelstatus import RegionModelStatus
 from tomoul.api.region import AcceleratorCapacity, RegionStatus
 from tomoul.plan.judge import Rollout
 from tomoul.plan.model import plan_model

@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from tomoul.api.modeldeployment import ModelDeployment, RegionModelStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import RegionModelStatus
 from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, PoolName, RoutingTable
 from tomoul.api.tenant import Tenant

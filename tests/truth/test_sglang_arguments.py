@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.plan.specs import spec
-from tomoul.api.modeldeployment import Offload
+from tomoul.api.cache import Offload
 from tomoul.plan.engines import sglang
 
 HF = {"hf": {"repo": "microsoft/phi-4", "revision": "187ef0342fff0eb3333be9f00389385e95ef0b61"}}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.plan.specs import spec
-from tomoul.api.modeldeployment import Offload
+from tomoul.api.cache import Offload
 from tomoul.plan.engines import vllm
 from tomoul.plan.engines.base import model_path
 

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tomoul.api.adapter import MAX_ADAPTERS, Adapter
-from tomoul.api.download import DownloadStatus
-from tomoul.api.engine import Engine, EngineType, SeedWorth
-from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
+from tomoul.api.cache import Cache, CacheMode, NoStore
+from tomoul.api.capabilities import Capabilities
+from tomoul.api.engine import Engine, EngineType
+from tomoul.api.meta import API_VERSION, ApiModel, ObjectMeta
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.names import (
     DEPLOYMENT_NAME_FORM,
     DEPLOYMENT_NAME_PATTERN,
@@ -21,9 +23,9 @@ from tomoul.api.names import (
     RegionName,
     is_deployment_name,
 )
-from tomoul.api.rollout import Rollout, RolloutStatus
+from tomoul.api.rollout import Rollout
 from tomoul.api.routing import Routing
-from tomoul.api.rules import INT64, ListBy, ListSet, immutable, rule
+from tomoul.api.rules import ListBy, ListSet, immutable, rule
 from tomoul.api.scaling import Scaling
 from tomoul.api.source import Source
 
@@ -33,26 +35,6 @@ class Ownership(StrEnum):
 
     EXCLUSIVE = "Exclusive"
     THIRD_PARTY = "ThirdParty"
-
-
-class CacheMode(StrEnum):
-    """Disabled: there is no cache. Tenant: calls of one tenant share it. Shared: all calls share it."""
-
-    DISABLED = "Disabled"
-    TENANT = "Tenant"
-    SHARED = "Shared"
-
-
-class NoStore(StrEnum):
-    """What a call gets that asks not to be cached.
-
-    Isolated: nothing is read from, or served to, another call. NotStored: the call runs in a pool without any prompt
-    cache. Refuse: 400 `cache_policy_unsatisfiable`. Mode Disabled caches nothing, so that Isolated and NotStored hold.
-    """
-
-    ISOLATED = "Isolated"
-    NOT_STORED = "NotStored"
-    REFUSE = "Refuse"
 
 
 class Model(ApiModel):
@@ -73,35 +55,6 @@ class Model(ApiModel):
     )
     def _no_alias_is_the_id(self) -> bool:
         return self.id not in self.aliases
-
-
-class Tools(ApiModel):
-    """Tool calling."""
-
-    parser: str | None = Field(
-        default=None, min_length=1, max_length=63, description="Tool-call parser, which VLLM and SGLang need"
-    )
-
-
-class SeedPromise(StrEnum):
-    """Deterministic: equal seeds are to give equal answers, at the cost of speed. BestEffort: they may."""
-
-    DETERMINISTIC = "Deterministic"
-    BEST_EFFORT = "BestEffort"
-
-
-class Capabilities(ApiModel):
-    """What the model can do; calls that ask for more are refused."""
-
-    tools: Tools | None = Field(default=None, description="Present if the model calls tools")
-    structured_output: bool = Field(default=False, description="Whether `response_format: json_schema` is enforced")
-    json_mode: bool = Field(default=False, description="Whether `response_format: json_object` is enforced")
-    seed: SeedPromise | None = Field(
-        default=None,
-        description="Whether equal seeds are to give equal answers; if left out, Exclusive models do so in regions "
-        "where all that it takes is there",
-    )
-    context_window: int | None = Field(default=None, ge=256, le=16_777_216, description="Longest context, in tokens")
 
 
 class Resources(ApiModel):
@@ -178,28 +131,6 @@ class RegionTarget(ApiModel):
     )
     def _one_thing_sets_the_replicas_without_a_cache(self) -> bool:
         return self.no_store_replicas is None or self.no_store_scaling is None
-
-
-class Offload(ApiModel):
-    """Where cached prompts go that GPUs have no room for."""
-
-    memory: Memory = Field(description="Memory of each pod for them, such as `64Gi`; a part of `resources.memory`")
-
-
-class Cache(ApiModel):
-    """The prompt cache, and what opting out of it means."""
-
-    mode: CacheMode = Field(default=CacheMode.TENANT, description="Who shares the prompt cache")
-    no_store: NoStore = Field(default=NoStore.REFUSE, description="Answer to `X-Tomoul-Cache: no-store`")
-    offload: Offload | None = Field(default=None, description="A second tier of the cache, in the pods' memory")
-
-    @rule(
-        "!has(self.offload) || self.mode != 'Disabled'",
-        field="offload",
-        message="must be left out in mode Disabled, which caches nothing",
-    )
-    def _only_what_is_cached_is_offloaded(self) -> bool:
-        return self.offload is None or self.mode is not CacheMode.DISABLED
 
 
 class ModelDeploymentSpec(ApiModel):
@@ -329,75 +260,6 @@ class ModelDeploymentSpec(ApiModel):
     )
     def _fallbacks_have_the_model(self) -> bool:
         return set(self.routing.fallback) <= {target.name for target in self.regions}
-
-
-class PoolStatus(StatusModel):
-    """One Deployment of engine pods."""
-
-    name: str = Field(max_length=32, description="Pool name: `default` or `no-store`")
-    deployment: str = Field(default="", max_length=63, description="Deployment name")
-    replicas: int = Field(default=0, description="Pods wanted")
-    ready: int = Field(default=0, description="Pods ready")
-
-
-class CachePolicyStatus(StatusModel):
-    """The cache policy that calls get, which is not what the spec asks for where the engine cannot keep that."""
-
-    mode: CacheMode = Field(description="Who shares the prompt cache in fact")
-    no_store: NoStore = Field(description="What `X-Tomoul-Cache: no-store` gets now")
-    engine_version: str = Field(
-        default="",
-        max_length=64,
-        description="Version that this was judged by; empty if it is unknown or does not matter",
-    )
-    offload: str = Field(default="", max_length=32, description="Memory of each pod that is a second tier of the cache")
-
-
-class SeedStatus(StatusModel):
-    """What a call's `seed` is worth in the region."""
-
-    worth: SeedWorth = Field(description="What it is worth now")
-    message: str = Field(default="", max_length=1024, description="Why it is not Deterministic, where it should be")
-
-
-class RegionModelStatus(StatusModel):
-    """The model in one region: one row of the region × condition matrix."""
-
-    name: str = Field(max_length=32, description="Region name")
-    conditions: Conditions = Field(default=(), description="Conditions by type")
-    pools: Annotated[tuple[PoolStatus, ...], ListBy("name")] = Field(default=(), description="The region's pools")
-    rollout: RolloutStatus | None = Field(default=None, description="The newest revision, and how it takes over")
-    cache_policy: CachePolicyStatus | None = Field(
-        default=None, description="The cache policy that calls get; absent until the model is accepted"
-    )
-    seed: SeedStatus | None = Field(
-        default=None, description="What `seed` is worth; absent until the model is accepted"
-    )
-    download: DownloadStatus | None = Field(default=None, description="How far the weights are on their way")
-    waiting_for: str = Field(default="", max_length=1024, description="What the region still waits for")
-    gpus_needed: int | None = Field(
-        default=None, description="GPUs that pods without a node need together; absent while all have one"
-    )
-    gpus_free: int | None = Field(
-        default=None, description="GPUs of that kind on the region's ready nodes that no pod of Tomoul requests"
-    )
-    programmed_route: str = Field(
-        default="", max_length=64, description="Hash of the route that every live gateway has acknowledged"
-    )
-
-
-class ModelDeploymentStatus(StatusModel):
-    """What the operators see; each writes the regions that it hosts."""
-
-    observed_generation: Annotated[int, INT64] = Field(
-        default=0, ge=0, description="The metadata.generation that this was judged by"
-    )
-    conditions: Conditions = Field(default=(), description="Conditions by type, over all regions hosted here")
-    regions: Annotated[tuple[RegionModelStatus, ...], ListBy("name")] = Field(
-        default=(), description="Conditions by region"
-    )
-    ready_regions: str = Field(default="", max_length=32, description="Ready and wanted regions, such as `1/2`")
-    reason: str = Field(default="", max_length=63, description="Why it is not ready, in one word")
 
 
 class ModelDeployment(ApiModel):

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.meta import API_VERSION, ApiModel, ObjectMeta, StatusModel
-from tomoul.api.modeldeployment import CacheMode, NoStore
 from tomoul.api.routing import Timeouts
 from tomoul.api.rules import INT64, ListBy
 from tomoul.api.tenant import MAX_MODELS, MAX_REGIONS, Limits

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.modeldeployment import ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.plan.world import Key
 
 _ON_THE_WAY = (Reason.WAITING_FOR_TABLE, Reason.WAITING_FOR_GATEWAYS)

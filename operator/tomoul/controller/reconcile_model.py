@@ -1,7 +1,8 @@
 """Reconcile a ModelDeployment: its workloads in the regions hosted here, and its status."""
 
 from tomoul.api.conditions import ConditionType
-from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.rollout import RolloutPhase
 from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context

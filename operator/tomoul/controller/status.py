@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import Region, RegionStatus
 from tomoul.api.tenant import Tenant, TenantStatus
 from tomoul.controller.context import Context

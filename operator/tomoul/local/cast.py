@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tomoul.api.modeldeployment import NoStore
+from tomoul.api.cache import NoStore
 from tomoul.api.routingtable import RoutingTable
 
 

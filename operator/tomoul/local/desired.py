@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.routingtable import GatewayAuth, RoutingTable
 from tomoul.api.tenant import TenantStatus
 from tomoul.gateway.compile.tenants import KnownTenant, known_tenants, secret_refs

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import RegionStatus
 from tomoul.api.tenant import TenantStatus
 from tomoul.plan.judge import shortened

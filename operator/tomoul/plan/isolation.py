@@ -1,6 +1,7 @@
 """Isolation: a prompt cache is off where its engine cannot keep apart what it must: several tenants, or adapters."""
 
-from tomoul.api.modeldeployment import CacheMode, ModelDeployment, ModelDeploymentSpec
+from tomoul.api.cache import CacheMode
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.world import Settings

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import RegionStatus
 from tomoul.api.tenant import TenantStatus
 

@@ -3,17 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.engine import EngineType
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import (
-    CacheMode,
-    ModelDeployment,
-    ModelDeploymentStatus,
-    NoStore,
-    PoolStatus,
-    RegionModelStatus,
-)
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus, PoolStatus, RegionModelStatus
 from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAuth, ModelRoute, PoolName
 from tomoul.plan.acceptance import refusals, unrouted_aliases

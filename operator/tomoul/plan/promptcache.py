@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from tomoul.api.modeldeployment import CacheMode, CachePolicyStatus, ModelDeploymentSpec, NoStore
+from tomoul.api.cache import CacheMode, CachePolicyStatus, NoStore
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, RouteCache
 from tomoul.plan.engines.base import PromptCache
 from tomoul.plan.engines.registry import engine_of, judged_version

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.modeldeployment import ModelDeploymentStatus
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import GatewayStatus, Region, RegionState, RegionStatus
 from tomoul.plan.capacity import capacity, lost_nodes
 from tomoul.plan.gateway import gateway

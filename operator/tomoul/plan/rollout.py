@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import LABEL_POOL
-from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import Region
 from tomoul.api.rollout import CanaryVerdict, RolloutPhase, RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.api.routingtable import PoolName

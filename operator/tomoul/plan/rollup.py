@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
-from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.plan.judge import Verdict, condition
 
 _ORDER = (

@@ -6,8 +6,9 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.meta import API_VERSION
-from tomoul.api.modeldeployment import CacheMode, ModelDeployment, NoStore, Ownership
+from tomoul.api.modeldeployment import ModelDeployment, Ownership
 from tomoul.api.region import Region, RegionState
 from tomoul.api.rollout import RolloutPhase
 from tomoul.api.routing import Affinity

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tomoul.api.capabilities import SeedPromise, SeedStatus
 from tomoul.api.conditions import Reason
 from tomoul.api.engine import SeedWorth
-from tomoul.api.modeldeployment import ModelDeploymentSpec, Ownership, SeedPromise, SeedStatus
+from tomoul.api.modeldeployment import ModelDeploymentSpec, Ownership
 from tomoul.api.region import Accelerator, Region
 from tomoul.api.routingtable import SeedSupport
 from tomoul.plan.acceptance import accelerator_of

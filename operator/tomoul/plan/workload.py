@@ -2,13 +2,8 @@
 
 from typing import Any
 
-from tomoul.api.modeldeployment import (
-    CacheMode,
-    ModelDeployment,
-    ModelDeploymentSpec,
-    NoStore,
-    region_target,
-)
+from tomoul.api.cache import CacheMode, NoStore
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec, region_target
 from tomoul.api.region import Region
 from tomoul.api.rollout import RolloutStrategy
 from tomoul.api.routingtable import PoolName

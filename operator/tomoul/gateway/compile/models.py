@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tomoul.api.modeldeployment import CacheMode, NoStore
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.gateway.compile.names import (
     canary_cluster,

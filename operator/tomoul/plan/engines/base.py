@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from tomoul.api.adapter import Adapter
+from tomoul.api.cache import CacheMode
 from tomoul.api.conditions import Reason
-from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, SeedSupport
 from tomoul.api.source import Source
 from tomoul.plan.weights import weights_path

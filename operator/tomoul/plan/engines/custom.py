@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.conditions import Reason
 from tomoul.api.engine import CustomEngine, PromptCaching, SeedWorth
-from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
     PORT,

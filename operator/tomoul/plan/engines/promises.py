@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.conditions import Reason
-from tomoul.api.modeldeployment import CacheMode, ModelDeploymentSpec, NoStore
+from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import CachePromise, Obstacle, PromptCache, Refusal, is_uncached, named_flag
 from tomoul.plan.engines.version import Version
