@@ -68,6 +68,8 @@ class Proxy:
         self.port = 0
         self.done: list[tuple[Call, int]] = []
         """Calls, watches apart, that the API server has answered, and the answers' status, whoever heard of them."""
+        self.unanswered: list[Call] = []
+        """Calls that the API server may have carried out, but ended before it said so."""
         self._watches: set[asyncio.Transport] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="fault proxy", daemon=True)
@@ -116,6 +118,7 @@ class Proxy:
             try:
                 verdict = await self._forward(request, call)
             except (ClientError, OSError):
+                self.unanswered.append(call)
                 verdict = RESET
         if isinstance(verdict, web.StreamResponse):
             return verdict

@@ -62,6 +62,7 @@ class World:
         self._stopping.clear()
         self.ended.clear()
         self.proxy.done.clear()
+        self.proxy.unanswered.clear()
         self.proxy.fault = fault or Fault()
         for name in REGIONS:
             self.apply(self.region(name))
@@ -136,6 +137,12 @@ class World:
             elif call.verb == "delete" and status == 200:
                 found[f"delete {call.object}"] += 1
         return found
+
+    def perhaps(self) -> set[str]:
+        """What the operators may have created or deleted at an API server that ended before it answered."""
+        verbs = {"create": "create", "apply": "create", "delete": "delete"}
+        calls = [call for call in list(self.proxy.unanswered) if call.verb in verbs]
+        return {f"{verbs[call.verb]} {call.object}" for call in calls}
 
     def state(self) -> State:
         """All that people and the operator have made, without what differs from run to run."""
