@@ -1,9 +1,10 @@
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.agent.world import TABLES, Cluster
+from tests.agent.envoy import running_envoy, short_folder
+from tests.agent.world import TABLES, Cluster, Gateway
 from tests.controlplane.fixtures import run_control_plane
 from tests.controlplane.harness import ControlPlane
 
@@ -19,3 +20,11 @@ def cluster(control_plane: ControlPlane, namespace: str):
     yield cluster
     with contextlib.suppress(Exception):
         control_plane.api.delete(f"{TABLES}/{cluster.region}")
+
+
+@pytest.fixture
+async def gateway(cluster: Cluster) -> AsyncIterator[Gateway]:
+    with short_folder() as folder:
+        gateway = Gateway(folder, cluster.region)
+        async with running_envoy(gateway.envoy):
+            yield gateway

@@ -8,8 +8,6 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from tests.agent.envoy import eventually, running_envoy, short_folder
 from tests.agent.http_calls import get
 from tests.agent.tables import routing_table
@@ -34,14 +32,6 @@ class LateSlices(HttpKubeClient):
             await asyncio.sleep(DEBOUNCE_SECONDS * 20)
         async for page in super().pages(resource, selector=selector, namespace=namespace, only=only):
             yield page
-
-
-@pytest.fixture
-async def gateway(cluster: Cluster) -> AsyncIterator[Gateway]:
-    with short_folder() as folder:
-        gateway = Gateway(folder, cluster.region)
-        async with running_envoy(gateway.envoy):
-            yield gateway
 
 
 async def test_a_table_and_its_endpoints_are_served_and_acknowledged_and_changes_are_live(

@@ -3,26 +3,15 @@
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
-from tests.agent.envoy import eventually, running_envoy, short_folder
+from tests.agent.envoy import eventually
 from tests.agent.world import Cluster, Gateway, engine, start_again
 from tomoul.gateway.agent.snapshot import load_snapshot
 
 OLD, NEW = "sk-old-" + "k" * 32, "sk-new-" + "k" * 32
 LIVE_SECONDS = 5.0
 """Bound on the time from a changed Secret to a gateway that acts on it, on a loaded machine."""
-
-
-@pytest.fixture
-async def gateway(cluster: Cluster) -> AsyncIterator[Gateway]:
-    with short_folder() as folder:
-        gateway = Gateway(folder, cluster.region)
-        async with running_envoy(gateway.envoy):
-            yield gateway
 
 
 def put_table(cluster: Cluster, **secrets: str) -> int:

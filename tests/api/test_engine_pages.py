@@ -1,17 +1,12 @@
 """The example of each engine's page: the API server takes it, and the plan keeps all that it asks for."""
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.api.cases import collection
+from tests.api.cases import Object
+from tests.api.examples import accepted, assert_stored, examples_of
 from tests.controlplane.harness import REPOSITORY, ControlPlane
-from tests.plan.worlds import world_of
-from tomoul.plan.planner import plan
-from tomoul.plan.world import Key
 
 PAGES = sorted(path for path in (REPOSITORY / "docs" / "engines").glob("*.md") if "```yaml" in path.read_text())
 PAGES_AND_MORE = [*PAGES, REPOSITORY / "docs" / "adapters.md"]
@@ -22,9 +17,8 @@ REGION = {
 }
 
 
-def example(page: Path) -> dict[str, Any]:
-    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
-    found: dict[str, Any] = yaml.safe_load(text)
+def example(page: Path) -> Object:
+    (found,) = examples_of(page)
     return found
 
 
@@ -35,20 +29,11 @@ def test_every_engine_has_a_page_with_an_example() -> None:
 @pytest.mark.parametrize("page", PAGES_AND_MORE, ids=lambda page: page.stem)
 def test_an_example_is_accepted_and_its_cache_policy_is_kept_as_asked(page: Path) -> None:
     found = example(page)
-    key = Key(found["metadata"]["namespace"], found["metadata"]["name"])
-    (row,) = plan(world_of([{"settings": {}}, REGION, found])).models[key].status.regions
-    conditions = {each.type: each for each in row.conditions}
-    assert conditions["Accepted"].status == "True", conditions["Accepted"].message
-    assert row.cache_policy is not None
-    assert {"mode": row.cache_policy.mode, "noStore": row.cache_policy.no_store} == found["spec"]["cache"]
+    policy = accepted(found, REGION).cache_policy
+    assert policy is not None
+    assert {"mode": policy.mode, "noStore": policy.no_store} == found["spec"]["cache"]
 
 
 @pytest.mark.parametrize("page", PAGES_AND_MORE, ids=lambda page: page.stem)
 def test_the_api_server_stores_an_example(page: Path, control_plane: ControlPlane) -> None:
-    found = example(page)
-    found["metadata"]["namespace"] = "default"
-    path = f"{collection(found)}/{found['metadata']['name']}"
-    try:
-        assert control_plane.api.apply(path, found, fieldValidation="Strict")["metadata"]["generation"] == 1
-    finally:
-        control_plane.api.delete(path)
+    assert_stored(example(page), control_plane)
