@@ -72,7 +72,8 @@ bench-operator: install ## Measure the operator at 1,500 ModelDeployments in thr
 	@$(BIN)/python -m benchmarks.operator --output build/benchmark-operator.json
 
 .PHONY: generate
-generate: install ## Write crds/ and the chart's copies from the models
+generate: install ## Write crds/, the chart's copies and the names of engines from the code
+	@$(BIN)/python -m tomoul.cli.enginetype operator/tomoul/api/enginetype.py
 	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds
 
 .PHONY: test-vllm

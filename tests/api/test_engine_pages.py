@@ -7,6 +7,7 @@ import pytest
 from tests.api.cases import Object
 from tests.api.examples import accepted, assert_stored, examples_of
 from tests.controlplane.harness import REPOSITORY, ControlPlane
+from tomoul.api.enginetype import EngineType
 
 PAGES = sorted(path for path in (REPOSITORY / "docs" / "engines").glob("*.md") if "```yaml" in path.read_text())
 PAGES_AND_MORE = [*PAGES, REPOSITORY / "docs" / "adapters.md"]
@@ -23,7 +24,7 @@ def example(page: Path) -> Object:
 
 
 def test_every_engine_has_a_page_with_an_example() -> None:
-    assert {example(page)["spec"]["engine"]["type"] for page in PAGES} == {"VLLM", "SGLang", "LlamaCpp", "Custom"}
+    assert {example(page)["spec"]["engine"]["type"] for page in PAGES} == set(EngineType)
 
 
 @pytest.mark.parametrize("page", PAGES_AND_MORE, ids=lambda page: page.stem)

@@ -33,5 +33,5 @@ def test_the_rollout_that_is_documented_has_every_field_with_its_default() -> No
 
 def test_what_engines_call_their_own_figures_is_documented() -> None:
     section = (DOCS / "metrics.md").read_text().split("## Engines\n")[1].split("\n## ")[0]
-    known = {kind: tuple(module.METRICS) for kind, module in ENGINES.items() if module.METRICS is not None}
+    known = {kind: tuple(engine.metrics) for kind, engine in ENGINES.items() if engine.metrics is not None}
     assert {name: (running, waiting, kv or None) for name, running, waiting, kv in ROW.findall(section)} == known

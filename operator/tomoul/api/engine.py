@@ -1,10 +1,12 @@
 """Engine: the inference server of a ModelDeployment, and how it is started."""
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
+from tomoul.api.enginetype import VERSIONED, EngineType
 from tomoul.api.meta import ApiModel
 from tomoul.api.names import EngineVersion, EnvironmentName, HttpPath, JsonField
 from tomoul.api.rules import ListBy, ListSet, rule
@@ -13,13 +15,14 @@ from tomoul.api.secret import SecretKeyRef
 Argument = Annotated[str, Field(max_length=2048)]
 
 
-class EngineType(StrEnum):
-    """VLLM, SGLang, LlamaCpp: llama.cpp's server; or Custom: any server that speaks OpenAI's chat completions."""
+def in_cel(types: Iterable[EngineType]) -> str:
+    """A list in CEL."""
+    return f"[{', '.join(repr(each.value) for each in types)}]"
 
-    VLLM = "VLLM"
-    SGLANG = "SGLang"
-    LLAMA_CPP = "LlamaCpp"
-    CUSTOM = "Custom"
+
+def in_words(types: Sequence[EngineType]) -> str:
+    """`SGLang and VLLM`."""
+    return " and ".join(filter(None, (", ".join(types[:-1]), *types[-1:])))
 
 
 class PromptCaching(StrEnum):
@@ -136,9 +139,10 @@ class Engine(ApiModel):
         return self.type is EngineType.CUSTOM or self.custom is None
 
     @rule(
-        "self.type in ['VLLM', 'SGLang'] || !has(self.version)",
+        f"self.type in {in_cel(VERSIONED)} || !has(self.version)",
         field="version",
-        message="must be left out: only what is promised of VLLM and SGLang depends on their version; name an `image`",
+        message=f"must be left out: only what is promised of {in_words(VERSIONED)} depends on their version; "
+        "name an `image`",
     )
     def _versions_that_matter_are_named(self) -> bool:
-        return self.type in (EngineType.VLLM, EngineType.SGLANG) or self.version is None
+        return self.type in VERSIONED or self.version is None

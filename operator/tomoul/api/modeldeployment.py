@@ -9,7 +9,8 @@ from pydantic import Field
 from tomoul.api.adapter import MAX_ADAPTERS, Adapter
 from tomoul.api.cache import Cache, CacheMode, NoStore
 from tomoul.api.capabilities import Capabilities
-from tomoul.api.engine import Engine, EngineType
+from tomoul.api.engine import Engine, in_cel, in_words
+from tomoul.api.enginetype import LOADS_ONE_FILE, NEVER_ISOLATES, PARSES_TOOLS
 from tomoul.api.meta import API_VERSION, ApiModel, ObjectMeta
 from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.names import (
@@ -161,40 +162,44 @@ class ModelDeploymentSpec(ApiModel):
         return not {adapter.id for adapter in self.adapters} & {self.model.id, *self.model.aliases}
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || !has(self.adapters) || self.adapters.all(adapter, "
+        f"!(self.engine.type in {in_cel(LOADS_ONE_FILE)}) || !has(self.adapters) || self.adapters.all(adapter, "
         "(!has(adapter.source.hf) || has(adapter.source.hf.file)) "
         "&& (!has(adapter.source.s3) || has(adapter.source.s3.file)) "
         "&& (!has(adapter.source.oci) || has(adapter.source.oci.file)))",
         field="adapters",
-        message="must each name the GGUF file of their `source`, such as `legal.gguf`: LlamaCpp loads single files",
+        message="must each name the file of their `source`, such as `legal.gguf`: "
+        f"with {in_words(LOADS_ONE_FILE)} an adapter is a single file",
     )
     def _llama_cpp_loads_one_file_of_each_adapter(self) -> bool:
         found = [adapter.source.download for adapter in self.adapters]
-        return self.engine.type != EngineType.LLAMA_CPP or all(each is None or each.file for each in found)
+        return self.engine.type not in LOADS_ONE_FILE or all(each is None or each.file for each in found)
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || !has(self.source.hf) || has(self.source.hf.file)",
+        f"!(self.engine.type in {in_cel(LOADS_ONE_FILE)}) || !has(self.source.hf) || has(self.source.hf.file)",
         field="source.hf.file",
-        message="must name the GGUF file, such as `phi-4-Q4_K_M.gguf`: LlamaCpp loads one file of a repository",
+        message="must name the file, such as `phi-4-Q4_K_M.gguf`: "
+        f"with {in_words(LOADS_ONE_FILE)} a model is one file of a repository",
     )
     def _llama_cpp_loads_one_file(self) -> bool:
-        return self.engine.type != EngineType.LLAMA_CPP or not self.source.hf or self.source.hf.file is not None
+        return self.engine.type not in LOADS_ONE_FILE or not self.source.hf or self.source.hf.file is not None
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || !has(self.source.s3) || has(self.source.s3.file)",
+        f"!(self.engine.type in {in_cel(LOADS_ONE_FILE)}) || !has(self.source.s3) || has(self.source.s3.file)",
         field="source.s3.file",
-        message="must name the GGUF file, such as `phi-4-Q4_K_M.gguf`: LlamaCpp loads one file of a folder",
+        message="must name the file, such as `phi-4-Q4_K_M.gguf`: "
+        f"with {in_words(LOADS_ONE_FILE)} a model is one file of a folder",
     )
     def _llama_cpp_loads_one_file_of_a_bucket(self) -> bool:
-        return self.engine.type != EngineType.LLAMA_CPP or not self.source.s3 or self.source.s3.file is not None
+        return self.engine.type not in LOADS_ONE_FILE or not self.source.s3 or self.source.s3.file is not None
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || !has(self.source.oci) || has(self.source.oci.file)",
+        f"!(self.engine.type in {in_cel(LOADS_ONE_FILE)}) || !has(self.source.oci) || has(self.source.oci.file)",
         field="source.oci.file",
-        message="must name the GGUF file, such as `phi-4-Q4_K_M.gguf`: LlamaCpp loads one file of an artifact",
+        message="must name the file, such as `phi-4-Q4_K_M.gguf`: "
+        f"with {in_words(LOADS_ONE_FILE)} a model is one file of an artifact",
     )
     def _llama_cpp_loads_one_file_of_an_artifact(self) -> bool:
-        return self.engine.type != EngineType.LLAMA_CPP or not self.source.oci or self.source.oci.file is not None
+        return self.engine.type not in LOADS_ONE_FILE or not self.source.oci or self.source.oci.file is not None
 
     @rule(
         "has(self.source.hf) || has(self.source.s3) || has(self.source.oci) "
@@ -210,23 +215,25 @@ class ModelDeploymentSpec(ApiModel):
         return downloaded or all(target.weights_claim is None for target in self.regions)
 
     @rule(
-        "!(self.engine.type in ['VLLM', 'SGLang']) "
+        f"!(self.engine.type in {in_cel(PARSES_TOOLS)}) "
         "|| !has(self.capabilities.tools) || has(self.capabilities.tools.parser)",
         field="capabilities.tools",
-        message="must have a `parser` (such as `hermes`), which VLLM and SGLang need to recognise tool calls",
+        message=f"must have a `parser` (such as `hermes`), which {in_words(PARSES_TOOLS)} need to recognise tool calls",
     )
     def _tool_calls_have_a_parser(self) -> bool:
         tools = self.capabilities.tools
-        parsed = self.engine.type in (EngineType.VLLM, EngineType.SGLANG)
+        parsed = self.engine.type in PARSES_TOOLS
         return not parsed or tools is None or tools.parser is not None
 
     @rule(
-        "self.engine.type != 'LlamaCpp' || self.cache.mode == 'Disabled' || self.cache.noStore != 'Isolated'",
+        f"!(self.engine.type in {in_cel(NEVER_ISOLATES)}) "
+        "|| self.cache.mode == 'Disabled' || self.cache.noStore != 'Isolated'",
         field="cache.noStore",
-        message="must be NotStored or Refuse for LlamaCpp, which has no cache salt to isolate one call by",
+        message="must be NotStored or Refuse: "
+        f"there is no cache salt in {in_words(NEVER_ISOLATES)} to isolate one call by",
     )
     def _isolation_needs_a_salt(self) -> bool:
-        unsalted = self.engine.type == EngineType.LLAMA_CPP and self.cache.mode != CacheMode.DISABLED
+        unsalted = self.engine.type in NEVER_ISOLATES and self.cache.mode != CacheMode.DISABLED
         return not unsalted or self.cache.no_store != NoStore.ISOLATED
 
     @rule(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomoul.api.engine import EngineType
+from tomoul.api.enginetype import EngineType
 from tomoul.api.meta import COMPONENT_ENGINE, LABEL_COMPONENT, LABEL_MODEL_DEPLOYMENT, LABEL_POOL, LABEL_REGION
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.gateway.compile.resources import PoolKey

@@ -23,7 +23,7 @@ def isolated(model: ModelDeployment, settings: Settings) -> ModelDeployment:
 
 def mixes(spec: ModelDeploymentSpec) -> bool:
     """Whether a cache would answer calls to an adapter, or to the model, from another's."""
-    return bool(spec.adapters) and engine_of(spec).MIXES_ADAPTERS
+    return bool(spec.adapters) and engine_of(spec).mixes_adapters
 
 
 def shares(spec: ModelDeploymentSpec) -> bool:

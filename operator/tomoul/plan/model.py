@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.engine import EngineType
+from tomoul.api.enginetype import EngineType
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, PoolStatus, RegionModelStatus
@@ -269,7 +269,7 @@ def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: M
         return Verdict("True", promise.reason, f"{promise.message}: {why}")
     if disabled and world.settings.gateway_auth is GatewayAuth.REQUIRED and shares(model.spec):
         why = f"{model.spec.engine.type} cannot keep tenants apart in a cache"
-        if engine_of(model.spec).DEFAULT_VERSION:
+        if engine_of(model.spec).default_version:
             known = judged_version(model.spec)
             which = "this version" if known is not None else "an image whose tag names no version"
             why = f"{why} with {which}; see `spec.engine.version`"

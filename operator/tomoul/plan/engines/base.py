@@ -1,7 +1,7 @@
-"""What every engine module answers, and the shapes of the answers."""
+"""What every engine answers, and the shapes of the answers."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -101,48 +101,50 @@ class BodyFields(NamedTuple):
     """Member of `stream_options` that makes it tell its tokens in every chunk, or None where it has none."""
 
 
-class EngineModule(Protocol):
-    """What differs between engines; each implements it as a module."""
+class ContainerOf(Protocol):
+    """How the engine is started in a pool."""
 
-    @property
-    def DEFAULT_VERSION(self) -> str:  # noqa: N802 - a module's constant
-        """Version that runs where the spec names neither version nor image; empty if versions do not matter."""
+    def __call__(self, spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
+        """Its command line; `deterministic` only where `seeds` names no obstacle."""
 
-    def default_image(self, version: str) -> str:
-        """The engine's own image of that version."""
 
-    def container(self, spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
-        """Command line of the engine in a pool; `deterministic` only where `seeds` names no obstacle."""
+@dataclass(frozen=True, kw_only=True)
+class EngineDefinition:
+    """What differs between engines; each module of this package that has one, named ENGINE, is an engine."""
 
-    def refusal(self, spec: ModelDeploymentSpec) -> Refusal | None:
-        """The first thing in the spec that this engine cannot do, or None."""
-
-    def cache_promise(self, spec: ModelDeploymentSpec) -> CachePromise:
-        """Whether this engine keeps `spec.cache`."""
-
-    def prompt_cache(self, spec: ModelDeploymentSpec, pool: PoolName) -> PromptCache:
-        """What the engine's pods in a pool do with prompts."""
-
-    def seeds(self, spec: ModelDeploymentSpec) -> SeedHandling:
-        """What the engine makes of seeds."""
-
-    def adapter_fields(self, spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
-        """Fields of a body, beside `model`, by which the engine knows that `spec.adapters[index]` is meant."""
-
-    @property
-    def MIXES_ADAPTERS(self) -> bool:  # noqa: N802 - a module's constant
-        """Whether its prompt cache may answer calls to one adapter, or to the model, from another's."""
-
-    def body_fields(self, spec: ModelDeploymentSpec) -> BodyFields:
-        """Fields of a body that the gateway sets or removes."""
-
-    @property
-    def METRICS(self) -> EngineMetrics | None:  # noqa: N802 - a module's constant
-        """How it names its own figures, or None where nobody knows."""
-
-    @property
-    def KEEPS_CONNECTIONS(self) -> bool:  # noqa: N802 - a module's constant
-        """Whether a connection stays open behind every answer, unless the answer says `Connection: close`."""
+    type: str
+    """Its name in `spec.engine.type`."""
+    about: str = ""
+    """What that is, for `kubectl explain`, where the name does not say it."""
+    default_version: str = ""
+    """Version that runs where the spec names neither version nor image; empty if versions do not matter."""
+    default_image: Callable[[str], str]
+    """The engine's own image of a version."""
+    container: ContainerOf
+    refusal: Callable[[ModelDeploymentSpec], Refusal | None]
+    """The first thing in the spec that this engine cannot do, or None."""
+    cache_promise: Callable[[ModelDeploymentSpec], CachePromise]
+    """Whether this engine keeps `spec.cache`."""
+    prompt_cache: Callable[[ModelDeploymentSpec, PoolName], PromptCache]
+    """What the engine's pods in a pool do with prompts."""
+    seeds: Callable[[ModelDeploymentSpec], SeedHandling]
+    """What the engine makes of seeds."""
+    adapter_fields: Callable[[ModelDeploymentSpec, int], Mapping[str, Any]]
+    """Fields of a body, beside `model`, by which the engine knows that `spec.adapters[index]` is meant."""
+    mixes_adapters: bool
+    """Whether its prompt cache may answer calls to one adapter, or to the model, from another's."""
+    body_fields: Callable[[ModelDeploymentSpec], BodyFields]
+    """Fields of a body that the gateway sets or removes."""
+    metrics: EngineMetrics | None
+    """How it names its own figures, or None where nobody knows."""
+    keeps_connections: bool
+    """Whether a connection stays open behind every answer, unless the answer says `Connection: close`."""
+    parses_tools: bool = False
+    """Whether it needs `capabilities.tools.parser`; the API server refuses tools without."""
+    loads_one_file: bool = False
+    """Whether it loads a single file of a source that is downloaded; the API server refuses one that names none."""
+    never_isolates: bool = False
+    """Whether no version can isolate one call in a shared cache; the API server refuses `noStore: Isolated`."""
 
 
 def is_uncached(spec: ModelDeploymentSpec, pool: PoolName) -> bool:

@@ -13,6 +13,7 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    EngineDefinition,
     Obstacle,
     PromptCache,
     Refusal,
@@ -23,10 +24,6 @@ from tomoul.plan.engines.base import (
 from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import NO_CACHE, no_offload, with_no_store
 
-DEFAULT_VERSION = ""
-KEEPS_CONNECTIONS = True
-METRICS = None
-MIXES_ADAPTERS = False
 _CACHES: dict[PromptCaching, PromptCache] = {
     PromptCaching.NONE: "none",
     PromptCaching.SALTED: "salted",
@@ -131,3 +128,20 @@ def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
 
 def _custom(spec: ModelDeploymentSpec) -> CustomEngine:
     return spec.engine.custom or CustomEngine()
+
+
+ENGINE = EngineDefinition(
+    type="Custom",
+    about="any server that speaks OpenAI's chat completions",
+    default_image=default_image,
+    container=container,
+    refusal=refusal,
+    cache_promise=cache_promise,
+    prompt_cache=prompt_cache,
+    seeds=seeds,
+    adapter_fields=adapter_fields,
+    body_fields=body_fields,
+    mixes_adapters=False,
+    metrics=None,
+    keeps_connections=True,
+)

@@ -13,6 +13,7 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    EngineDefinition,
     EngineMetrics,
     Obstacle,
     PromptCache,
@@ -30,12 +31,7 @@ from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT, no_of
 from tomoul.plan.quantity import whole
 
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
-DEFAULT_VERSION = ""
-KEEPS_CONNECTIONS = False
-"""It closes the connection behind every streamed answer without saying so: a call sent at that moment would be lost."""
 METRICS = EngineMetrics("llamacpp:requests_processing", "llamacpp:requests_deferred", None)
-MIXES_ADAPTERS = True
-"""A call to the model takes over what an adapter left in its slot, and answers something else than it should."""
 
 _DEFAULT_PARALLEL = 4
 _DEFAULT_THREADS = 4
@@ -227,3 +223,24 @@ def _parallel(spec: ModelDeploymentSpec) -> int | None:
 def _threads(spec: ModelDeploymentSpec) -> int:
     cpu = spec.resources.cpu
     return max(whole(cpu), 1) if cpu is not None else _DEFAULT_THREADS
+
+
+ENGINE = EngineDefinition(
+    type="LlamaCpp",
+    about="llama.cpp's server",
+    default_image=default_image,
+    container=container,
+    refusal=refusal,
+    cache_promise=cache_promise,
+    prompt_cache=prompt_cache,
+    seeds=seeds,
+    adapter_fields=adapter_fields,
+    body_fields=body_fields,
+    # A call to the model takes over what an adapter left in its slot, and answers something else than it should.
+    mixes_adapters=True,
+    metrics=METRICS,
+    # It closes the connection behind every streamed answer without saying so: a call sent at that moment would be lost.
+    keeps_connections=False,
+    loads_one_file=True,
+    never_isolates=True,
+)

@@ -1,30 +1,39 @@
-"""Engine modules by type."""
+"""Engines by type: every module of this package that defines one."""
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 
-from tomoul.api.engine import EngineType
+from tomoul.api.enginetype import EngineType
 from tomoul.api.modeldeployment import ModelDeploymentSpec
-from tomoul.plan.engines import custom, llamacpp, sglang, vllm
-from tomoul.plan.engines.base import EngineModule
+from tomoul.plan import engines
+from tomoul.plan.engines.base import EngineDefinition
 from tomoul.plan.engines.version import Version, engine_version
 from tomoul.plan.world import Settings
 
-ENGINES: Mapping[EngineType, EngineModule] = {
-    EngineType.VLLM: vllm,
-    EngineType.SGLANG: sglang,
-    EngineType.LLAMA_CPP: llamacpp,
-    EngineType.CUSTOM: custom,
-}
+
+def _found() -> Mapping[str, EngineDefinition]:
+    found: dict[str, EngineDefinition] = {}
+    for each in pkgutil.iter_modules(engines.__path__, f"{engines.__name__}."):
+        # Importing this module again would find it half made.
+        engine = None if each.name == __name__ else getattr(importlib.import_module(each.name), "ENGINE", None)
+        if isinstance(engine, EngineDefinition):
+            assert engine.type not in found, f"{each.name} defines {engine.type}, which another module does"
+            found[engine.type] = engine
+    return dict(sorted(found.items()))
 
 
-def engine_of(spec: ModelDeploymentSpec) -> EngineModule:
-    """The module of the spec's engine."""
+ENGINES: Mapping[str, EngineDefinition] = _found()
+
+
+def engine_of(spec: ModelDeploymentSpec) -> EngineDefinition:
+    """The spec's engine."""
     return ENGINES[spec.engine.type]
 
 
 def judged_version(spec: ModelDeploymentSpec) -> Version | None:
     """The version that the engine's promises are judged by; None if it is unknown, or none matters."""
-    default = engine_of(spec).DEFAULT_VERSION
+    default = engine_of(spec).default_version
     return engine_version(spec, default) if default else None
 
 
@@ -35,5 +44,5 @@ def engine_image(spec: ModelDeploymentSpec, settings: Settings) -> str:
         return engine.image
     if engine.type is EngineType.LLAMA_CPP:
         return settings.llama_cpp_image
-    module = engine_of(spec)
-    return module.default_image(engine.version or module.DEFAULT_VERSION)
+    known = engine_of(spec)
+    return known.default_image(engine.version or known.default_version)

@@ -12,6 +12,7 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    EngineDefinition,
     EngineMetrics,
     Obstacle,
     PromptCache,
@@ -28,10 +29,7 @@ from tomoul.plan.engines.promises import offload_refusal, offloaded_bytes, repea
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.5.23"
-KEEPS_CONNECTIONS = True
 METRICS = EngineMetrics("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:token_usage")
-MIXES_ADAPTERS = False
-"""Not from `_ADAPTERS_SINCE` on."""
 
 # Before https://github.com/sgl-project/sglang/pull/23300 the field was read and then lost on its way to the scheduler.
 _SALT_SINCE = Version(0, 5, 11)
@@ -206,3 +204,22 @@ def _too_little(spec: ModelDeploymentSpec) -> Refusal | None:
         return None
     message = f"`{offload.memory}` must be at least `1G` for each of the {spec.resources.count} GPUs"
     return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.offload.memory", message)
+
+
+ENGINE = EngineDefinition(
+    type="SGLang",
+    default_version=DEFAULT_VERSION,
+    default_image=default_image,
+    container=container,
+    refusal=refusal,
+    cache_promise=cache_promise,
+    prompt_cache=prompt_cache,
+    seeds=seeds,
+    adapter_fields=adapter_fields,
+    body_fields=body_fields,
+    # Not from `_ADAPTERS_SINCE` on.
+    mixes_adapters=False,
+    metrics=METRICS,
+    keeps_connections=True,
+    parses_tools=True,
+)

@@ -11,6 +11,7 @@ from tomoul.plan.engines.base import (
     BodyFields,
     CachePromise,
     EngineContainer,
+    EngineDefinition,
     EngineMetrics,
     PromptCache,
     Refusal,
@@ -25,10 +26,7 @@ from tomoul.plan.engines.promises import offload_refusal, offloaded_bytes, repea
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.32.0"
-KEEPS_CONNECTIONS = True
 METRICS = EngineMetrics("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
-MIXES_ADAPTERS = False
-"""Each block's hash has the adapter's name in it: `_gen_lora_extra_hash_keys` of vllm/v1/core/kv_cache_utils.py."""
 
 # `MaxLoRARanks` of vllm/config/lora.py; others are refused.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -186,3 +184,22 @@ def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
         remove=("cache_salt", "kv_transfer_params", "vllm_xargs"),
         usage_option="continuous_usage_stats",
     )
+
+
+ENGINE = EngineDefinition(
+    type="VLLM",
+    default_version=DEFAULT_VERSION,
+    default_image=default_image,
+    container=container,
+    refusal=refusal,
+    cache_promise=cache_promise,
+    prompt_cache=prompt_cache,
+    seeds=seeds,
+    adapter_fields=adapter_fields,
+    body_fields=body_fields,
+    # Each block's hash has the adapter's name in it: `_gen_lora_extra_hash_keys` of vllm/v1/core/kv_cache_utils.py.
+    mixes_adapters=False,
+    metrics=METRICS,
+    keeps_connections=True,
+    parses_tools=True,
+)
