@@ -284,6 +284,22 @@ async def test_a_node_brings_the_figures_of_its_regions_and_a_heartbeat_nothing(
     assert await watching.work() == {"region eu", "region us"}
 
 
+async def test_a_node_of_other_cpus_brings_the_models_there_that_repeat_their_answers_on_cpus(
+    watching: Watching,
+) -> None:
+    repeating = model("repeating", "eu", "us")
+    repeating["spec"]["capabilities"] = {"seed": "Deterministic"}
+    watching.see(repeating)
+    watching.see(model("chat", "eu"))
+    await watching.work()
+    node: Object = {"apiVersion": "v1", "kind": "Node", "metadata": meta("n", labels={"zone": "eu"})}
+    watching.see(node)
+    assert await watching.work() == {"region eu"}
+    node["metadata"]["labels"] = {"zone": "eu", "kubernetes.io/arch": "arm64"}
+    watching.see(node)
+    assert await watching.work() == {"region eu", "model models/repeating", "table eu"}
+
+
 async def test_an_engines_pod_brings_its_model_and_its_regions_figures(watching: Watching) -> None:
     watching.see(pod("chat", "eu", ready=False))
     await watching.work()

@@ -11,7 +11,7 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.plan.naming import pool_name
 from tomoul.plan.planner import plan
 from tomoul.plan.running import wanted_revision
-from tomoul.plan.world import DeploymentFact, Facts, Key, PodFact, World
+from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, PodFact, Taint, World
 
 DIGEST = f"vllm/vllm-openai:v0.32.0@sha256:{'a' * 64}"
 COMMIT = "187ef0342fff0eb3333be9f00389385e95ef0b61"
@@ -135,6 +135,60 @@ def test_a_promise_that_was_asked_for_and_is_not_kept_keeps_the_model_from_being
     (row,) = plan(found).models[KEY].status.regions
     ready = next(each for each in row.conditions if each.type == "Ready")
     assert ready.status == "False"
+
+
+ARCH, FAMILY = "kubernetes.io/arch", "feature.node.kubernetes.io/cpu-model.family"
+
+
+def on_cpus(*nodes: NodeFact, **placement: Any) -> World:
+    """A model of llama.cpp's that has all else that it takes."""
+    image = f"acme/llama@sha256:{'a' * 64}"
+    found = model(
+        engine={"type": "LlamaCpp", "image": image},
+        cache={"mode": "Disabled", "noStore": "NotStored"},
+        capabilities={"seed": "Deterministic"},
+    )
+    return world(found, regions=(region(placement=placement),), facts=Facts(nodes=nodes))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [NodeFact("b", {ARCH: "amd64", FAMILY: "6"})],
+        [NodeFact("b", {ARCH: "amd64"})],
+        [NodeFact("b", {ARCH: "arm64", "zone": "us"})],
+        [NodeFact("b", {ARCH: "arm64"}, taints=[Taint("gpus", "", "NoSchedule")])],
+        [],
+    ],
+    ids=["the same", "nothing told of the model", "not of the region", "not for such pods", "alone"],
+)
+def test_on_nodes_whose_labels_show_no_other_cpus_a_seed_is_kept(others: list[NodeFact]) -> None:
+    labels = {ARCH: "amd64", FAMILY: "6", "zone": "eu"}
+    nodes = [NodeFact(each.name, {"zone": "eu", **each.labels}, taints=each.taints) for each in others]
+    status, _, message = kept(on_cpus(NodeFact("a", labels), *nodes, nodeSelector={"zone": "eu"})) or ("", "", "")
+    assert (status, message.endswith("on nodes with CPUs of one model")) == ("True", True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        NodeFact("b", {ARCH: "arm64"}),
+        NodeFact("b", {ARCH: "amd64", FAMILY: "25"}),
+        NodeFact("b", {FAMILY: "25"}, False, taints=[Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")]),
+    ],
+    ids=["another architecture", "another model", "another model on a node that is cordoned, whose pods answer"],
+)
+def test_on_nodes_whose_labels_show_other_cpus_a_seed_is_best_effort_and_no_pod_is_replaced_for_it(
+    other: NodeFact,
+) -> None:
+    alone, both = (on_cpus(NodeFact("a", {ARCH: "amd64", FAMILY: "6"}), *more) for more in ((), (other,)))
+    status, reason, message = kept(both) or ("", "", "")
+    assert (status, reason) == ("False", Reason.CPU_NOT_SINGLE)
+    [label] = [label for label in (ARCH, FAMILY) if other.labels.get(label) in ("arm64", "25")]
+    assert f"`{label}` is " in message
+    assert "`placement.nodeSelector`" in message
+    assert planned(both)[0] == "best_effort"
+    assert planned(both)[3] == planned(alone)[3]
 
 
 def serving(*revisions: str, deployment: str = "") -> Facts:

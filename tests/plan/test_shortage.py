@@ -63,6 +63,22 @@ def test_a_model_without_gpus_lacks_none() -> None:
     assert shortage(world(deployment), deployment, region(), [Rollout("r", 1, None, [])]) is None
 
 
+def test_of_a_model_that_is_pinned_to_one_product_only_gpus_of_that_product_are_free() -> None:
+    label = "nvidia.com/gpu.product"
+    kinds = {"n1": "NVIDIA-L4", "n2": "NVIDIA-L40S", "n3": "NVIDIA-L4"}
+    nodes = [NodeFact(name, {label: kind}, allocatable={"nvidia.com/gpu": 8}) for name, kind in kinds.items()]
+    placement = {"accelerators": [{"name": "nvidia-l4", "product": "NVIDIA-L4"}]}
+    told = AcceleratorCapacity(name="nvidia-l4", allocatable=24, requested=4)
+    known = region(placement=placement).model_copy(update={"status": RegionStatus(accelerators=(told,))})
+    engine = {"type": "VLLM", "image": f"vllm/vllm-openai:v0.32.0@sha256:{'a' * 64}"}
+    pinned = model(resources=GPUS, engine=engine, capabilities={"seed": "Deterministic"})
+    for deployment, free, allocatable in ((pinned, 12, 16), (model(resources=GPUS), 20, 24)):
+        facts = Facts(pods={POOL: [PLACED]}, nodes=nodes)
+        found = shortage(world(deployment, facts=facts), deployment, known, [Rollout("r", 1, None, [])])
+        assert found is not None
+        assert (found.free, found.allocatable) == (free, allocatable), str(found)
+
+
 def test_what_the_region_tells_of_its_capacity_is_told_of_its_models_too() -> None:
     told = AcceleratorCapacity(name="nvidia-l4", allocatable=8, requested=3)
     known = region().model_copy(update={"status": RegionStatus(accelerators=(told,))})

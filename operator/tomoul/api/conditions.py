@@ -80,6 +80,7 @@ class Reason(StrEnum):
     IMAGE_NOT_PINNED = "ImageNotPinned"
     WEIGHTS_NOT_PINNED = "WeightsNotPinned"
     ACCELERATOR_NOT_SINGLE = "AcceleratorNotSingle"
+    CPU_NOT_SINGLE = "CPUNotSingle"
     # ScalingActive
     SCALING_ACTIVE = "ScalingActive"
     WAITING_FOR_AUTOSCALER = "WaitingForAutoscaler"

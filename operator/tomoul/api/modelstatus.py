@@ -40,7 +40,7 @@ class RegionModelStatus(StatusModel):
         default=None, description="GPUs that pods without a node need together; absent while all have one"
     )
     gpus_free: int | None = Field(
-        default=None, description="GPUs of that kind on the region's ready nodes that no pod of Tomoul requests"
+        default=None, description="GPUs that would do, on the region's ready nodes, and that no pod of Tomoul requests"
     )
     programmed_route: str = Field(
         default="", max_length=64, description="Hash of the route that every live gateway has acknowledged"

@@ -15,7 +15,9 @@ from tomoul.controller.observed import Observed, model_ids
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
+from tomoul.plan.cpus import cpus_for
 from tomoul.plan.scaling import EXTERNAL_METRICS_API, KEDA_API
+from tomoul.plan.seeds import repeats_on_cpus
 from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
 
 TABLE_DELAY = 0.3
@@ -172,6 +174,16 @@ class Triggers:
             selector = region.spec.placement.node_selector.items()
             if any(node is not None and selector <= node.labels.items() for node in (change.old, change.new)):
                 self.figures(name)
+            before, now = (cpus_for(region, node) if node is not None else {} for node in (change.old, change.new))
+            if before != now:
+                self._cpus(name)
+
+    def _cpus(self, region: str) -> None:
+        """Models whose seeds rest on what CPUs the region has."""
+        for key, model in self._observed.world().models.items():
+            if repeats_on_cpus(model.spec) and any(target.name == region for target in model.spec.regions):
+                self._queue.add(WorkKey(Kind.MODEL, *key))
+                self._table(region)
 
     def _namespace(self, change: Change[Namespace]) -> None:
         # One that comes without the label, and one that goes with its models, change nothing.

@@ -15,7 +15,26 @@ from tomoul.plan.world import World
 
 def capacity(world: World, region: Region) -> tuple[AcceleratorCapacity, ...]:
     """Each accelerator's devices on ready nodes, and those that pods there request."""
-    return tuple(_of_accelerator(world, region, accelerator) for accelerator in region.spec.placement.accelerators)
+    return tuple(capacity_of(world, region, accelerator, {}) for accelerator in region.spec.placement.accelerators)
+
+
+def capacity_of(
+    world: World, region: Region, accelerator: Accelerator, labels: Mapping[str, str]
+) -> AcceleratorCapacity:
+    """An accelerator's devices on ready nodes with these labels too, and those that pods there request."""
+    selector = dict(region.spec.placement.node_selector) | dict(accelerator.node_selector) | dict(labels)
+    nodes = {
+        node.name: node.allocatable.get(accelerator.resource, 0)
+        for node in world.facts.nodes
+        if node.ready and selector.items() <= node.labels.items()
+    }
+    requested = sum(
+        pod.requests.get(accelerator.resource, 0)
+        for pods in world.facts.pods.values()
+        for pod in pods
+        if pod.node in nodes and pod.phase not in ("Succeeded", "Failed")
+    )
+    return AcceleratorCapacity(name=accelerator.name, allocatable=sum(nodes.values()), requested=requested)
 
 
 def lost_nodes(world: World) -> frozenset[str]:
@@ -64,19 +83,3 @@ def _bounds(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> Demand:
         return Demand(scaling.min_replicas, scaling.max_replicas)
     replicas = wanted_replicas(spec, region, pool)
     return Demand(1, 1) if replicas is None else Demand(replicas, replicas)
-
-
-def _of_accelerator(world: World, region: Region, accelerator: Accelerator) -> AcceleratorCapacity:
-    selector = dict(region.spec.placement.node_selector) | dict(accelerator.node_selector)
-    nodes = {
-        node.name: node.allocatable.get(accelerator.resource, 0)
-        for node in world.facts.nodes
-        if node.ready and selector.items() <= node.labels.items()
-    }
-    requested = sum(
-        pod.requests.get(accelerator.resource, 0)
-        for pods in world.facts.pods.values()
-        for pod in pods
-        if pod.node in nodes and pod.phase not in ("Succeeded", "Failed")
-    )
-    return AcceleratorCapacity(name=accelerator.name, allocatable=sum(nodes.values()), requested=requested)

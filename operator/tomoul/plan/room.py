@@ -43,11 +43,16 @@ def room_for(facts: Facts, template: Manifest, pods: int = 1) -> Room:
     return Room(True, f"node `{names[0]}` has room for it" if pods == 1 else f"{pods} fit at once")
 
 
+def tolerates(tolerations: Iterable[Mapping[str, Any]], taints: Iterable[Taint]) -> bool:
+    """Whether a pod with such tolerations may be put on a node with such taints."""
+    entries = list(tolerations)
+    return all(any(_tolerates(entry, taint) for entry in entries) for taint in taints if taint.effect in _REPELS)
+
+
 def _admits(node: NodeFact, spec: Mapping[str, Any]) -> bool:
     if not node.ready or not spec.get("nodeSelector", {}).items() <= node.labels.items():
         return False
-    repelling = [taint for taint in node.taints if taint.effect in _REPELS]
-    return all(any(_tolerates(entry, taint) for entry in spec.get("tolerations", ())) for taint in repelling)
+    return tolerates(spec.get("tolerations", ()), node.taints)
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:

@@ -7,12 +7,13 @@ from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import PoolName
+from tomoul.plan.cpus import cpu_obstacle
 from tomoul.plan.engines.base import Obstacle
 from tomoul.plan.naming import pool_name
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.poolpods import pods_answering
 from tomoul.plan.revision import revision_of, stamped
-from tomoul.plan.seeds import Seeds, planned_seeds
+from tomoul.plan.seeds import Seeds, planned_seeds, repeats_on_cpus
 from tomoul.plan.world import Key, World
 
 
@@ -39,10 +40,13 @@ def pool_fingerprint(world: World, model: ModelDeployment, region: Region, pool:
 
 
 def told_seeds(world: World, model: ModelDeployment, region: Region, pools: tuple[PoolName, ...]) -> Seeds:
-    """What seeds are worth now: no more than best effort while pods of another revision exist."""
+    """What seeds are worth now: at most best effort while there are pods of other revisions, or nodes of other CPUs."""
     planned = planned_seeds(model.spec, region, world.settings)
     if planned.support != "deterministic":
         return planned
+    # Only told: a node that comes must not replace the pods that serve.
+    if repeats_on_cpus(model.spec) and (obstacle := cpu_obstacle(world.facts.nodes, region)) is not None:
+        return Seeds("best_effort", obstacle)
     for pool in pools:
         if pool_revisions(world, model, region, pool) - {wanted_revision(world, model, region, pool)}:
             message = "pods of another revision still answer, so equal seeds may give different answers"

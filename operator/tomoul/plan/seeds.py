@@ -57,6 +57,11 @@ def deterministic(spec: ModelDeploymentSpec, region: Region, settings: Settings)
     return planned_seeds(spec, region, settings).support == "deterministic"
 
 
+def repeats_on_cpus(spec: ModelDeploymentSpec) -> bool:
+    """Whether seeds are to be kept by pods without GPUs."""
+    return spec.resources.accelerator is None and _wanted(spec)
+
+
 def weaker(one: SeedSupport, other: SeedSupport) -> SeedSupport:
     """What can be said of a seed that may meet either."""
     return min(one, other, key=_ORDER.index)

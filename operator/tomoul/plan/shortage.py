@@ -1,12 +1,12 @@
 """Shortage: the GPUs that a model's pods wait for in a region, counted in devices."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.region import AcceleratorCapacity, Region
+from tomoul.api.region import Accelerator, AcceleratorCapacity, Region
 from tomoul.plan.acceptance import accelerator_of
-from tomoul.plan.capacity import capacity
+from tomoul.plan.capacity import capacity, capacity_of
 from tomoul.plan.judge import Rollout
 from tomoul.plan.seeds import deterministic, product_selector
 from tomoul.plan.world import World
@@ -17,7 +17,7 @@ class Shortage(NamedTuple):
 
     needed: int
     free: int
-    """Devices on the region's ready nodes that no pod of Tomoul requests; other pods may."""
+    """Devices on the ready nodes that will do and that no pod of Tomoul requests; other pods may."""
     allocatable: int
     each: str
     """What one replica needs, in words."""
@@ -34,27 +34,28 @@ def shortage(world: World, model: ModelDeployment, region: Region, rollouts: Ite
     waiting = sum(_without_node(rollout) for rollout in rollouts)
     if accelerator is None or waiting == 0:
         return None
-    # As the Region tells it, which looks through all pods once for all models; plans offline have nobody to tell them.
-    told = region.status.accelerators or capacity(world, region)
-    counts = next(
-        (entry for entry in told if entry.name == accelerator.name), AcceleratorCapacity(name=accelerator.name)
-    )
-    count, where = model.spec.resources.count, _product(world, model, region)
+    product = _product(world, model, region, accelerator)
+    if product:
+        counts = capacity_of(world, region, accelerator, product)
+    else:
+        # As the Region tells it, which looks through all pods once for all models; offline nobody tells.
+        told = region.status.accelerators or capacity(world, region)
+        found = (each for each in told if each.name == accelerator.name)
+        counts = next(found, AcceleratorCapacity(name=accelerator.name))
+    count = model.spec.resources.count
+    labels = (f" on nodes with the label `{name}={value}`, which keeps seeds" for name, value in product.items())
     return Shortage(
         needed=count * waiting,
         free=max(counts.allocatable - counts.requested, 0),
         allocatable=counts.allocatable,
-        each=f"{count} × `{accelerator.name}` ({accelerator.resource}) for each replica{where}",
+        each=f"{count} × `{accelerator.name}` ({accelerator.resource}) for each replica{''.join(labels)}",
     )
 
 
-def _product(world: World, model: ModelDeployment, region: Region) -> str:
-    """Which of the accelerator's nodes alone will do, in words, where its seeds are kept."""
-    accelerator = accelerator_of(model.spec, region)
-    if accelerator is None or not deterministic(model.spec, region, world.settings):
-        return ""
-    labels = [f"`{name}={value}`" for name, value in (product_selector(accelerator, region) or {}).items()]
-    return f" on nodes with the label {labels[0]}, which keeps seeds" if labels else ""
+def _product(world: World, model: ModelDeployment, region: Region, accelerator: Accelerator) -> Mapping[str, str]:
+    """The label of those of the accelerator's nodes that alone will do, where its seeds are kept."""
+    repeats = deterministic(model.spec, region, world.settings)
+    return (product_selector(accelerator, region) or {}) if repeats else {}
 
 
 def _without_node(rollout: Rollout) -> int:
