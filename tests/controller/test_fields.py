@@ -107,9 +107,9 @@ def test_only_our_apply_of_the_object_itself_counts() -> None:
             ]
         }
     }
-    assert applied_fields(live, "us") == ""
+    assert applied_fields(live, "us") == {}
     live["metadata"]["managedFields"].append(entry("us", "Apply"))
-    assert applied_fields(live, "us") == '{"f:spec":{"f:us":{}}}'
+    assert applied_fields(live, "us") == {"f:spec": {"f:us": {}}}
 
 
 def test_the_hash_knows_the_content_and_not_the_order() -> None:

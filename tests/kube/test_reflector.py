@@ -1,6 +1,7 @@
 """The reflector's loop, with an API server that does as the test says; a real one is in test_http_client.py."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -60,6 +61,16 @@ async def test_a_watch_that_ends_goes_on_where_it_was() -> None:
     store, calls = await follow(Script([Listing([], "5")], changes), 1)
     assert calls == ["list", "watch from 5", "watch from 9", "watch from 11"]
     assert not store
+
+
+async def test_a_store_that_was_listed_already_is_watched_from_there_and_listed_only_when_that_is_too_old() -> None:
+    script = Script([Listing([], "20")], [[86400.0], [1.0, Gone("too old")]])
+    store = Store(SERVICES, lambda item: item["metadata"]["resourceVersion"])
+    task = asyncio.create_task(reflect(script, store, since="5", relist_seconds=math.inf))  # type: ignore[arg-type]
+    await asyncio.sleep(86410)
+    task.cancel()
+    calls = [call for _, call in script.calls]
+    assert calls == ["watch from 5", "watch from 5", "list", "watch from 20"]
 
 
 async def test_a_version_that_is_too_old_lists_anew_and_so_finds_what_was_deleted() -> None:

@@ -1,12 +1,12 @@
 """Facts: what is kept of each kind that the operator watches. Pure functions from what the API server returns."""
 
-import json
 import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import orjson
 from pydantic import ValidationError
 
 from tomoul.api.manifest import InvalidResource, parse_resource
@@ -272,7 +272,8 @@ def _deployment_of(metadata: Mapping[str, Any]) -> str:
 def _child(item: Object, fact: F) -> Child[F]:
     metadata = item["metadata"]
     owners = [owner["uid"] for owner in metadata.get("ownerReferences", ()) if owner.get("controller")]
-    fields = applied_fields(item, MANAGER)
+    applied = applied_fields(item, MANAGER)
+    fields = orjson.dumps(applied).decode() if applied else ""
     return Child(
         uid=metadata["uid"],
         owner_uid=owners[0] if owners else "",
@@ -295,9 +296,8 @@ def _parent(metadata: Mapping[str, Any]) -> Parent:
 
 def applied_template(item: Object) -> str:
     """The pod template of a Deployment, as JSON, without what others have added to it; empty if we applied none."""
-    fields = applied_fields(item, MANAGER)
-    template = (json.loads(fields) if fields else {}).get("f:spec", {}).get("f:template")
-    return json.dumps(owned(template, item["spec"]["template"]), separators=(",", ":")) if template else ""
+    template = applied_fields(item, MANAGER).get("f:spec", {}).get("f:template")
+    return orjson.dumps(owned(template, item["spec"]["template"])).decode() if template else ""
 
 
 def _revision(metadata: Mapping[str, Any]) -> str:
@@ -325,5 +325,5 @@ def _model_id(item: Object) -> str | None:
 
 def parsed_fields(value: Child[Any]) -> Mapping[str, Any]:
     """`value.fields` as a mapping."""
-    found: Mapping[str, Any] = json.loads(value.fields.replace(_OWNER, value.owner_uid)) if value.fields else {}
+    found: Mapping[str, Any] = orjson.loads(value.fields.replace(_OWNER, value.owner_uid)) if value.fields else {}
     return found

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from tomoul.kube.client import Object
 from tomoul.plan.world import Manifest
 
@@ -23,16 +25,16 @@ _IDENTITY_OF_METADATA = ("name", "namespace", "uid")
 
 def rendered_hash(manifest: Manifest) -> str:
     """Hash of what is applied, as 16 hexadecimal digits."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def applied_fields(live: Object, manager: str) -> str:
-    """The `fieldsV1` of what `manager` has applied to the object itself, as JSON; empty if it has not."""
+def applied_fields(live: Object, manager: str) -> Fields:
+    """The `fieldsV1` of what `manager` has applied to the object itself; empty if it has not."""
     for entry in live["metadata"].get("managedFields", ()):
         if entry["manager"] == manager and entry["operation"] == "Apply" and not entry.get("subresource"):
-            return json.dumps(entry.get("fieldsV1", {}), separators=(",", ":"))
-    return ""
+            found: Fields = entry.get("fieldsV1", {})
+            return found
+    return {}
 
 
 def owns(fields: Fields, manifest: Manifest) -> bool:

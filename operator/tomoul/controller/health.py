@@ -1,9 +1,9 @@
 """Health: what the kubelet is told.
 
 Ready once all kinds are listed, leader or standby. Alive while the event loop is on time, lists and the lease are
-attempted, and, in the leader, workers take or finish keys while keys wait. A watch that ends ends the process, so it
-needs no check. An API server that is away makes the operator neither dead nor unready: a restart would not bring it
-back.
+attempted, and, in the leader, workers take or finish keys while keys wait. A watch that ends is opened anew or ends
+the process, so it needs no check. An API server that is away makes the operator neither dead nor unready: a restart
+would not bring it back.
 """
 
 import asyncio

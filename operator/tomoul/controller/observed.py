@@ -93,6 +93,10 @@ class Observed:
                 resources.ROLE_BINDINGS,
             )
         }
+        self.declared: Mapping[Resource, Store[Any]] = {
+            store.resource: store for store in (self.regions, self.models, self.tenants)
+        }
+        """Stores of what people write."""
         stores: tuple[Store[Any], ...] = (
             self.regions,
             self.nodes,

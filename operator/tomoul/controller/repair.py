@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from tomoul.controller.health import Health
 from tomoul.controller.metrics import Metrics
@@ -10,6 +11,7 @@ from tomoul.controller.observed import Observed
 from tomoul.controller.triggers import Triggers
 from tomoul.kube.client import KubeClient
 from tomoul.kube.errors import KubeError
+from tomoul.kube.resources import Resource
 from tomoul.kube.resync import resync
 
 logger = logging.getLogger(__name__)
@@ -21,17 +23,19 @@ DRIFT_SECONDS = 1800.0
 """How often everything is reconciled although nothing seems to have changed."""
 
 
-async def sync(client: KubeClient, observed: Observed, health: Health, metrics: Metrics) -> None:
-    """List every kind once, for as long as it takes."""
+async def sync(client: KubeClient, observed: Observed, health: Health, metrics: Metrics) -> Mapping[Resource, str]:
+    """List every kind once, for as long as it takes; the resourceVersions from which watches go on."""
     delay = FIRST_DELAY
+    versions: dict[Resource, str] = {}
     while True:
-        await _round(client, observed, metrics, unsynced_only=True)
+        versions.update(await _round(client, observed, metrics, unsynced_only=True))
         health.resync_attempted = time.monotonic()
         if observed.synced:
             break
         await asyncio.sleep(delay)
         delay = min(delay * 2, LONGEST_DELAY)
     logger.info("synced: %s", ", ".join(f"{len(store)} {r.plural}" for r, store in observed.stores.items()))
+    return versions
 
 
 async def keep_repairing(
@@ -50,7 +54,11 @@ async def keep_repairing(
             triggers.everything()
 
 
-async def _round(client: KubeClient, observed: Observed, metrics: Metrics, *, unsynced_only: bool = False) -> None:
+async def _round(
+    client: KubeClient, observed: Observed, metrics: Metrics, *, unsynced_only: bool = False
+) -> Mapping[Resource, str]:
+    """The versions of the lists that succeeded."""
+    versions = {}
     for resource, store in observed.stores.items():
         if unsynced_only and store.synced:
             continue
@@ -58,7 +66,7 @@ async def _round(client: KubeClient, observed: Observed, metrics: Metrics, *, un
         metrics.repairs.labels(resource.kind, "failed")  # there before the first one fails
         first = not store.synced
         try:
-            await resync(client, store)
+            versions[resource] = await resync(client, store)
         except KubeError as error:
             metrics.repairs.labels(resource.kind, "failed").inc()
             logger.warning("listing %s: %s", resource.plural, error)
@@ -66,3 +74,4 @@ async def _round(client: KubeClient, observed: Observed, metrics: Metrics, *, un
             metrics.repairs.labels(resource.kind, "done").inc()
             if first:
                 store.take_missed()  # it told everything, and no watch was late
+    return versions

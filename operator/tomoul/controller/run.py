@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import signal
 import socket
 import uuid
@@ -40,6 +41,7 @@ from tomoul.kube.errors import KubeError, NotFound
 from tomoul.kube.feed import feed
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.probes import serve
+from tomoul.kube.reflector import reflect
 from tomoul.kube.resources import MODEL_DEPLOYMENTS, REGIONS, ROUTING_TABLES, TENANTS
 from tomoul.kube.store import Change
 from tomoul.plan.world import Key, Settings
@@ -204,13 +206,19 @@ class Operator:
             if not bug.done():
                 bug.set_exception(error)
 
-        await feed(self._client, self._observed.stores.values(), started=started, stop=stop, on_bug=on_bug)
+        await feed(self._client, self._observed.declared.values(), started=started, stop=stop, on_bug=on_bug)
 
     async def _repair(self) -> None:
-        await sync(self._client, self._observed, self._health, self._metrics)
+        versions = await sync(self._client, self._observed, self._health, self._metrics)
         self._synced.set()
         seconds = self._options.resync_seconds
-        await keep_repairing(self._client, self._observed, self._triggers, self._health, self._metrics, seconds)
+        async with asyncio.TaskGroup() as group:
+            for resource, store in self._observed.stores.items():
+                if resource not in self._observed.declared:
+                    group.create_task(reflect(self._client, store, since=versions[resource], relist_seconds=math.inf))
+            group.create_task(
+                keep_repairing(self._client, self._observed, self._triggers, self._health, self._metrics, seconds)
+            )
 
     async def _lead(self) -> None:
         """Once all is known and this process is the leader: work."""

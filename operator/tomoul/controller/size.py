@@ -4,8 +4,9 @@ About 2,000 models fit. A table that would not be taken is not sent: gateways se
 Region says why with the reason `TableWithheld`.
 """
 
-import json
 import logging
+
+import orjson
 
 from tomoul.controller.context import Context
 from tomoul.controller.shrink import tell_withheld
@@ -19,7 +20,7 @@ LARGEST = 1_400_000
 
 def fits(context: Context, region: str, manifest: Manifest) -> bool:
     """Whether the API server would take the table; if not, the Region is told so."""
-    size = len(json.dumps(manifest, separators=(",", ":")))
+    size = len(orjson.dumps(manifest))
     if size <= LARGEST:
         return True
     words = (

@@ -1,4 +1,4 @@
-"""Feed: kopf's watches put what they hear into Stores. The operator's feed; the agent's is `reflector.py`.
+"""Feed: kopf's watches put what they hear into Stores: of what people write. All else comes by `reflector.py`.
 
 Only `on.event` handlers, which make kopf write nothing; they put facts into a Store, whose listener enqueues. All
 settings are given here, so that no default of kopf's can write either.

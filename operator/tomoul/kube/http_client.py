@@ -1,7 +1,6 @@
-"""KubeClient over HTTP: configuration, authentication and connections are those of `kubernetes.aio`."""
+"""KubeClient over HTTP: configuration, authentication and TLS are those of `kubernetes.aio`."""
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from typing import Any, Literal, Self
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import incluster_config, kube_config
 
@@ -22,7 +22,7 @@ from tomoul.plan.world import Key, Manifest
 PAGE = 250
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 # The API server sends a bookmark about once a minute: a watch that is silent for longer is dead.
-WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
+WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=80)
 
 _ERRORS: Mapping[int, type[KubeError]] = {
     400: Invalid,
@@ -40,6 +40,7 @@ class HttpKubeClient:
     def __init__(self, configuration: Configuration, *, user_agent: str = f"tomoul/{__version__}") -> None:
         self.configuration = configuration
         self._api = ApiClient(configuration)
+        self._session: aiohttp.ClientSession | None = None
         self._user_agent = user_agent
 
     @classmethod
@@ -50,10 +51,6 @@ class HttpKubeClient:
         there is neither.
         """
         configuration = Configuration()
-        # Each watch holds a connection, and an agent has one for each tenant's Secret: what is past a limit would wait.
-        configuration.connection_pool_maxsize = 0
-        # Else aiohttp looks for a .netrc before each request, in a thread. Proxies are the configuration's, as kopf's.
-        configuration.client_session_kwargs = {"trust_env": False}
         if kubeconfig is None and incluster_config.SERVICE_HOST_ENV_NAME in os.environ:
             incluster_config.load_incluster_config(configuration)
         else:
@@ -70,6 +67,8 @@ class HttpKubeClient:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
         await self._api.close()
 
     async def get(self, resource: Resource, key: Key) -> Object:
@@ -130,7 +129,7 @@ class HttpKubeClient:
                 async for chunk in response.content.iter_any():
                     *lines, tail = (tail + chunk).split(b"\n")
                     for line in lines:
-                        event = json.loads(line)
+                        event = orjson.loads(line)
                         if event["type"] == "ERROR":
                             raise _error(event["object"].get("code", 500), event["object"].get("message", ""), None)
                         yield WatchEvent(event["type"], event["object"])
@@ -193,7 +192,7 @@ class HttpKubeClient:
         content_type: str = "application/json",
     ) -> Object:
         async with self._request(method, path, query, body, content_type) as response:
-            result: Object = json.loads(await response.read())
+            result: Object = orjson.loads(await response.read())
             return result
 
     @asynccontextmanager
@@ -211,17 +210,34 @@ class HttpKubeClient:
         parameters = urlencode({name: value for name, value in (query or {}).items() if value})
         url = f"{self.configuration.host}{path}{'?' if parameters else ''}{parameters}"
         try:
-            await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
-            answer = await self._api.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=timeout
-            )
-            async with answer.response as response:
+            if credentials := await self.configuration.get_api_key_with_prefix("BearerToken"):
+                headers["Authorization"] = credentials
+            async with self._connections().request(
+                method,
+                url,
+                headers=headers,
+                data=orjson.dumps(body) if body is not None else None,
+                timeout=timeout,
+                server_hostname=self.configuration.tls_server_name,
+            ) as response:
                 if response.status >= 400:
                     text = (await response.read()).decode(errors="replace")
                     raise _error(response.status, f"{method} {path}: {_message(text)}", _retry_after(response))
                 yield response
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+
+    def _connections(self) -> aiohttp.ClientSession:
+        # The official client's own one encodes every body with Python's json, and by default looks for a .netrc before
+        # each request, in a thread. Proxies are the configuration's, as kopf's. Each watch holds a connection, and an
+        # agent has one for each tenant's Secret: what is past a limit would wait.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context),
+                proxy=self.configuration.proxy,
+                read_bufsize=2**21,
+            )
+        return self._session
 
 
 def _fields(only: Key | None) -> str:
@@ -242,7 +258,7 @@ def _error(status: int, message: str, retry_after: float | None) -> KubeError:
 def _message(text: str) -> str:
     """The words of a `Status`, or the text itself where a proxy answered."""
     try:
-        status = json.loads(text)
+        status = orjson.loads(text)
     except ValueError:
         return text[:500]
     return str(status.get("message", text[:500])) if isinstance(status, dict) else text[:500]

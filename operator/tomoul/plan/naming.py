@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import b32encode
+from functools import lru_cache
 
 MAX_NAME = 63
 """Longest DNS label, which a Service's name must be."""
@@ -35,6 +36,8 @@ def _readable(prefix: str, name: str) -> str:
     return full if len(full) <= MAX_NAME else _cut(full, _hash(full))
 
 
+# A plan asks for each of a model's names dozens of times.
+@lru_cache(maxsize=1024)
 def _hashed(model_deployment: str, region: str, pool: str) -> str:
     # The hash covers the parts apart from each other: `a-b` in `c` and `a` in `b-c` must not meet.
     digest = _hash("\0".join((model_deployment, region, pool)))

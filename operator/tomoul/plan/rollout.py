@@ -14,9 +14,9 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.canary import CanaryFacts, Trial, plan_trial
 from tomoul.plan.judge import Verdict
 from tomoul.plan.naming import pool_name
-from tomoul.plan.pods import engine_pod
-from tomoul.plan.revision import revision_of, stamped
+from tomoul.plan.revision import revision_of
 from tomoul.plan.strategy import Choice, choose, rolling
+from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
 
 CANARY: PoolName = "canary"
@@ -48,7 +48,7 @@ def region_rollout(
     """How the pools `names` of a model get its newest revision; `said` is what was told of it last."""
     facts = world.facts
     before = next((row.rollout for row in said.regions if row.name == region.metadata.name), None)
-    templates = {pool: stamped(engine_pod(model, region, pool, world.settings)) for pool in names}
+    templates = {pool: pod_template(model, region, pool, world.settings) for pool in names}
     keys = {pool: _key(model, region, pool) for pool in names}
     known = {pool: facts.deployments.get(key) for pool, key in keys.items()}
     behind = sum(fact is not None and fact.revision != revision_of(templates[pool]) for pool, fact in known.items())

@@ -10,10 +10,10 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.cpus import cpu_obstacle
 from tomoul.plan.engines.base import Obstacle
 from tomoul.plan.naming import pool_name
-from tomoul.plan.pods import engine_pod
 from tomoul.plan.poolpods import pods_answering
-from tomoul.plan.revision import revision_of, stamped
+from tomoul.plan.revision import revision_of
 from tomoul.plan.seeds import Seeds, planned_seeds, repeats_on_cpus
+from tomoul.plan.template import pod_template
 from tomoul.plan.world import Key, World
 
 
@@ -30,7 +30,7 @@ def pool_revisions(world: World, model: ModelDeployment, region: Region, pool: P
 
 def wanted_revision(world: World, model: ModelDeployment, region: Region, pool: PoolName) -> str:
     """The revision that the spec makes: image, arguments, environment, weights, where it runs and all else of a pod."""
-    return revision_of(stamped(engine_pod(model, region, pool, world.settings)))
+    return revision_of(pod_template(model, region, pool, world.settings))
 
 
 def pool_fingerprint(world: World, model: ModelDeployment, region: Region, pool: PoolName) -> str:

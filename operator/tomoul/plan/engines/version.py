@@ -1,6 +1,7 @@
 """Version of an engine: what a promise is judged by."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from tomoul.api.modeldeployment import ModelDeploymentSpec
@@ -33,6 +34,7 @@ def image_version(image: str) -> Version | None:
     return parsed(image.rsplit("/", maxsplit=1)[-1].partition("@")[0].partition(":")[2])
 
 
+@lru_cache(maxsize=256)
 def parsed(text: str) -> Version | None:
     """The version that `text` begins with, or None."""
     found = _FORM.match(text)
