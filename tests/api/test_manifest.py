@@ -38,7 +38,7 @@ def test_all_errors_of_all_documents_are_told_with_file_document_object_and_fiel
         "file.yaml: document 2: Region eu-west: spec.placement.nodeSelektor: is unknown; did you mean `nodeSelector`?",
         (
             "file.yaml: document 2: Region eu-west: spec.state: must be 'Active', 'Draining' or 'Disabled', not false: "
-            "YAML reads Off, On, No and Yes as booleans unless they are in quotes"
+            "YAML reads Off, On, No, N, Yes and Y as booleans unless they are in quotes"
         ),
         "file.yaml: document 3: must be an object with `apiVersion`, `kind`, `metadata` and `spec`",
     ]
@@ -70,15 +70,70 @@ def test_broken_yaml_is_told_with_its_line_and_what_came_before_is_kept() -> Non
     assert "is not valid YAML in line 7" in error.message
 
 
-def test_a_key_given_twice_is_an_error_as_it_is_to_kubectl() -> None:
+def test_a_key_given_twice_is_an_error_where_kubectl_would_take_the_last_without_a_word() -> None:
     (message,) = messages(f"{REGION}kind: Tenant\n")
     assert "`kind` is given twice" in message
 
 
-def test_a_date_stays_a_string_as_it_does_to_kubectl() -> None:
-    (region,) = parse_manifests(REGION.replace("spec: {}", "spec: {displayName: 2026-01-01}"), "a.yaml").resources
-    assert isinstance(region, Region)
-    assert region.spec.display_name == "2026-01-01"
+def test_a_slip_in_the_group_is_an_error_and_not_somebody_elses_object() -> None:
+    (message,) = messages(REGION.replace("tomoul.ai", "tomul.ai"))
+    assert message.endswith('apiVersion: must be `tomoul.ai/v1alpha1`, not "tomul.ai/v1alpha1"')
+    assert messages(REGION.replace("tomoul.ai", "capsule.clastix.io")) == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("{name: acme, lables: {a: b}}", "metadata.lables: is unknown; did you mean `labels`?"),
+        (
+            "{name: Acme}",
+            "metadata.name: must be the name of a Kubernetes object: lower-case letters, digits, inner `-` and `.`",
+        ),
+        (
+            "{name: acme, labels: {team: a b}}",
+            "metadata.labels.team: must be a label value: letters, digits and inner `.`, `_`, `-`",
+        ),
+        (
+            "{name: acme, namespace: Models}",
+            "metadata.namespace: must be a namespace: at most 63 lower-case letters, digits and inner hyphens",
+        ),
+        (f"{{name: acme, namespace: {'n' * 64}}}", "metadata.namespace: must have at most 63 characters, not 64"),
+    ],
+)
+def test_metadata_that_the_api_server_refuses_is_refused_by_field(metadata: str, message: str) -> None:
+    tenant = (
+        f"apiVersion: tomoul.ai/v1alpha1\nkind: Tenant\nmetadata: {metadata}\nspec: {{apiKeys: {{secretName: keys}}}}\n"
+    )
+    (found,) = messages(tenant)
+    assert found.endswith(message)
+
+
+def test_a_number_for_a_text_is_told_what_yaml_made_of_it_and_which_form_is_right() -> None:
+    (message,) = messages(REGION.replace("spec: {}", "spec: {jurisdiction: 0123}"))
+    assert (
+        "spec.jurisdiction: must be a valid string, not 83: YAML reads it as a number unless it is in quotes; must be"
+        in message
+    )
+
+
+def test_a_wrong_length_is_told_by_what_is_allowed_and_what_is_there() -> None:
+    long = REGION.replace("spec: {}", f"spec: {{displayName: {'x' * 129}}}")
+    assert messages(long) == [
+        "file.yaml: document 1: Region eu-west: spec.displayName: must have at most 128 characters, not 129"
+    ]
+    model = """\
+apiVersion: tomoul.ai/v1alpha1
+kind: ModelDeployment
+metadata: {name: phi-4}
+spec:
+  model: {id: microsoft/phi-4}
+  source: {file: {path: /models/phi-4.gguf}}
+  engine: {type: LlamaCpp}
+  regions: REGIONS
+"""
+    where = "file.yaml: document 1: ModelDeployment phi-4: spec.regions"
+    assert messages(model.replace("REGIONS", "[]")) == [f"{where}: must have at least 1 item, not 0"]
+    assert messages(model.replace("REGIONS", "[eu-west]")) == [f'{where}[0]: must be an object, not "eu-west"']
 
 
 def test_what_the_api_server_adds_to_an_object_is_no_error() -> None:

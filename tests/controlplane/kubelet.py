@@ -206,4 +206,13 @@ class Kubelet:
                 self._api.patch(f"{path}/status", {"status": status}, STRATEGIC_MERGE_PATCH)
         except ApiError as error:
             if error.status not in (404, 409):  # it went away, or was replaced, meanwhile
+                self._forget(meta["uid"])
                 raise
+        except (OSError, http.client.HTTPException):
+            self._forget(meta["uid"])
+            raise
+
+    def _forget(self, uid: str) -> None:
+        """What an API server that went away may not have heard is said again."""
+        with self._lock:
+            self._done.pop(uid, None)

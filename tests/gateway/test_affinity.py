@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import pools
-from tests.gateway.wire import FakeEngine, call, receive, reply
+from tests.gateway.wire import COMPLETION, FakeEngine, call, receive, reply
 
 REPLICAS = 4
 
@@ -81,7 +81,7 @@ def test_of_a_burst_with_one_beginning_no_replica_gets_more_than_a_quarter_above
 ) -> None:
     calls, enough = 64, threading.Event()
     for engine in engines:
-        engine.behave = lambda _: reply(200, b"{}") if enough.wait(20) else []
+        engine.behave = lambda _: reply(200, COMPLETION) if enough.wait(20) else []
     gateway = Gateway(workers=workers)
     gateway.publish([table([model("acme/prefix", affinity="Prefix", pools=pools("prefix"))])], {"prefix": engines})
     payload = json.dumps({"model": "acme/prefix", "messages": conversation(1, 0)}).encode()

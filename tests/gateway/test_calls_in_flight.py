@@ -10,7 +10,7 @@ import pytest
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import NAMESPACE, model, table
 from tests.gateway.two_regions import pools
-from tests.gateway.wire import Answer, FakeEngine, Received, Reply, call, reply
+from tests.gateway.wire import COMPLETION, Answer, FakeEngine, Received, Reply, call, reply
 from tomoul.api.routingtable import PoolName
 from tomoul.api.scaling import Scaling
 from tomoul.controller.scaling.demand import STATS_QUERY, Demand, Reading, parse_stats
@@ -43,7 +43,7 @@ def busy(gateway: Gateway, held: threading.Event) -> Iterator[Gateway]:
 
     def behave(request: Received) -> list[Reply]:
         held.wait(30)
-        return reply(200, b"{}")
+        return reply(200, COMPLETION)
 
     engine = FakeEngine("busy", behave=behave)
     engine.start()

@@ -15,7 +15,7 @@ from tests.gateway.conftest import Chat
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import ISOLATED, Platform, pools
-from tests.gateway.wire import FakeEngine, Reply, call, chunk, reply, send, stream
+from tests.gateway.wire import COMPLETION, FakeEngine, Reply, call, chunk, reply, send, stream
 
 BODY = {"model": "acme/both", "messages": []}
 
@@ -118,9 +118,6 @@ def test_an_unreachable_regions_gateway_is_503_when_pinned_and_never_another_reg
     assert platform.served_by() == []
 
 
-COMPLETION = b'{"id":"c-1","object":"chat.completion","choices":[]}'
-
-
 @pytest.mark.parametrize(
     "replies",
     [
@@ -178,7 +175,7 @@ def test_an_engine_that_is_too_slow_is_504(platform: Platform, chat: Chat) -> No
 
 
 def test_a_models_timeouts_are_not_a_clients_to_set(platform: Platform) -> None:
-    platform.engines["both"].behave = lambda request: [0.3, *reply(200, b"{}")]
+    platform.engines["both"].behave = lambda request: [0.3, *reply(200, COMPLETION)]
     headers = [
         ("x-envoy-upstream-rq-timeout-ms", "50"),
         ("x-envoy-upstream-rq-per-try-timeout-ms", "50"),
@@ -231,7 +228,7 @@ def test_a_draining_gateway_says_so_to_the_kubelet_and_still_answers_calls(
 def test_a_stream_in_flight_survives_changed_tables_and_endpoints(gateway: Gateway, engine: FakeEngine) -> None:
     route = model("acme/both", pools=pools("both"))
     gateway.publish([table([route])], {"both": [engine]})
-    data = b'data: {"id":"c-1"}\n\n'
+    data = f"data: {chunk('c-1', 'a')}\n\n".encode()
     engine.behave = lambda request: stream(data, 1.0, data, b"data: [DONE]\n\n")
     with ThreadPoolExecutor(1) as executor:
         streaming = executor.submit(call, gateway.port, body={**BODY, "stream": True})
@@ -275,7 +272,7 @@ def test_another_region_is_reached_over_tls_only_if_its_certificate_is_trusted_a
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "leaf.pem", certificates / "leaf.key")
     other = FakeEngine("other gateway", tls=context)
-    other.behave = lambda request: reply(200, b"{}", headers=[("x-tomoul-region", "us-east")])
+    other.behave = lambda request: reply(200, COMPLETION, headers=[("x-tomoul-region", "us-east")])
     other.start()
     trusted = (certificates / "ca.pem").read_text()
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.gateway.two_regions import Platform
-from tests.gateway.wire import Received, Reply, reply
+from tests.gateway.wire import COMPLETION, Received, Reply, reply
 from tests.json_texts import lenient, strict, texts
 
 MODEL, ENGINE = "acme/off", "off"
@@ -19,7 +19,6 @@ PLACES = {
 # Where the gateway is stricter than JSON, since readers differ: members twice, escapes in names, depth.
 STRICTER = ("twice", "escape", "deeply")
 TEXTS = texts()
-COMPLETION = json.dumps({"id": "c-1", "object": "chat.completion", "model": MODEL, "choices": []}).encode()
 
 
 def engine(request: Received) -> list[Reply]:

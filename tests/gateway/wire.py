@@ -144,6 +144,9 @@ class Received:
         return json.loads(self.body)
 
 
+COMPLETION = b'{"id":"c-1","object":"chat.completion","created":1,"model":"m","choices":[]}'
+"""An engine's answer in one piece."""
+
 Reply = bytes | float
 """Bytes to send, or seconds to wait before the next ones."""
 
@@ -255,6 +258,7 @@ def chunk(completion_id: str, content: str) -> str:
         {
             "id": completion_id,
             "object": "chat.completion.chunk",
+            "model": "acme/both",
             "choices": [{"index": 0, "delta": {"content": content}}],
         },
         separators=(",", ":"),

@@ -2,10 +2,6 @@
 
 import hashlib
 import re
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,7 +10,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from tests.clients.environments import python
+from tests.loader.s3_server import S3Server, s3_server
 from tomoul.loader.bucket import Bucket
 from tomoul.loader.progress import Progress
 from tomoul.loader.remote import LoadError, TransientError
@@ -25,35 +21,24 @@ BIG = Random(2).randbytes(12 * 1024 * 1024)
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    command = [str(python("moto")), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "moto ended"
-                assert time.monotonic() < deadline, "moto does not listen"
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+def server() -> Iterator[S3Server]:
+    with s3_server() as found:
+        yield found
 
 
 @pytest.fixture
-def store(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> S3Store:
+def endpoint(server: S3Server) -> str:
+    return server.endpoint
+
+
+@pytest.fixture
+def store(server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> S3Store:
     """A bucket of the test's own, named after it."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    root = S3Store(bucket_of(request), region="us-east-1", endpoint=endpoint, client_options={"allow_http": True})
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{bucket_of(request)}", method="PUT")).close()
-    return root
+    name = bucket_of(request)
+    server.put(name)
+    return S3Store(name, region="us-east-1", endpoint=server.endpoint, client_options={"allow_http": True})
 
 
 def bucket_of(request: pytest.FixtureRequest) -> str:
@@ -166,6 +151,26 @@ def test_a_bucket_that_there_is_not_is_named(store: S3Store, endpoint: str) -> N
     with pytest.raises(LoadError, match=r"s3://absent/chat: ") as refused:
         Bucket("absent", "chat", None, endpoint=endpoint, region="us-east-1").files()
     assert refused.value.kind is LoadFailure.NOT_FOUND
+
+
+def test_only_who_signs_with_the_right_keys_gets_anything(
+    store: S3Store, server: S3Server, bucket: type[Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstore.put(store, "chat/a.gguf", b"weights", use_multipart=False)
+    keys = server.only_with_keys()
+    try:
+        for known, secret in (("unknown", keys.secret_access_key), (keys.access_key_id, "wrong")):
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", known)
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+            with pytest.raises(LoadError, match=rf"s3://{bucket.name}/chat: ") as refused:
+                bucket.at("chat", "a.gguf").files()
+            assert refused.value.kind is LoadFailure.REFUSED, refused.value
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_access_key)
+        folder = load(bucket.at("chat", "a.gguf"), tmp_path, "chat", Progress(), pause=at_once)
+        assert (folder / "a.gguf").read_bytes() == b"weights"
+    finally:
+        server.for_everybody()
 
 
 def test_a_store_that_cannot_be_reached_is_tried_again(store: S3Store) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tomoul.api.enginetype import VERSIONED, EngineType
 from tomoul.api.meta import ApiModel
-from tomoul.api.names import EngineVersion, EnvironmentName, HttpPath, JsonField
+from tomoul.api.names import EngineVersion, EnvironmentName, HttpPath, Image, JsonField
 from tomoul.api.rules import ListBy, ListSet, rule
 from tomoul.api.secret import SecretKeyRef
 
@@ -111,9 +111,7 @@ class Engine(ApiModel):
         default=None,
         description="Version, such as `0.32.0`: of the engine's own image, or, if `image` is named, of what is in that",
     )
-    image: str | None = Field(
-        default=None, min_length=1, max_length=512, description="Container image in the place of the engine's default"
-    )
+    image: Image | None = Field(default=None, description="Container image in the place of the engine's default")
     args: tuple[Argument, ...] = Field(
         default=(), max_length=64, description="Further arguments; those that a promise rests on are refused"
     )

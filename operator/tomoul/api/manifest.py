@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tomoul.api.crd import root_schema
-from tomoul.api.meta import API_VERSION, GROUP
+from tomoul.api.meta import API_VERSION, GROUP, METADATA_FIELDS
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
+from tomoul.api.rules import VALIDATIONS
 from tomoul.api.tenant import Tenant
+from tomoul.api.yamltext import YamlError, documents
 
 Resource = Region | ModelDeployment | Tenant
 KINDS: Mapping[str, type[Region] | type[ModelDeployment] | type[Tenant]] = {
@@ -82,17 +83,13 @@ class Parsed:
 def parse_manifests(text: str, origin: str) -> Parsed:
     """Resources, errors and ignored objects of a text with any number of YAML documents."""
     parsed = Parsed()
-    documents = _documents(text)
     number = 0
-    while True:
-        number += 1
-        try:
-            document = next(documents)
-        except StopIteration:
-            return parsed
-        except yaml.YAMLError as error:
-            return parsed + Parsed(errors=(ManifestError(origin, number, "", "", _yaml_message(error)),))
-        parsed += _parse_document(document, origin, number)
+    try:
+        for number, document in enumerate(documents(text), 1):
+            parsed += _parse_document(document, origin, number)
+    except YamlError as error:
+        return parsed + Parsed(errors=(ManifestError(origin, number + 1, "", "", str(error)),))
+    return parsed
 
 
 def _parse_document(document: object, origin: str, number: int) -> Parsed:
@@ -110,7 +107,8 @@ def _parse_document(document: object, origin: str, number: int) -> Parsed:
     name = meta.get("name", "") if isinstance(meta, dict) else ""
     title = f"{document.get('kind', '')} {name}".strip()
     group = str(document.get("apiVersion", "")).partition("/")[0]
-    if "apiVersion" in document and "kind" in document and group != GROUP:
+    # What is nearly our group is a slip, and not passed over as somebody else's.
+    if "apiVersion" in document and "kind" in document and not difflib.get_close_matches(group, [GROUP], 1, 0.8):
         return Parsed(ignored=(f"{origin}: {title}",))
     try:
         return Parsed(resources=(parse_resource(document),))
@@ -121,29 +119,43 @@ def _parse_document(document: object, origin: str, number: int) -> Parsed:
 def parse_resource(obj: Mapping[str, Any], *, ignore_unknown: bool = False) -> Resource:
     """The resource that an object is. Raises InvalidResource with all that is wrong.
 
-    Metadata and status may hold more than is known here, with `ignore_unknown` the spec too; a status that cannot be
-    read at all counts as empty.
+    A status may hold more than is known here, with `ignore_unknown` the rest too; a status that cannot be read at all
+    counts as empty.
     """
     extra: Literal["ignore"] | None = "ignore" if ignore_unknown else None
     if obj.get("apiVersion") != API_VERSION:
         raise InvalidResource([FieldError("apiVersion", f"must be `{API_VERSION}`{_not(obj.get('apiVersion'))}")])
     kind = obj.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        hint = " RoutingTables are written by the operator" if kind == "RoutingTable" else _suggestion(kind, KINDS)
-        message = f"must be Region, ModelDeployment or Tenant{_not(kind)};{hint}".removesuffix(";")
+        close = difflib.get_close_matches(str(kind), list(KINDS), 1)
+        hint = f"; did you mean `{close[0]}`?" if close else ""
+        if kind == "RoutingTable":
+            hint = "; RoutingTables are written by the operator"
+        message = f"must be Region, ModelDeployment or Tenant{_not(kind)}{hint}"
         raise InvalidResource([FieldError("kind", message)])
     pruned = _without_nulls(obj)
-    errors = []
+    unknown = [] if ignore_unknown else list(_unknown_metadata(pruned.get("metadata")))
+    errors: list[ErrorDetails] = []
     for candidate in (pruned, {key: value for key, value in pruned.items() if key != "status"}):
         try:
             # The API server neither converts types nor knows the Python names of the fields.
-            return KINDS[kind].model_validate_json(
+            resource = KINDS[kind].model_validate_json(
                 json.dumps(candidate), strict=True, extra=extra, by_alias=True, by_name=False
             )
+            if not unknown:
+                return resource
+            errors = []
         except ValidationError as error:
             errors = error.errors(include_url=False)
     fields = [each for details in errors for each in _field_errors(KINDS[kind], details)]
-    raise InvalidResource(sorted(fields))
+    raise InvalidResource(sorted([*unknown, *fields]))
+
+
+def _unknown_metadata(metadata: object) -> Iterator[FieldError]:
+    """Fields of no Kubernetes object's metadata; those that are not read here are the API server's to judge."""
+    for name in metadata if isinstance(metadata, Mapping) else ():
+        if name not in METADATA_FIELDS:
+            yield FieldError(f"metadata.{name}", f"is unknown;{_suggestion(name, METADATA_FIELDS)}")
 
 
 def _without_nulls(value: Any) -> Any:
@@ -167,9 +179,21 @@ def _field_errors(model: type[Resource], details: ErrorDetails) -> Iterator[Fiel
     elif kind == "extra_forbidden":
         known = list(node.get("properties", {}))
         yield FieldError(path, f"is unknown;{_suggestion(details['loc'][-1], known)}".removesuffix(";"))
+    elif kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
+        if (size := _wrong_size(given, details["ctx"])) is not None:
+            yield FieldError(path, size)
     else:
         message = details["msg"].replace("Input should be", "must be", 1)
-        yield FieldError(path, f"{message}{_not(given) if kind != 'check' else ''}{_yaml_hint(given, kind)}")
+        yield FieldError(path, f"{message}{_not(given) if kind != 'check' else ''}{_hint(given, kind, node)}")
+
+
+def _wrong_size(given: Any, limits: Mapping[str, Any]) -> str | None:
+    """What is wrong with the length of a text or a list; None where entries lack that have errors of their own."""
+    what = "character" if isinstance(given, str) else "item"
+    bound, limit = ("least", limits["min_length"]) if "min_length" in limits else ("most", limits["max_length"])
+    if bound == "least" and len(given) >= limit:
+        return None
+    return f"must have at {bound} {limit} {what}{'' if limit == 1 else 's'}, not {len(given)}"
 
 
 def _follow(node: Mapping[str, Any], location: Sequence[str | int]) -> tuple[str, Mapping[str, Any]]:
@@ -192,40 +216,11 @@ def _not(given: object) -> str:
     return "" if given is None or isinstance(given, dict | list) else f", not {json.dumps(given)[:200]}"
 
 
-def _yaml_hint(given: object, kind: str) -> str:
+def _hint(given: object, kind: str, node: Mapping[str, Any]) -> str:
+    """What YAML made of a word without quotes, and which form the field has."""
     if isinstance(given, bool) and kind in ("enum", "string_type", "literal_error"):
-        return ": YAML reads Off, On, No and Yes as booleans unless they are in quotes"
+        return ": YAML reads Off, On, No, N, Yes and Y as booleans unless they are in quotes"
     if isinstance(given, int | float) and kind == "string_type":
-        return f': write it in quotes, "{given}"'
+        forms = [each["message"] for each in node.get(VALIDATIONS, ()) if "oldSelf" not in each["rule"]]
+        return "; ".join([": YAML reads it as a number unless it is in quotes", *forms])
     return ""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: dates are strings, and no key is given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping. Raises ConstructorError at a repeated key."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"`{key.value}` is given twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _documents(text: str) -> Iterator[object]:
-    # A subclass of SafeLoader constructs plain values only.
-    yield from yaml.load_all(text, Loader=_Loader)
-
-
-def _yaml_message(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"is not valid YAML{where}: {getattr(error, 'problem', None) or error}"

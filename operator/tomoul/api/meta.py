@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
+from tomoul.api.names import LABEL_KEYS, LabelValue, Namespace
 from tomoul.api.rules import INT64, VALIDATIONS, ListBy, broken_rules, rules_of
 
 GROUP = "tomoul.ai"
@@ -64,16 +65,27 @@ class StatusModel(ApiModel):
     model_config = ConfigDict(extra="ignore")
 
 
+METADATA_FIELDS = (
+    "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
+    "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
+    "managedFields",
+)  # fmt: skip
+"""All fields of Kubernetes' ObjectMeta."""
+
+
 class ObjectMeta(StatusModel):
-    """The part of Kubernetes' ObjectMeta that Tomoul reads; the rest is left alone."""
+    """The part of Kubernetes' ObjectMeta that Tomoul reads; the rest is left alone.
+
+    The forms are the API server's own, for files that it has not seen.
+    """
 
     name: str
-    namespace: str = ""
+    namespace: Namespace = ""
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    annotations: Mapping[str, str] = Field(default_factory=dict)
+    labels: Annotated[Mapping[str, LabelValue], LABEL_KEYS] = Field(default_factory=dict)
+    annotations: Annotated[Mapping[str, str], LABEL_KEYS] = Field(default_factory=dict)
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
 

@@ -10,6 +10,7 @@ from tomoul.api.rules import Check, form
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _WORD = "[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_NAME = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
 
@@ -93,6 +94,15 @@ JsonField = Annotated[
     form("[A-Za-z_][A-Za-z0-9_]*", "must be the name of a body's field, such as `cache_salt`"),
 ]
 
+Image = Annotated[
+    str,
+    Field(min_length=1, max_length=512),
+    form(
+        "[A-Za-z0-9][A-Za-z0-9._:@-]*(/[A-Za-z0-9][A-Za-z0-9._:@-]*)*",
+        "must be an image without a scheme or spaces, such as `registry.example.com/vllm-openai:v0.32.0`",
+    ),
+]
+
 HttpPath = Annotated[
     str,
     Field(min_length=1, max_length=256),
@@ -108,7 +118,7 @@ AcceleratorName = Annotated[
 ExtendedResource = Annotated[
     str,
     Field(max_length=317),
-    form(f"{_DOMAIN}/{_WORD}", "must be an extended resource with its domain, such as `nvidia.com/gpu`"),
+    form(f"{_DOMAIN}/{_NAME}", "must be an extended resource with its domain, such as `nvidia.com/gpu`"),
 ]
 
 LabelValue = Annotated[
@@ -117,10 +127,22 @@ LabelValue = Annotated[
     form(f"({_WORD})?", "must be a label value: letters, digits and inner `.`, `_`, `-`"),
 ]
 
-_LABEL_KEY = re.compile(f"({_DOMAIN}/)?{_WORD}")
+Namespace = Annotated[
+    str,
+    Field(max_length=63),
+    form(f"({_LABEL})?", "must be a namespace: at most 63 lower-case letters, digits and inner hyphens"),
+]
+
+_LABEL_KEY = re.compile(f"({_DOMAIN}/)?{_NAME}")
+_LABEL_KEY_FORM = "a name of at most 63 letters, digits and inner `.`, `_`, `-`, perhaps after a domain and `/`"
+LabelKey = Annotated[
+    str,
+    Field(max_length=317),
+    form(_LABEL_KEY.pattern, f"must be {_LABEL_KEY_FORM}, such as `nvidia.com/gpu`"),
+]
 LABEL_KEYS = Check(
     f"self.all(key, key.matches(r'^{_LABEL_KEY.pattern}$'))",
-    "keys must be labels, such as `topology.kubernetes.io/region`",
+    f"keys must each be {_LABEL_KEY_FORM}, such as `topology.kubernetes.io/region`",
     lambda labels: all(_LABEL_KEY.fullmatch(key) for key in labels),
 )
 
@@ -167,7 +189,7 @@ Memory = Annotated[
     str,
     Field(max_length=32),
     form(
-        r"[1-9][0-9]{0,17}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?",
+        r"[1-9][0-9]{6,17}|[1-9][0-9]{0,17}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)",
         "must be a number of bytes with a unit such as `16Gi` or `512Mi`",
     ),
 ]

@@ -16,6 +16,7 @@ from tomoul.api.names import (
     ExtendedResource,
     GatewayUrl,
     Jurisdiction,
+    LabelKey,
     LabelValue,
     is_region_name,
 )
@@ -35,9 +36,9 @@ class RegionState(StrEnum):
 class Toleration(ApiModel):
     """A taint that pods of this region tolerate, as in a pod's `tolerations`."""
 
-    key: str | None = Field(default=None, max_length=317, description="Taint key; without it every key matches")
+    key: LabelKey | None = Field(default=None, description="Taint key; without it every key matches")
     operator: Literal["Exists", "Equal"] = Field(default="Equal", description="How the key relates to the value")
-    value: str | None = Field(default=None, max_length=63, description="Taint value that `Equal` compares with")
+    value: LabelValue | None = Field(default=None, description="Taint value that `Equal` compares with")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Taint effect; without it every effect matches"
     )

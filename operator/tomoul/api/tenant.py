@@ -76,11 +76,17 @@ class TenantStatus(StatusModel):
     reason: str = Field(default="", max_length=63, description="Reason of the condition Enforced")
 
 
+class TenantMeta(ObjectMeta):
+    """Metadata whose name is judged as the API server does it; the other kinds have rules of their own for it."""
+
+    name: ObjectName
+
+
 class Tenant(ApiModel):
     """Who may call which models in which regions, and how much."""
 
     api_version: Literal["tomoul.ai/v1alpha1"] = API_VERSION
     kind: Literal["Tenant"] = "Tenant"
-    metadata: ObjectMeta
+    metadata: TenantMeta
     spec: TenantSpec
     status: TenantStatus = Field(default_factory=TenantStatus)

@@ -41,6 +41,7 @@ from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, routes_hash, wanted_cache
 from tomoul.plan.running import told_seeds
 from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty
+from tomoul.plan.secretfields import with_fields
 from tomoul.plan.seeds import Seeds, seed_status, seed_verdict
 from tomoul.plan.shortage import shortage
 from tomoul.plan.workload import POOLS, pools, wanted_replicas, workload
@@ -141,7 +142,7 @@ def _judged(
     wanted = routes_hash(routes) if routes else ""
     found = list(rollouts.values())
     lost = lost_nodes(world)
-    served = _idle(model, name, rollouts, stalled(found, running(found, lost)))
+    served = _told(model, name, rollouts, stalled(found, running(found, lost)))
     placed = scheduled(found)
     # Capacity is only looked at where it is missing: it changes with every other model's pods.
     lacking = shortage(world, model, region, found) if placed.reason is Reason.UNSCHEDULABLE else None
@@ -150,7 +151,7 @@ def _judged(
     verdicts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: placed,
-        ConditionType.MODEL_READY: _idle(model, name, rollouts, answering(found, lost)),
+        ConditionType.MODEL_READY: _told(model, name, rollouts, answering(found, lost)),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before) if routes else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
@@ -231,11 +232,11 @@ def _rollouts(world: World, model: ModelDeployment, region: str) -> dict[PoolNam
     return found
 
 
-def _idle(model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict) -> Verdict:
-    """The verdict; where pools have no replicas because nobody calls, that is as it should be."""
+def _told(model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict) -> Verdict:
+    """The verdict. Pools are empty by right where nobody calls; a Secret that is missing is told with its field."""
     if verdict.reason is Reason.SCALED_TO_ZERO and all(may_be_empty(model.spec, region, pool) for pool in rollouts):
         return Verdict("True", Reason.SCALED_TO_ZERO, "Nobody calls: the next call is refused and starts a replica")
-    return verdict
+    return verdict._replace(message=with_fields(verdict.message, model.spec)) if verdict.status != "True" else verdict
 
 
 def _existing(world: World, model: ModelDeployment, region: str) -> dict[PoolName, Rollout]:

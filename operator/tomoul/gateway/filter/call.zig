@@ -27,7 +27,7 @@ pub const Path = enum {
 };
 
 /// How what comes back is handled.
-pub const Answer = enum { passes, completion, failure, stream, strangers };
+pub const Answer = enum { passes, completion, failure, stream, replaced };
 
 pub const Call = struct {
     stream: *abi.Stream,
@@ -70,6 +70,8 @@ pub const Call = struct {
     hidden: streams.Hidden = .nothing,
     answer: Answer = .passes,
     status: u16 = 0,
+    /// What leaves in the place of a body that is `replaced`.
+    instead: []const u8 = "",
     rewriter: streams.Rewriter = undefined,
     /// Of a stream whose engine is here.
     watch: alive.Watch = .{},

@@ -13,33 +13,37 @@ pub const Names = struct { id: []const u8, model: []const u8, fingerprint: []con
 threadlocal var answer: json.Members = .{};
 threadlocal var inner: json.Members = .{};
 
-/// A null body is to stay as it is.
+/// The body is null where the answer is no completion: not one object of JSON with an array of choices, each an object.
 pub const Rewritten = struct { body: ?[]const u8, usage: Usage = .{} };
 
 pub fn rewritten(allocator: std.mem.Allocator, answered: []const u8, names: Names) !Rewritten {
     const members = &answer;
-    if (!members.read(answered)) return .{ .body = null };
+    if (!members.read(answered) or !std.unicode.utf8ValidateSlice(answered)) return .{ .body = null };
+    if (members.of("choices", .array) == null) return .{ .body = null };
     var made: text.Text = .{};
     try made.ensureTotalCapacity(allocator, answered.len + 256);
-    var from: usize = 0;
+    var from: usize = members.list[0].key;
+    try made.appendSlice(allocator, answered[0..from]);
+    const fingerprint: ?[]const u8 = if (members.get("system_fingerprint") == null) names.fingerprint else null;
+    const has_id = members.get("id") != null;
+    if (!has_id) try appendMember(allocator, &made, "id", names.id);
+    if (!has_id) if (fingerprint) |own| try appendMember(allocator, &made, "system_fingerprint", own);
+    if (members.get("model") == null) try appendMember(allocator, &made, "model", names.model);
     for (members.items()) |*member| {
-        const instead = if (is(member, "id", .string))
-            names.id
-        else if (is(member, "model", .string))
-            names.model
-        else if (std.mem.eql(u8, member.name, "system_fingerprint"))
-            names.fingerprint
-        else
-            null;
-        if (instead == null and !is(member, "choices", .array)) continue;
+        const which = std.meta.stringToEnum(Told, member.name) orelse continue;
         try made.appendSlice(allocator, answered[from..member.start]);
-        if (instead) |name| {
-            try made.appendSlice(allocator, name);
-        } else try completeChoices(allocator, &made, member.raw(answered));
         from = member.end;
-        if (is(member, "id", .string) and members.get("system_fingerprint") == null) {
-            try made.appendSlice(allocator, ",\"system_fingerprint\":");
-            try made.appendSlice(allocator, names.fingerprint);
+        switch (which) {
+            .id => {
+                try made.appendSlice(allocator, names.id);
+                if (fingerprint) |own| {
+                    try made.appendSlice(allocator, ",\"system_fingerprint\":");
+                    try made.appendSlice(allocator, own);
+                }
+            },
+            .model => try made.appendSlice(allocator, names.model),
+            .system_fingerprint => try made.appendSlice(allocator, names.fingerprint),
+            .choices => if (!try completeChoices(allocator, &made, member.raw(answered))) return .{ .body = null },
         }
     }
     try made.appendSlice(allocator, answered[from..]);
@@ -47,19 +51,23 @@ pub fn rewritten(allocator: std.mem.Allocator, answered: []const u8, names: Name
     return .{ .body = made.items, .usage = if (usage) |member| .of(member.raw(answered)) else .{} };
 }
 
-fn is(member: *const json.Member, name: []const u8, kind: json.Kind) bool {
-    return member.kind == kind and std.mem.eql(u8, member.name, name);
+/// What the gateway has a say in.
+const Told = enum { id, model, system_fingerprint, choices };
+
+/// Appends a member and the comma behind it.
+fn appendMember(allocator: std.mem.Allocator, made: *text.Text, name: []const u8, value: []const u8) !void {
+    for ([_][]const u8{ "\"", name, "\":", value, "," }) |piece| try made.appendSlice(allocator, piece);
 }
 
-/// Appends the array of choices, each with `logprobs` and its message with `refusal`.
-fn completeChoices(allocator: std.mem.Allocator, made: *text.Text, choices: []const u8) !void {
+/// Appends the array of choices, each with `logprobs` and its message with `refusal`; false where one is no object.
+fn completeChoices(allocator: std.mem.Allocator, made: *text.Text, choices: []const u8) !bool {
     var problem: json.Problem = .{};
     var elements: json.Elements = .of(choices, &problem);
     var from: usize = 0;
     const members = &inner;
     while (elements.next()) |element| {
         const choice = choices[element.start..element.end];
-        if (element.kind != .object or !members.read(choice)) continue;
+        if (element.kind != .object or !members.read(choice)) return false;
         try made.appendSlice(allocator, choices[from..element.start]);
         from = element.end;
         var at: usize = 0;
@@ -75,6 +83,7 @@ fn completeChoices(allocator: std.mem.Allocator, made: *text.Text, choices: []co
         try made.appendSlice(allocator, choice[at..]);
     }
     try made.appendSlice(allocator, choices[from..]);
+    return elements.reader.peek() == ']';
 }
 
 /// Appends the start of `object` with `member` as its first one; how much of the object that was.
@@ -94,31 +103,46 @@ fn expectRewritten(wanted: []const u8, answered: []const u8) !void {
 
 test "a completion keeps all but its names" {
     try expectRewritten(
-        "{\"model\":\"M\", \"id\" : \"I\",\"system_fingerprint\":\"F\",\"usage\":{\"prompt_tokens\":3}} ",
-        "{\"model\":\"m\", \"id\" : \"x\",\"usage\":{\"prompt_tokens\":3}} ",
+        "{\"model\":\"M\", \"id\" : \"I\",\"system_fingerprint\":\"F\",\"choices\":[],\"usage\":{\"prompt_tokens\":3}} ",
+        "{\"model\":\"m\", \"id\" : \"x\",\"choices\":[],\"usage\":{\"prompt_tokens\":3}} ",
     );
-    try expectRewritten("{\"id\":\"I\",\"system_fingerprint\":\"F\"}", "{\"id\":\"x\",\"system_fingerprint\":\"fp\"}");
-    try expectRewritten("{\"id\":\"I\",\"system_fingerprint\":\"F\"}", "{\"id\":\"x\",\"system_fingerprint\":null}");
-    try expectRewritten("{}", "{}");
+    const whole = "{\"model\":\"M\",\"choices\":[],\"id\":\"I\",\"system_fingerprint\":\"F\"}";
+    try expectRewritten(whole, "{\"model\":\"m\",\"choices\":[],\"id\":\"x\",\"system_fingerprint\":\"fp\"}");
+    try expectRewritten(whole, "{\"model\":null,\"choices\":[],\"id\":7,\"system_fingerprint\":null}");
+}
+
+test "a completion without names gets them" {
+    try expectRewritten(
+        "{ \"id\":\"I\",\"system_fingerprint\":\"F\",\"model\":\"M\",\"choices\":[]}",
+        "{ \"choices\":[]}",
+    );
+    try expectRewritten(
+        "{\"id\":\"I\",\"model\":\"M\",\"system_fingerprint\":\"F\",\"choices\":[]}",
+        "{\"system_fingerprint\":\"f\",\"choices\":[]}",
+    );
 }
 
 test "choices get what OpenAI's always have, and keep what they have" {
+    const own = "{\"id\":\"I\",\"system_fingerprint\":\"F\",\"model\":\"M\",";
     try expectRewritten(
-        "{\"choices\":[ {\"logprobs\":null,\"index\":0,\"message\":{\"refusal\":null,\"content\":\"]}\"}} , {\"logprobs\":null} ]}",
+        own ++ "\"choices\":[ {\"logprobs\":null,\"index\":0,\"message\":{\"refusal\":null,\"content\":\"]}\"}} , {\"logprobs\":null} ]}",
         "{\"choices\":[ {\"index\":0,\"message\":{\"content\":\"]}\"}} , {} ]}",
     );
-    const whole = "{\"choices\":[{\"message\":{\"refusal\":\"no\"},\"logprobs\":{\"content\":[]}},1]}";
-    try expectRewritten(whole, whole);
+    const whole = "\"choices\":[{\"message\":{\"refusal\":\"no\"},\"logprobs\":{\"content\":[]}}]}";
+    try expectRewritten(own ++ whole, "{" ++ whole);
     try expectRewritten(
-        "{\"choices\":[{\"message\":{\"refusal\":null},\"logprobs\":null}]}",
+        own ++ "\"choices\":[{\"message\":{\"refusal\":null},\"logprobs\":null}]}",
         "{\"choices\":[{\"message\":{},\"logprobs\":null}]}",
     );
 }
 
-test "what is no JSON stays" {
+test "what is no completion is none" {
     var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
     defer arena.deinit();
-    for ([_][]const u8{ "", "no", "[]", "{\"id\":" }) |answered| {
+    const none = [_][]const u8{
+        "", "no", "[]", "{\"id\":", "{}", "{\"choices\":null}", "{\"choices\":[1]}", "{\"choices\":[{},,{}]}", "{\"choices\":[],\"a\":\"\xff\"}",
+    };
+    for (none) |answered| {
         const made = try rewritten(arena.allocator(), answered, .{ .id = "1", .model = "2", .fingerprint = "3" });
         try std.testing.expectEqual(null, made.body);
     }

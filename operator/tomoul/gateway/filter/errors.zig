@@ -104,7 +104,7 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
 
 /// Whether the same call could fare better later, as OpenAI's SDKs see it.
 pub fn worthAnotherTry(status: u16) bool {
-    return status == 408 or status == 409 or status == 429 or status >= 500;
+    return status == 408 or status == 409 or status == 429 or (status >= 500 and status != 501 and status != 504);
 }
 
 /// The seconds after which to try again, where an engine's answer told `told`: at most a minute, and none where waiting
@@ -158,8 +158,10 @@ pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !N
         found = nested.raw(found);
         if (!members.read(found)) members.count = 0;
     }
-    const message = string(members, found, "message") orelse string(members, found, "error") orelse
-        string(members, found, "detail") orelse
+    const told = string(members, found, "message") orelse string(members, found, "error") orelse string(members, found, "detail");
+    const message = if (told != null and !isTrace(told.?, status))
+        told.?
+    else
         try std.fmt.allocPrint(allocator, "\"The engine answered {d}\"", .{status});
     const word = codeOf(status);
     const code = string(members, found, "code") orelse try text.quoted(allocator, word);
@@ -173,6 +175,13 @@ pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !N
 fn string(members: *const json.Members, found: []const u8, name: []const u8) ?[]const u8 {
     const member = members.of(name, .string) orelse return null;
     return if (isWellFormed(member.inner(found))) member.raw(found) else null;
+}
+
+/// Whether a message, which is JSON, shows how the engine is made: a bug of an engine's may put a stack trace into it. Of a
+/// client's mistakes several lines may tell.
+fn isTrace(message: []const u8, status: u16) bool {
+    return std.mem.indexOf(u8, message, "Traceback (most recent call last)") != null or
+        (status >= 500 and std.mem.indexOf(u8, message, "\\n") != null);
 }
 
 /// Whether what stands between quotes is a string by JSON's rules, which the reader of members leaves to who uses one.
@@ -222,6 +231,21 @@ test "an engine's error takes OpenAI's shape" {
         .{
             "{\"message\":\"a\x01b\",\"param\":\"\\x\",\"code\":\"\\u00g0\"}", 400,
             "{\"error\":{\"message\":\"The engine answered 400\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"detail\":\"a\\n  File b\"}", 500,
+            "{\"error\":{\"message\":\"The engine answered 500\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_failed\"}}",
+            "engine_failed",
+        },
+        .{
+            "{\"detail\":\"a\\nTraceback (most recent call last):\"}", 400,
+            "{\"error\":{\"message\":\"The engine answered 400\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"detail\":\"a\\nb\"}", 400,
+            "{\"error\":{\"message\":\"a\\nb\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
             "invalid_request",
         },
         .{

@@ -12,6 +12,9 @@ const streams = @import("stream.zig");
 const text = @import("text.zig");
 const Call = @import("call.zig").Call;
 
+/// The most bytes of an engine's error that are read.
+const max_failure = 64 * 1024;
+
 threadlocal var scratch: bodies.Scratch = .{};
 threadlocal var output: bodies.Scratch = .{};
 
@@ -21,7 +24,8 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
     const own = call.document.source.region;
     const kind = if (call.local) null else stream.hostMetadata("tomoul", "kind");
     call.status = std.fmt.parseInt(u16, stream.header(.response, ":status") orelse "", 10) catch 0;
-    const is_stream = call.status < 400 and isEventStream(stream.header(.response, "content-type") orelse "");
+    const content_type = stream.header(.response, "content-type") orelse "";
+    const is_stream = call.status < 400 and isEventStream(content_type);
 
     if (kind != null and std.mem.eql(u8, kind.?, "region")) {
         // Another region's gateway has done all that is to do, but cannot know who asked for a stream's usage.
@@ -29,13 +33,12 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         // Of a seed that is this gateway's own there is nothing to tell.
         if (call.model != null and call.seed == null) stream.removeHeader(.response, "x-tomoul-seed");
         if (stream.headerCount(.response, "x-tomoul-region") == 0) {
-            call.answer = .strangers;
-            try replaceStrangersHeaders(call);
+            try replaceStrangers(call);
         } else if (is_stream and call.hidden != .nothing) {
             startStream(call, null);
         }
     } else {
-        if (kind != null) try removeOthersHeaders(call);
+        const head: Head = if (kind != null) try .read(call) else .{};
         stream.setHeader(.response, "x-tomoul-region", own);
         var left: [admission.allowance_headers]abi.Pair = undefined;
         for (try admission.allowanceHeaders(call, &left)) |header| stream.setHeader(.response, header.key.slice(), header.value.slice());
@@ -47,35 +50,34 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             return true;
         }
         call.served = true;
-        if (isNoAnswer(call.status)) {
-            call.status = 502;
-            stream.setHeader(.response, ":status", "502");
-        }
-        if (call.seed) |seed| {
-            if (call.status < 400) stream.setHeader(.response, "x-tomoul-seed", seed.text());
-        }
-        if (call.status >= 400) {
+        const is_none = head.is_encoded or is_stream != call.is_stream or (is_stream and end_of_stream);
+        const is_broken = isNoAnswer(call.status) or (call.status == 200 and is_none);
+        if (is_broken) {
+            call.answer = .replaced;
+            call.instead = try breakAnswer(call);
+        } else if (call.status >= 400) {
             call.answer = .failure;
             stream.setHeader(.response, "content-type", "application/json");
-            stream.removeHeader(.response, "content-encoding");
             if (errors.waitOf(call.status, stream.header(.response, "retry-after"))) |seconds| {
                 var digits: [3]u8 = undefined;
                 stream.setHeader(.response, "retry-after", std.fmt.bufPrint(&digits, "{d}", .{seconds}) catch unreachable);
             } else stream.removeHeader(.response, "retry-after");
-            stream.removeHeader(.response, "retry-after-ms"); // OpenAI's clients believe it first
-            stream.removeHeader(.response, "x-should-retry");
             if (!errors.worthAnotherTry(call.status)) stream.setHeader(.response, "x-should-retry", "false");
         } else if (is_stream) {
+            if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
             startStream(call, try namesOf(call));
             if (!end_of_stream) try call.watch.start(stream, call.document.source.comment_seconds, call.model.?.idle_seconds);
         } else {
+            if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
+            if (!std.ascii.startsWithIgnoreCase(content_type, "application/json"))
+                stream.setHeader(.response, "content-type", "application/json");
             const length = std.fmt.parseInt(u64, stream.header(.response, "content-length") orelse "0", 10) catch 0;
             if (length > call.document.source.max_body_bytes) {
                 abi.log(.warn, "tomoul: an answer too large to buffer keeps its engine's id and is not counted");
             } else call.answer = .completion;
         }
     }
-    const whole = call.answer == .failure or call.answer == .completion or call.answer == .strangers;
+    const whole = call.answer == .failure or call.answer == .completion or call.answer == .replaced;
     if (!whole) return true;
     if (!end_of_stream) return false;
     const made = (try wholeBody(call, "")) orelse return true;
@@ -92,7 +94,7 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
             try rewriteChunk(call, end_of_stream);
             return .@"continue";
         },
-        .strangers => {
+        .replaced => {
             call.stream.drain(.received_response, call.stream.bodySize(.received_response));
             if (!end_of_stream) return .stop_iteration_no_buffer;
         },
@@ -103,7 +105,8 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
                 call.answer = .passes;
                 return .@"continue";
             }
-            if (!end_of_stream) return .stop_iteration_and_buffer;
+            // Not `and_buffer`, by which Envoy answers 500 once its own limit is passed, be it by what is to pass on.
+            if (!end_of_stream) return if (call.answer == .failure and buffered > max_failure) forgetFailure(call) else .stop_iteration_and_watermark;
         },
     }
     try replaceBody(call, .received_response);
@@ -116,7 +119,7 @@ pub fn trailers(call: *Call) !void {
     switch (call.answer) {
         .passes => {},
         .stream => if (!call.rewriter.done) return error.BrokenStream,
-        .strangers, .failure, .completion => try replaceBody(call, .buffered_response),
+        .replaced, .failure, .completion => try replaceBody(call, .buffered_response),
     }
 }
 
@@ -196,39 +199,65 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
     if (call.ttft_ms == null and call.rewriter.has_token) call.ttft_ms = call.elapsedMilliseconds();
 }
 
-/// Whether an engine's status is about the gateway that called it and not about the client's call: no client could follow
-/// it elsewhere, or show it other credentials.
+/// Whether an engine's status is no answer to a call, or is about the gateway that called it: no client could follow it
+/// elsewhere, or show it other credentials.
 fn isNoAnswer(status: u16) bool {
-    return (status >= 300 and status < 400) or status == 401 or status == 403 or status == 407;
+    return (status < 400 and status != 200) or status == 401 or status == 403 or status == 407 or status >= 600;
 }
 
-/// Whether a header of an engine's answer says what only a gateway can say to a client, or is about the gateway.
-fn isOthers(name: []const u8) bool {
-    for ([_][]const u8{ "x-tomoul-", "x-ratelimit-" }) |prefix| {
-        if (std.mem.startsWith(u8, name, prefix)) return true;
-    }
-    for ([_][]const u8{ "set-cookie", "location", "www-authenticate", "proxy-authenticate" }) |each| {
-        if (std.mem.eql(u8, name, each)) return true;
-    }
-    return false;
-}
+/// What of an engine's headers is about its answer. All others would tell clients of the engine, or what only a gateway can
+/// say.
+const answers = std.StaticStringMap(void).initComptime(.{
+    .{":status"}, .{"content-type"}, .{"content-length"}, .{"transfer-encoding"}, .{"cache-control"}, .{"date"},
+    .{"server"}, // Envoy's own in any case
+});
 
-fn removeOthersHeaders(call: *Call) !void {
+/// An engine's headers once only those of its answer are left.
+const Head = struct {
+    is_encoded: bool = false,
+
+    fn read(call: *Call) !Head {
+        const stream, const allocator = .{ call.stream, call.allocator() };
+        var few: [32]abi.Pair = undefined;
+        const count = stream.headersSize(.response);
+        const found = if (count <= few.len) few[0..count] else try allocator.alloc(abi.Pair, count);
+        stream.headers(.response, found);
+        var made: Head = .{};
+        var removed: std.ArrayListUnmanaged([]const u8) = .{};
+        for (found) |header| {
+            const name = header.key.slice();
+            if (answers.has(name) or (call.status >= 400 and std.mem.eql(u8, name, "retry-after"))) continue;
+            if (std.mem.eql(u8, name, "content-encoding")) made.is_encoded = !std.ascii.eqlIgnoreCase(header.value.slice(), "identity");
+            // Not as they are met: the first that goes moves the others.
+            try removed.append(allocator, try allocator.dupe(u8, name));
+        }
+        for (removed.items) |name| stream.removeHeader(.response, name);
+        return made;
+    }
+};
+
+/// What an engine answered is none of a completion: the client gets an error. Its body.
+fn breakAnswer(call: *Call) ![]const u8 {
     const stream, const allocator = .{ call.stream, call.allocator() };
-    var few: [32]abi.Pair = undefined;
-    const count = stream.headersSize(.response);
-    const found = if (count <= few.len) few[0..count] else try allocator.alloc(abi.Pair, count);
-    stream.headers(.response, found);
-    var removed: std.ArrayListUnmanaged([]const u8) = .{};
-    for (found) |header| {
-        // Not as they are met: the first that goes moves the others.
-        if (isOthers(header.key.slice())) try removed.append(allocator, try allocator.dupe(u8, header.key.slice()));
-    }
-    for (removed.items) |name| stream.removeHeader(.response, name);
+    const message = try std.fmt.allocPrint(allocator, "\"The engine answered {d}, and with no completion\"", .{call.status});
+    call.status = 502;
+    call.code = "engine_failed";
+    stream.setHeader(.response, ":status", "502");
+    stream.setHeader(.response, "content-type", "application/json");
+    for ([_][]const u8{ "retry-after", "x-tomoul-seed" }) |name| stream.removeHeader(.response, name);
+    return errors.body(allocator, 502, message, "null", "\"engine_failed\"", "");
+}
+
+/// An error whose body is too long for one leaves without what its engine says of it.
+fn forgetFailure(call: *Call) !abi.BodyStatus {
+    const made = try errors.normal(call.allocator(), "", call.status);
+    call.answer, call.instead, call.code = .{ .replaced, made.body, made.code };
+    for ([_]abi.Body{ .buffered_response, .received_response }) |which| call.stream.drain(which, call.stream.bodySize(which));
+    return .stop_iteration_no_buffer;
 }
 
 /// What stands before another region's gateway, such as a load balancer, has answered in its place.
-fn replaceStrangersHeaders(call: *Call) !void {
+fn replaceStrangers(call: *Call) !void {
     const stream, const allocator = .{ call.stream, call.allocator() };
     const found = try allocator.alloc(abi.Pair, stream.headersSize(.response));
     stream.headers(.response, found);
@@ -242,6 +271,15 @@ fn replaceStrangersHeaders(call: *Call) !void {
     stream.setHeader(.response, "retry-after", errors.retry_after_seconds);
     stream.setHeader(.response, "x-tomoul-region", call.document.source.region);
     call.code = "region_capacity_unavailable";
+    call.answer = .replaced;
+    call.instead = try errors.body(
+        allocator,
+        503,
+        try std.fmt.allocPrint(allocator, "\"What answers at the other region's endpoint is not its gateway; it answered {d}\"", .{call.status}),
+        "null",
+        "\"region_capacity_unavailable\"",
+        "",
+    );
 }
 
 fn replaceBody(call: *Call, which: abi.Body) !void {
@@ -261,14 +299,7 @@ fn wholeBody(call: *Call, answered: []const u8) !?[]const u8 {
     const allocator = call.allocator();
     switch (call.answer) {
         .passes, .stream => return null,
-        .strangers => return try errors.body(
-            allocator,
-            503,
-            try std.fmt.allocPrint(allocator, "\"What answers at the other region's endpoint is not its gateway; it answered {d}\"", .{call.status}),
-            "null",
-            "\"region_capacity_unavailable\"",
-            "",
-        ),
+        .replaced => return call.instead,
         .failure => {
             const made = try errors.normal(allocator, answered, call.status);
             call.code = made.code;
@@ -277,7 +308,7 @@ fn wholeBody(call: *Call, answered: []const u8) !?[]const u8 {
         .completion => {
             const made = try completion.rewritten(allocator, answered, try namesOf(call));
             call.usage = made.usage;
-            return made.body;
+            return made.body orelse try breakAnswer(call);
         },
     }
 }

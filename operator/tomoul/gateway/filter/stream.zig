@@ -25,13 +25,19 @@ pub const Usage = struct {
     }
 };
 
-/// The number that follows the first `key`, at any depth: `cached_tokens` is nested.
+/// More tokens than any call has: an engine that tells of them is not believed, since its caller would pay for them.
+const max_tokens = 1_000_000_000;
+
+/// The whole number that follows the first `key`, at any depth: `cached_tokens` is nested.
 fn tokens(raw: []const u8, key: []const u8) ?u64 {
-    var at = (std.mem.indexOf(u8, raw, key) orelse return null) + key.len;
-    while (at < raw.len and (raw[at] == ':' or raw[at] == ' ')) at += 1;
-    var end = at;
-    while (end < raw.len and std.ascii.isDigit(raw[end])) end += 1;
-    return std.fmt.parseInt(u64, raw[at..end], 10) catch null;
+    const after = std.mem.trimLeft(u8, raw[(std.mem.indexOf(u8, raw, key) orelse return null) + key.len ..], ": \t\r\n");
+    const word = after[0 .. std.mem.indexOfAny(u8, after, ",}] \t\r\n") orelse after.len];
+    const count = std.fmt.parseInt(u64, word, 10) catch whole: {
+        const number = std.fmt.parseFloat(f64, word) catch return null;
+        if (!(number >= 0 and number <= max_tokens) or @trunc(number) != number) return null;
+        break :whole @as(u64, @intFromFloat(number));
+    };
+    return if (count <= max_tokens) count else null;
 }
 
 /// Usage that the client did not ask for and must not see.
@@ -43,7 +49,8 @@ const done_mark = "[DONE]";
 /// The members of the chunk at hand.
 threadlocal var chunk_members: json.Members = .{};
 const max_own = 512;
-const fingerprint_key = "\"system_fingerprint\"";
+/// The longest line that a stream may have: more than any engine's, and not all memory.
+const max_line = 64 * 1024 * 1024;
 
 /// What stands in every chunk the same, and what stands there instead.
 const Swap = struct {
@@ -62,7 +69,25 @@ const Swap = struct {
 };
 
 /// The members that all chunks share.
-const Shared = enum { id, model, system_fingerprint };
+const Shared = enum {
+    id,
+    model,
+    system_fingerprint,
+
+    fn key(self: Shared) []const u8 {
+        return switch (self) {
+            inline else => |each| "\"" ++ @tagName(each) ++ "\"",
+        };
+    }
+
+    fn of(self: Shared, names: completion.Names) []const u8 {
+        return switch (self) {
+            .id => names.id,
+            .model => names.model,
+            .system_fingerprint => names.fingerprint,
+        };
+    }
+};
 
 pub const Rewriter = struct {
     allocator: std.mem.Allocator,
@@ -81,6 +106,10 @@ pub const Rewriter = struct {
     has_token: bool = false,
     usage: ?Usage = null,
     swaps: std.EnumArray(Shared, ?Swap) = .initFill(null),
+    /// How the choices begin in each chunk; it stays.
+    choices: Swap = .{},
+    /// What the engine does not tell, and stands beside the id.
+    untold: std.EnumSet(Shared) = .{},
     /// Code of an error that the engine sent as an event.
     code: ?[]const u8 = null,
 
@@ -92,7 +121,7 @@ pub const Rewriter = struct {
     pub fn feed(self: *Rewriter, chunk: []const u8, out: *Text, to: std.mem.Allocator) !void {
         var left = chunk;
         if (self.rest.items.len > 0) {
-            const end = std.mem.indexOfScalar(u8, left, '\n') orelse return self.rest.appendSlice(self.allocator, left);
+            const end = std.mem.indexOfScalar(u8, left, '\n') orelse return self.keep(left, out, to);
             try self.rest.appendSlice(self.allocator, left[0 .. end + 1]);
             try self.line(self.rest.items, out, to);
             self.rest.clearRetainingCapacity();
@@ -102,7 +131,19 @@ pub const Rewriter = struct {
             try self.line(left[0 .. end + 1], out, to);
             left = left[end + 1 ..];
         }
-        try self.rest.appendSlice(self.allocator, left);
+        try self.keep(left, out, to);
+    }
+
+    /// Keeps the start of a line until its end comes.
+    fn keep(self: *Rewriter, start: []const u8, out: *Text, to: std.mem.Allocator) !void {
+        if (self.isOver()) return;
+        if (self.rest.items.len + start.len > max_line) return self.breakOff(out, to);
+        try self.rest.appendSlice(self.allocator, start);
+    }
+
+    /// Whether nothing may follow.
+    fn isOver(self: *const Rewriter) bool {
+        return self.done and self.names != null and self.between_events;
     }
 
     /// A comment that may leave now: only whole lines have left, and an empty one would end an event that has begun.
@@ -112,10 +153,23 @@ pub const Rewriter = struct {
 
     /// The end. Without `[DONE]` the engine stopped in the middle, which must not look as if it had finished.
     pub fn finish(self: *Rewriter, out: *Text, to: std.mem.Allocator) !void {
-        try out.appendSlice(to, self.rest.items);
-        if (self.done) return;
+        if (self.names == null) return out.appendSlice(to, self.rest.items);
+        if (isDone(self.rest.items)) {
+            try self.rest.append(self.allocator, '\n');
+            try self.line(self.rest.items, out, to);
+        }
+        if (!self.done) return self.breakOff(out, to);
+        if (!self.between_events) try out.append(to, '\n');
+    }
+
+    /// Ends the answer where its engine has failed; nothing leaves after it.
+    fn breakOff(self: *Rewriter, out: *Text, to: std.mem.Allocator) !void {
         self.code = "engine_failed";
-        try out.appendSlice(to, "\n\ndata: ");
+        self.done = true;
+        self.rest.clearRetainingCapacity();
+        if (!self.between_events) try out.append(to, '\n');
+        self.between_events = true;
+        try out.appendSlice(to, data ++ " ");
         try out.appendSlice(to, try errors.body(self.allocator, 502, "\"The engine broke off the answer\"", "null", "\"engine_failed\"", ""));
         try out.appendSlice(to, "\n\n");
     }
@@ -123,18 +177,28 @@ pub const Rewriter = struct {
     /// One line, with its newline.
     fn line(self: *Rewriter, whole: []const u8, out: *Text, to: std.mem.Allocator) !void {
         const blank = whole.len == 1 or (whole.len == 2 and whole[0] == '\r');
+        if (self.isOver() or (self.done and self.names != null and !blank)) return;
         if (self.dropped) {
             self.dropped = false;
             if (blank) return;
         }
+        const was_between = self.between_events;
         self.between_events = blank;
-        if (!std.mem.startsWith(u8, whole, data)) return out.appendSlice(to, whole);
+        if (blank or whole[0] == ':') return out.appendSlice(to, whole);
         var start: usize = data.len;
-        if (whole[start] == ' ') start += 1;
-        if (whole[start] != '{') {
-            if (std.mem.startsWith(u8, whole[start..], done_mark)) self.done = true;
-            return out.appendSlice(to, whole);
+        if (std.mem.startsWith(u8, whole, data) and whole[start] == ' ') start += 1;
+        if (!std.mem.startsWith(u8, whole, data) or whole[start] != '{') {
+            if (self.names == null) return out.appendSlice(to, whole);
+            if (isDone(whole)) {
+                self.done = true;
+                return out.appendSlice(to, whole);
+            }
+            if (!isUnasked(whole)) return self.breakOff(out, to);
+            self.between_events = was_between;
+            self.dropped = was_between;
+            return;
         }
+        if (self.names != null and !std.unicode.utf8ValidateSlice(whole)) return self.breakOff(out, to);
         if (!self.has_token) self.has_token = bringsToken(whole[start..]);
         if (std.mem.indexOf(u8, whole, "\"usage\"") != null) return self.metered(whole, start, out, to);
         return self.named(whole, start, out, to);
@@ -144,7 +208,7 @@ pub const Rewriter = struct {
     fn metered(self: *Rewriter, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
         const members = &chunk_members;
         const chunk = whole[start..];
-        if (!members.read(chunk)) return self.named(whole, start, out, to);
+        if (!members.read(chunk)) return if (self.names == null) out.appendSlice(to, whole) else self.breakOff(out, to);
         const usage = members.of("usage", .object) orelse return self.named(whole, start, out, to);
         self.usage = .of(usage.raw(chunk));
         const only_usage = if (members.of("choices", .array)) |choices| isEmptyArray(choices.raw(chunk)) else false;
@@ -170,10 +234,12 @@ pub const Rewriter = struct {
     /// A line under the completion's id, the model's and the fingerprint.
     fn named(self: *Rewriter, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
         const names = self.names orelse return out.appendSlice(to, whole);
-        if (self.swaps.get(.id) == null) return self.learned(names, whole, start, out, to);
-        // An engine that tells no fingerprint gets one beside the id, unless it tells one after all.
-        if (self.swaps.get(.system_fingerprint) == null and std.mem.indexOf(u8, whole, fingerprint_key) != null)
-            return self.learned(names, whole, start, out, to);
+        if (self.swaps.get(.id) == null or !self.looksWhole(whole)) return self.learned(names, whole, start, out, to);
+        // What an engine does not tell stands beside the id, unless it tells it after all.
+        var untold = self.untold.iterator();
+        while (untold.next()) |which| {
+            if (std.mem.indexOf(u8, whole, which.key()) != null) return self.learned(names, whole, start, out, to);
+        }
         var found: [std.enums.values(Shared).len]*Swap = undefined;
         var count: usize = 0;
         for (&self.swaps.values) |*maybe| {
@@ -194,12 +260,18 @@ pub const Rewriter = struct {
         return out.appendSlice(to, whole[from..]);
     }
 
+    /// Whether a line has choices and an end, as a chunk that is like those before.
+    fn looksWhole(self: *Rewriter, whole: []const u8) bool {
+        const end = whole.len - @min(whole.len, if (std.mem.endsWith(u8, whole, "\r\n")) @as(usize, 3) else 2);
+        return whole[end] == '}' and self.choices.find(whole) != null;
+    }
+
     /// The same for a line that is not like those before: it is read as JSON.
     fn learned(self: *Rewriter, names: completion.Names, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
         const chunk = whole[start..];
         const members = &chunk_members;
-        if (!members.read(chunk)) return out.appendSlice(to, whole);
-        if (members.count > 0 and std.mem.eql(u8, members.list[0].name, "error")) {
+        if (!members.read(chunk)) return self.breakOff(out, to);
+        if (isError(members, chunk)) {
             self.done = true;
             const made = try errors.normal(self.allocator, chunk, 500);
             self.code = made.code;
@@ -207,26 +279,36 @@ pub const Rewriter = struct {
             try out.appendSlice(to, made.body);
             return out.appendSlice(to, whole[std.mem.trimRight(u8, whole, "\r\n").len..]);
         }
-        var from: usize = 0;
-        try out.appendSlice(to, whole[0..start]);
-        const untold = members.get("system_fingerprint") == null;
-        if (untold) self.swaps.set(.system_fingerprint, null);
+        const choices = members.of("choices", .array) orelse return self.breakOff(out, to);
+        const opening = chunk[choices.key .. choices.start + 1];
+        self.choices = .{ .own_length = @min(opening.len, max_own), .at = start + choices.key };
+        @memcpy(self.choices.own[0..self.choices.own_length], opening[0..self.choices.own_length]);
+        for (std.enums.values(Shared)) |which| self.untold.setPresent(which, members.get(@tagName(which)) == null);
+        // Each in the place of a member of the engine's; where there is no id, before all.
+        var beside: Text = .{};
+        var untold = self.untold.iterator();
+        while (untold.next()) |which| {
+            for ([_][]const u8{ ",", which.key(), ":", which.of(names) }) |piece| try beside.appendSlice(self.allocator, piece);
+            self.swaps.set(which, null);
+        }
+        var from: usize = members.list[0].key;
+        try out.appendSlice(to, whole[0 .. start + from]);
+        if (self.untold.contains(.id)) {
+            try out.appendSlice(to, beside.items[1..]);
+            try out.append(to, ',');
+        }
         for (members.items()) |*member| {
             const which = std.meta.stringToEnum(Shared, member.name) orelse continue;
-            if (which != .system_fingerprint and member.kind != .string) continue;
-            const name = switch (which) {
-                .id => names.id,
-                .model => names.model,
-                .system_fingerprint => names.fingerprint,
-            };
+            const name = which.of(names);
             if (which == .model and std.mem.eql(u8, member.raw(chunk), name)) continue;
-            const more = if (which == .id and untold) &[_][]const u8{ ",", fingerprint_key, ":", names.fingerprint } else &[_][]const u8{ "", "", "", "" };
-            const instead = try std.mem.concat(self.allocator, u8, &.{ chunk[member.key..member.start], name, more[0], more[1], more[2], more[3] });
+            const instead = try std.mem.concat(self.allocator, u8, &.{ chunk[member.key..member.start], name, if (which == .id) beside.items else "" });
             try out.appendSlice(to, chunk[from..member.key]);
             try out.appendSlice(to, instead);
             from = member.end;
             const own = chunk[member.key..member.end];
-            if (own.len > max_own) continue;
+            // Others stand in other places as well: a tool call's id may be null, and 1 begins 12.
+            const is_own = member.kind == .string or (member.kind == .null and which == .system_fingerprint);
+            if (own.len > max_own or !is_own) continue;
             self.swaps.set(which, .{ .own_length = own.len, .instead = instead, .at = start + member.key });
             const place = self.swaps.getPtr(which);
             @memcpy(place.*.?.own[0..own.len], own);
@@ -234,6 +316,27 @@ pub const Rewriter = struct {
         return out.appendSlice(to, chunk[from..]);
     }
 };
+
+/// Whether an event tells of an error, nested or flat.
+fn isError(members: *const json.Members, chunk: []const u8) bool {
+    if (members.of("error", .object) != null or members.of("error", .string) != null) return true;
+    const object = members.of("object", .string) orelse return false;
+    return std.mem.eql(u8, object.inner(chunk), "error");
+}
+
+/// Whether a line is the mark of the end.
+fn isDone(line: []const u8) bool {
+    if (!std.mem.startsWith(u8, line, data)) return false;
+    return std.mem.eql(u8, std.mem.trim(u8, line[data.len..], " \r\n"), done_mark);
+}
+
+/// Whether a line is one that streams of events may have and OpenAI's do not: it is left out.
+fn isUnasked(line: []const u8) bool {
+    for ([_][]const u8{ "event:", "id:", "retry:" }) |field| {
+        if (std.mem.startsWith(u8, line, field)) return true;
+    }
+    return std.mem.startsWith(u8, line, data) and std.mem.trim(u8, line[data.len..], " \r\n").len == 0;
+}
 
 fn isEmptyArray(raw: []const u8) bool {
     return std.mem.trim(u8, raw[1 .. raw.len - 1], " \t\r\n").len == 0;
@@ -301,9 +404,9 @@ test "every chunk has the fingerprint once, whether its engine tells one or not,
     const wanted =
         "data: {\"choices\":[],\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\"}\n\n" ++
         "data: {\"choices\":[1],\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\"}\n\n" ++
-        "data: {\"id\":\"chatcmpl_X\",\"system_fingerprint\":\"F\",\"choices\":[2]}\n\n" ++
-        "data: {\"id\":\"chatcmpl_X\",\"system_fingerprint\":\"F\",\"choices\":[3]}\n\n" ++
-        "data: {\"system_fingerprint\":\"F\",\"id\":\"chatcmpl_X\",\"choices\":[4]}\n\ndata: [DONE]\n\n";
+        "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[2]}\n\n" ++
+        "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[3]}\n\n" ++
+        "data: {\"system_fingerprint\":\"F\",\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"choices\":[4]}\n\ndata: [DONE]\n\n";
     for (1..sent.len + 1) |size| {
         var arena: std.heap.ArenaAllocator = .init(testing.allocator);
         defer arena.deinit();
@@ -319,6 +422,92 @@ test "a stream without a mark of its end ends in an error" {
     const made = try rewritten(arena.allocator(), &rewriter, "data: {\"id\":\"e\"}\n\ndata: {\"id\"", 64);
     try testing.expect(std.mem.endsWith(u8, made, "\"code\":\"engine_failed\"}}\n\n"));
     try testing.expectEqualStrings("engine_failed", rewriter.code.?);
+}
+
+const whole_chunk = "data: {\"id\":\"e\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[]}\n\n";
+const whole_chunk_rewritten = "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[]}\n\n";
+
+/// What a stream of `sent` ends in after its first chunk, however it is cut.
+fn expectEnd(wanted: []const u8, code: ?[]const u8, sent: []const u8) !void {
+    const all = try std.mem.concat(testing.allocator, u8, &.{ whole_chunk, sent });
+    defer testing.allocator.free(all);
+    for ([_]usize{ 1, 2, 7, 4096 }) |size| {
+        var arena: std.heap.ArenaAllocator = .init(testing.allocator);
+        defer arena.deinit();
+        var rewriter: Rewriter = .init(arena.allocator(), test_names, .nothing);
+        const made = try rewritten(arena.allocator(), &rewriter, all, size);
+        try testing.expect(std.mem.startsWith(u8, made, whole_chunk_rewritten));
+        try testing.expectEqualStrings(wanted, std.mem.trimLeft(u8, made[whole_chunk_rewritten.len..], "\n"));
+        try testing.expectEqualDeep(code, rewriter.code);
+    }
+}
+
+test "what is no chunk ends a stream in an error, and nothing follows" {
+    const broken_off = "data: {\"error\":{\"message\":\"The engine broke off the answer\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_failed\"}}\n\n";
+    const odd = [_][]const u8{
+        "data: no\n\n",                                      "data: [DONE] and more\n\n",
+        "<html>\n",                                          "error: {\"message\":\"x\"}\n\n",
+        "data: {\"id\":\"e\",\"choices\":[\n\n",             "data: {\"id\":\"e\",\ndata: \"choices\":[]}\n\n",
+        "data: {\"id\":\"e\"}\n\n",                          "data: {\"choices\":[],\"a\":\"\xff\"}\n\n",
+        "data: {\"id\":\"e\",\"usage\":{},\"choices\":\n\n",
+    };
+    for (odd) |event| {
+        const sent = try std.mem.concat(testing.allocator, u8, &.{ event, whole_chunk, "data: [DONE]\n\n" });
+        defer testing.allocator.free(sent);
+        try expectEnd(broken_off, "engine_failed", sent);
+    }
+    for ([_][]const u8{ "data: {\"id\":\"e\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"cho", "", "data: [DO" }) |rest| try expectEnd(broken_off, "engine_failed", rest);
+}
+
+test "an error's event ends a stream wherever the error is in it" {
+    const failed = "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_failed\"}}\n\n";
+    const errors_told = [_][]const u8{
+        "{\"id\":\"e\",\"error\":{\"message\":\"x\",\"code\":500}}",
+        "{\"object\":\"error\",\"message\":\"x\",\"code\":500}",
+        "{\"error\":\"x\"}",
+    };
+    for (errors_told) |told| {
+        const sent = try std.mem.concat(testing.allocator, u8, &.{ "data: ", told, "\n\n", whole_chunk, "data: [DONE]\n\n" });
+        defer testing.allocator.free(sent);
+        try expectEnd(failed, "engine_failed", sent);
+    }
+}
+
+test "the mark of the end is the end, with a line's end behind it or not" {
+    const done = "data: [DONE]\n\n";
+    for ([_][]const u8{ done, "data: [DONE]", "data: [DONE]\n", done ++ done, done ++ whole_chunk }) |sent| try expectEnd(done, null, sent);
+    try expectEnd("data:[DONE]\n\n", null, "data:[DONE]");
+}
+
+test "fields that OpenAI's events do not have are left out" {
+    try expectEnd(whole_chunk_rewritten ++ "data: [DONE]\n\n", null, "event: x\nid: 1\nretry: 2\n" ++ whole_chunk ++ "event: ping\ndata:\n\n" ++ "data: [DONE]\n\n");
+}
+
+test "chunks whose id is no string, or that have none, get the completion's" {
+    const named_chunk = "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[";
+    var arena: std.heap.ArenaAllocator = .init(testing.allocator);
+    defer arena.deinit();
+    for ([_][]const u8{ "\"id\":1,", "\"id\":12,", "\"id\":null,", "" }) |id| {
+        var rewriter: Rewriter = .init(arena.allocator(), test_names, .nothing);
+        const chunk = try std.mem.concat(arena.allocator(), u8, &.{ "data: {", id, "\"choices\":[{\"id\":null}]}\n\n" });
+        const sent = try std.mem.concat(arena.allocator(), u8, &.{ "data: {\"id\":1,\"choices\":[]}\n\n", chunk, chunk, "data: [DONE]\n\n" });
+        const wanted = named_chunk ++ "]}\n\n" ++ (named_chunk ++ "{\"id\":null}]}\n\n") ** 2 ++ "data: [DONE]\n\n";
+        try testing.expectEqualStrings(wanted, try rewritten(arena.allocator(), &rewriter, sent, 7));
+    }
+}
+
+test "tokens are whole numbers that a call can have" {
+    const Told = struct { []const u8, ?u64 };
+    for ([_]Told{
+        .{ "7", 7 },      .{ "\n\t7", 7 },                   .{ "7.0", 7 },      .{ "1e3", 1000 },  .{ "-0", 0 },
+        .{ "-5", null },  .{ "7.5", null },                  .{ "\"7\"", null }, .{ "null", null }, .{ "true", null },
+        .{ "nan", null }, .{ "18446744073709551615", null }, .{ "1e300", null }, .{ "[7]", null },  .{ "", null },
+    }) |told| {
+        var buffer: [64]u8 = undefined;
+        const raw = try std.fmt.bufPrint(&buffer, "{{\"prompt_tokens\" :{s} , \"completion_tokens\":2}}", .{told[0]});
+        try testing.expectEqual(told[1], Usage.of(raw).prompt_tokens);
+        try testing.expectEqual(2, Usage.of(raw).completion_tokens);
+    }
 }
 
 test "only a chunk with something in it brings a token" {
