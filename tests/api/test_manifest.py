@@ -19,11 +19,18 @@ def messages(text: str) -> list[str]:
 
 
 def test_documents_of_other_groups_are_named_and_passed_over() -> None:
-    namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: models}\n"
-    parsed = parse_manifests(f"---\n{REGION}---\n{namespace}", "a.yaml")
+    notes = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+    parsed = parse_manifests(f"---\n{REGION}---\n{notes}", "a.yaml")
     assert [type(resource) for resource in parsed.resources] == [Region]
-    assert parsed.ignored == ("a.yaml: Namespace models",)
+    assert parsed.ignored == ("a.yaml: ConfigMap notes",)
     assert not parsed.errors
+
+
+def test_of_namespaces_all_labels_are_read_however_often_they_are_declared() -> None:
+    labelled = "apiVersion: v1\nkind: Namespace\nmetadata: {name: models, labels: {tomoul.ai/jurisdictions: EU}}\n"
+    parsed = parse_manifests(f"{labelled}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: models}}\n", "a.yaml")
+    assert parsed.namespaces == {"models": {"tomoul.ai/jurisdictions": "EU"}}
+    assert not parsed.ignored
 
 
 def test_the_items_of_a_list_are_read() -> None:

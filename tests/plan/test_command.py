@@ -59,9 +59,10 @@ def test_a_change_is_shown_by_field_with_old_and_new_value_and_gpus(files: Path)
 
 def test_a_removed_model_is_shown_where_it_ran_and_where_it_was_known(files: Path) -> None:
     (files / "tiny-solo.yaml").unlink()
+    edit(files / "tenant.yaml", "models: [tomoul/tiny-chat, tomoul/tiny-solo]", "models: [tomoul/tiny-chat]")
     result = run(files, "--against", EXAMPLES)
     assert result.exit_code == 2
-    eu_west, us_east = result.stdout.split("us-east\n")
+    eu_west, us_east = result.stdout.split("\nus-east\n")
     assert "- route               tomoul/tiny-solo" in eu_west
     assert "- Service             models/tiny-solo-eu-west-" in eu_west
     assert "- route elsewhere     tomoul/tiny-solo" in us_east
@@ -114,6 +115,55 @@ def test_a_model_that_no_region_would_accept_is_an_error_with_its_file_and_the_r
         f"{files / 'tiny-solo.yaml'}: ModelDeployment tiny-solo: spec.regions[0].name: "
         "Region `eu-wset` does not exist; use one of: eu-west, us-east"
     ) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "regions: [eu-west",
+            "regions: [eu-wset",
+            "spec.regions: there is no Region `eu-wset`; use one of: eu-west, us-east",
+        ),
+        ("models: [tomoul/tiny-chat", "models: [tiny-chat", "spec.models: no ModelDeployment has the id `tiny-chat`"),
+    ],
+)
+def test_a_tenant_that_names_what_does_not_exist_is_an_error(files: Path, old: str, new: str, message: str) -> None:
+    edit(files / "tenant.yaml", old, new)
+    result = run(files)
+    assert result.exit_code == 1
+    assert f"{files / 'tenant.yaml'}: Tenant demo: {message}" in result.stderr
+
+
+def test_an_alias_that_means_another_model_is_a_warning(files: Path) -> None:
+    edit(files / "tiny-solo.yaml", "id: tomoul/tiny-solo", "id: tomoul/tiny-solo\n    aliases: [tomoul/tiny-chat]")
+    result = run(files)
+    assert result.exit_code == 2
+    assert "warning: " in result.stderr
+    assert (
+        "ModelDeployment tiny-solo: eu-west: spec.model.aliases[0]: `tomoul/tiny-chat` is not routed here"
+        in result.stderr
+    )
+    assert len(json.loads(run(files, "--output", "json").stdout)["warnings"]) == 1
+
+
+def test_objects_of_other_groups_are_named_so_that_none_is_thought_planned(files: Path) -> None:
+    edit(files / "tiny-solo.yaml", "tomoul.ai/v1alpha1", "other.example.com/v1")
+    result = run(files, "--against", EXAMPLES)
+    named = f"note: of other API groups, and not looked at: {files / 'tiny-solo.yaml'}: ModelDeployment tiny-solo\n"
+    assert named in result.stderr
+
+
+def test_a_namespaces_label_bounds_where_its_models_may_run(files: Path) -> None:
+    edit(
+        files / "tiny-chat.yaml",
+        "kind: Namespace\nmetadata:\n",
+        "kind: Namespace\nmetadata:\n  labels: {tomoul.ai/jurisdictions: EU}\n",
+    )
+    result = run(files)
+    assert result.exit_code == 1
+    assert "ModelDeployment tiny-chat: spec.regions[1].name: Region `us-east` is in jurisdiction `US`" in result.stderr
+    assert "tiny-solo" not in result.stderr
 
 
 def test_a_resource_that_two_files_declare_is_an_error(files: Path) -> None:

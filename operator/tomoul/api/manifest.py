@@ -8,14 +8,14 @@ checked them already, by CRDs that may be newer than this program.
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tomoul.api.crd import root_schema
-from tomoul.api.meta import API_VERSION, GROUP, METADATA_FIELDS
+from tomoul.api.meta import API_VERSION, GROUP, METADATA_FIELDS, ObjectMeta
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.rules import VALIDATIONS
@@ -74,10 +74,20 @@ class Parsed:
     resources: tuple[Resource, ...] = ()
     errors: tuple[ManifestError, ...] = ()
     ignored: tuple[str, ...] = ()
-    """Objects of other groups, such as `examples/tiny.yaml: Namespace models`."""
+    """Objects of other groups, such as `examples/tiny.yaml: ConfigMap notes`."""
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Labels of Namespaces, by name, from all declarations: one label says where models may run."""
 
     def __add__(self, other: "Parsed") -> "Parsed":
-        return Parsed(self.resources + other.resources, self.errors + other.errors, self.ignored + other.ignored)
+        return Parsed(
+            self.resources + other.resources,
+            self.errors + other.errors,
+            self.ignored + other.ignored,
+            {
+                name: {**self.namespaces.get(name, {}), **other.namespaces.get(name, {})}
+                for name in {**self.namespaces, **other.namespaces}
+            },
+        )
 
 
 def parse_manifests(text: str, origin: str) -> Parsed:
@@ -109,11 +119,21 @@ def _parse_document(document: object, origin: str, number: int) -> Parsed:
     group = str(document.get("apiVersion", "")).partition("/")[0]
     # What is nearly our group is a slip, and not passed over as somebody else's.
     if "apiVersion" in document and "kind" in document and not difflib.get_close_matches(group, [GROUP], 1, 0.8):
+        if (document["apiVersion"], document["kind"]) == ("v1", "Namespace"):
+            return Parsed(namespaces=_namespace(document))
         return Parsed(ignored=(f"{origin}: {title}",))
     try:
         return Parsed(resources=(parse_resource(document),))
     except InvalidResource as error:
         return Parsed(errors=tuple(ManifestError(origin, number, title, *each) for each in error.errors))
+
+
+def _namespace(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
+    try:
+        meta = ObjectMeta.model_validate(_without_nulls(document.get("metadata")))
+    except ValidationError:
+        return {}  # the API server's to judge
+    return {meta.name: meta.labels}
 
 
 def parse_resource(obj: Mapping[str, Any], *, ignore_unknown: bool = False) -> Resource:

@@ -9,19 +9,21 @@ from typing import Any, NamedTuple
 import click
 
 from tomoul.api.conditions import Reason
-from tomoul.api.manifest import Resource
+from tomoul.api.manifest import Parsed, Resource
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.kube.manifests import read_files
-from tomoul.plan.acceptance import refusals
+from tomoul.plan.acceptance import accepted_regions, refusals, unrouted_aliases
 from tomoul.plan.capacity import NO_DEMAND, Demand
 from tomoul.plan.claims import claims
 from tomoul.plan.diff import Action, FieldChange, RegionDiff, diff_worlds
 from tomoul.plan.gather import gather
+from tomoul.plan.tenant import tenant_accepted
 from tomoul.plan.world import Key, Settings, World
 
 NOTHING_TO_DO, ERROR, CHANGES = 0, 1, 2
 _SIGNS = {Action.CREATE: ("+", "green"), Action.CHANGE: ("~", "yellow"), Action.REMOVE: ("-", "red")}
 _MAX_VALUE = 100
+_MAX_NAMES = 5
 _PATHS = click.Path(exists=True, path_type=Path)
 
 
@@ -32,6 +34,8 @@ class Files(NamedTuple):
     origins: Mapping[tuple[str, Key], str]
     """File by kind and key."""
     errors: tuple[str, ...]
+    ignored: tuple[str, ...]
+    """Objects of other API groups."""
 
 
 @click.command(name="plan")
@@ -60,14 +64,21 @@ def command(
     settings = Settings(hosted_regions=frozenset(hosted) if hosted else None, gateway_auth=GatewayAuth(auth))
     before, after = _read(against, settings), _read(paths, settings)
     errors = [*before.errors, *after.errors]
+    warnings: list[str] = []
     regions: tuple[RegionDiff, ...] = ()
     if not errors:
-        errors = [*_unknown_hosted(hosted, before.world, after.world), *_refused(after)]
+        errors = [*_unknown_hosted(hosted, before.world, after.world), *_refused(after), *_refused_tenants(after)]
+        warnings = _unrouted(after)
         regions = diff_worlds(before.world, after.world)
     if output == "json":
-        click.echo(json.dumps(_as_json(regions, errors), indent=2))
+        said = {"errors": errors, "warnings": warnings, "ignored": list(after.ignored)}
+        click.echo(json.dumps(_as_json(regions) | said, indent=2))
     else:
         _print(regions)
+        if after.ignored:
+            click.echo(f"note: of other API groups, and not looked at: {_few(after.ignored)}", err=True)
+        for warning in warnings:
+            click.secho(f"warning: {warning}", err=True, fg="yellow")
         for error in errors:
             click.secho(f"error: {error}", err=True, fg="red")
     changes = any(region.changes for region in regions)
@@ -79,10 +90,10 @@ def _read(paths: Sequence[Path], settings: Settings) -> Files:
         files = read_files(paths)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
-    resources = [resource for _, parsed in files for resource in parsed.resources]
     origins = {(str(each.kind), _key(each)): origin for origin, parsed in files for each in parsed.resources}
-    errors = tuple(str(error) for _, parsed in files for error in parsed.errors)
-    return Files(gather(resources, settings), origins, errors)
+    parsed = sum((each for _, each in files), Parsed())
+    world = gather(parsed.resources, settings, parsed.namespaces)
+    return Files(world, origins, tuple(map(str, parsed.errors)), parsed.ignored)
 
 
 def _key(resource: Resource) -> Key:
@@ -108,6 +119,33 @@ def _refused(files: Files) -> list[str]:
                 origin = files.origins["ModelDeployment", key]
                 found[f"{origin}: ModelDeployment {key.name}: {refusal.field}: {refusal.message}"] = None
     return list(found)
+
+
+def _refused_tenants(files: Files) -> list[str]:
+    """Tenants that name what does not exist, each with its file and field."""
+    owners = claims(files.world.models)
+    found = []
+    for key in sorted(files.world.tenants):
+        accepted = tenant_accepted(files.world, key, owners)
+        if accepted.status != "True":
+            found.append(f"{files.origins['Tenant', key]}: Tenant {key.name}: {accepted.message}")
+    return found
+
+
+def _unrouted(files: Files) -> list[str]:
+    """Aliases that mean another model, which refuses nothing and is easily missed."""
+    owners = claims(files.world.models)
+    return [
+        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}: {region}: {aliases}"
+        for key, model in sorted(files.world.models.items())
+        for region in accepted_regions(files.world, key, owners)
+        if (aliases := unrouted_aliases(model, region, owners))
+    ]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 def _print(regions: Sequence[RegionDiff]) -> None:
@@ -171,7 +209,7 @@ def _gpus_as_json(accelerator: str, before: Demand, after: Demand) -> dict[str, 
     }
 
 
-def _as_json(regions: Sequence[RegionDiff], errors: Sequence[str]) -> dict[str, Any]:
+def _as_json(regions: Sequence[RegionDiff]) -> dict[str, Any]:
     return {
         "changes": any(region.changes for region in regions),
         "regions": [
@@ -184,7 +222,6 @@ def _as_json(regions: Sequence[RegionDiff], errors: Sequence[str]) -> dict[str, 
             for region in regions
         ],
         "gpus": [_gpus_as_json(name, old, new) for name, (old, new) in _gpu_totals(regions).items()],
-        "errors": list(errors),
     }
 
 

@@ -1,6 +1,7 @@
 """Files → resources: what `tomoul plan` and `tomoul local` read in the place of an API server."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tomoul.api.manifest import ManifestError, Parsed, Resource, parse_manifests
@@ -44,7 +45,8 @@ def read_files(paths: Sequence[Path]) -> tuple[tuple[str, Parsed], ...]:
             else:
                 seen[identity] = origin
                 resources.append(resource)
-        found.append((origin, Parsed(tuple(resources), (*parsed.errors, *repeated), parsed.ignored)))
+        errors = (*parsed.errors, *repeated)
+        found.append((origin, replace(parsed, resources=tuple(resources), errors=errors)))
     return tuple(found)
 
 

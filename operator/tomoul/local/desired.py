@@ -46,7 +46,7 @@ def desired_state(paths: Sequence[Path], models: Path, auth: GatewayAuth = Gatew
         raise InvalidFilesError(f"{error.filename}: {error.strerror}") from error
     if parsed.errors:
         raise InvalidFilesError("\n".join(str(error) for error in parsed.errors))
-    world = gather(parsed.resources, Settings(gateway_auth=auth, llama_cpp_image=wheel_image()))
+    world = gather(parsed.resources, Settings(gateway_auth=auth, llama_cpp_image=wheel_image()), parsed.namespaces)
     state = plan(world)
     if not state.tables:
         raise InvalidFilesError("nothing to serve: there is no Region, or none whose `spec.state` is not Disabled")

@@ -28,7 +28,7 @@ def plan_tenant(world: World, key: Key, claims: Claims) -> TenantStatus:
     return TenantStatus(
         observed_generation=generation,
         conditions=(
-            condition(ConditionType.ACCEPTED, _accepted(world, key, claims), generation),
+            condition(ConditionType.ACCEPTED, tenant_accepted(world, key, claims), generation),
             condition(ConditionType.ENFORCED, enforced, generation),
         ),
         regions=tuple(
@@ -40,7 +40,8 @@ def plan_tenant(world: World, key: Key, claims: Claims) -> TenantStatus:
     )
 
 
-def _accepted(world: World, key: Key, claims: Claims) -> Verdict:
+def tenant_accepted(world: World, key: Key, claims: Claims) -> Verdict:
+    """Whether all that a Tenant names exists; the message names the field."""
     spec = world.tenants[key].spec
     known = world.regions.keys() | world.unreadable_regions
     regions = [name for name in spec.regions if name not in known]
