@@ -46,6 +46,12 @@ class Cluster:
         nodes = self.list("nodes", "-l", REGION_LABEL)
         return {node["metadata"]["labels"][REGION_LABEL]: node for node in nodes}
 
+    def host_address(self) -> str:
+        """Address of this host, as pods reach it."""
+        (network,) = json.loads(run("docker", "network", "inspect", "kind"))
+        found = [str(entry["Gateway"]) for entry in network["IPAM"]["Config"] if "Gateway" in entry]
+        return next(address for address in found if ":" not in address)
+
     def node_address(self, region: str) -> str:
         """Address of a region's node, as this host reaches it."""
         addresses = self.workers()[region]["status"]["addresses"]

@@ -85,8 +85,8 @@ def basic(name: str, password: str) -> str:
 
 
 @contextmanager
-def serving(registry: RegistryServer) -> Iterator[RegistryServer]:
-    """Serve it on this machine."""
+def serving(registry: RegistryServer, address: str = "127.0.0.1") -> Iterator[RegistryServer]:
+    """Serve it at an address of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -155,9 +155,9 @@ def serving(registry: RegistryServer) -> Iterator[RegistryServer]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((address, 0), Handler)
     server.daemon_threads = True
-    registry.host = f"127.0.0.1:{server.server_port}"
+    registry.host = f"{address}:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield registry
