@@ -4,17 +4,8 @@ from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.controller.facts import (
-    RoutingTableReader,
-    child,
-    conditions_of,
-    declared,
-    deployment,
-    node,
-    parsed_fields,
-    pod,
-    spec_of,
-)
+from tomoul.controller.declared import conditions_of, declared, spec_of
+from tomoul.controller.facts import RoutingTableReader, child, deployment, node, parsed_fields, pod
 from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Taint, Termination
 
 TIME = "2026-01-01T00:00:00Z"

@@ -12,7 +12,7 @@ from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.controller.context import Context
-from tomoul.controller.facts import declared
+from tomoul.controller.declared import declared
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
 from tomoul.controller.patience import Patience

@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
-from tomoul.api.manifest import InvalidResource, parse_resource
 from tomoul.api.meta import (
     ANNOTATION_ADAPTERS,
     COMPONENT_GATEWAY,
@@ -18,12 +17,8 @@ from tomoul.api.meta import (
     LABEL_PROMPT_CACHE,
     LABEL_REGION,
     LABEL_REVISION,
-    Condition,
 )
-from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
-from tomoul.api.tenant import Tenant
 from tomoul.controller.containers import containers, time_of
 from tomoul.controller.fields import applied_fields, owned
 from tomoul.kube.client import Object
@@ -41,24 +36,6 @@ _OWNER = "<owner>"
 """In the place of the owner's uid in `Child.fields`."""
 
 F = TypeVar("F")
-R = TypeVar("R", ModelDeployment, Region, Tenant)
-
-
-@dataclass(frozen=True)
-class Declared(Generic[R]):
-    """A resource that people write."""
-
-    uid: str
-    generation: int
-    deleting: bool
-    resource: R | None
-    """None if it cannot be read: the CRD should have refused it, or is of a newer version."""
-    errors: str = ""
-    """Why it is invalid, with the names of the fields."""
-    status: Mapping[str, Any] = field(default_factory=dict)
-    """`status` of an invalid one, as it is."""
-    model_id: str | None = None
-    """`spec.model.id` of an invalid one, if that much can be read."""
 
 
 @dataclass(frozen=True)
@@ -100,27 +77,6 @@ class Namespace:
 
     jurisdictions: AbstractSet[str] | None
     """Those that its label allows; None without the label."""
-
-
-def declared(item: Object, kind: type[R]) -> Declared[R]:
-    """A ModelDeployment, Region or Tenant."""
-    metadata = item["metadata"]
-    base = (metadata["uid"], metadata.get("generation", 0), "deletionTimestamp" in metadata)
-    # managedFields are half of the object, and the parser has no use for them.
-    lean = {**item, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
-    try:
-        resource = parse_resource(lean, ignore_unknown=True)
-    except InvalidResource as error:
-        return Declared(*base, None, str(error), item.get("status") or {}, _model_id(item))
-    assert isinstance(resource, kind), f"{item['kind']} parsed as {type(resource).__name__}"
-    return Declared(*base, resource)
-
-
-def spec_of(value: Declared[R]) -> object:
-    """What of a declared resource causes work: all but its status."""
-    metadata = value.resource.metadata if value.resource is not None else None
-    told = (metadata.labels, metadata.annotations) if metadata is not None else None
-    return value.uid, value.generation, value.deleting, value.errors, told
 
 
 def child(item: Object) -> Child[None]:
@@ -306,21 +262,6 @@ def _revision(metadata: Mapping[str, Any]) -> str:
 
 def _surges(strategy: Mapping[str, Any]) -> bool:
     return strategy.get("rollingUpdate", {}).get("maxSurge", 0) not in (0, "0%")
-
-
-def conditions_of(status: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """Conditions as far as they can be read; of an invalid object everything may be odd."""
-    try:
-        return tuple(Condition.model_validate(entry) for entry in status["conditions"])
-    except (KeyError, TypeError, ValidationError):
-        return ()
-
-
-def _model_id(item: Object) -> str | None:
-    try:
-        return str(item["spec"]["model"]["id"])
-    except (KeyError, TypeError):
-        return None
 
 
 def parsed_fields(value: Child[Any]) -> Mapping[str, Any]:

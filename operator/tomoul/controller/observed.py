@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from tomoul.api.meta import LABEL_MANAGED_BY, MANAGED_BY
@@ -12,12 +11,14 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.controller import facts
-from tomoul.controller.facts import Child, Declared, Namespace, Pod
+from tomoul.controller.declared import Declared, declared, spec_of
+from tomoul.controller.facts import Child, Namespace, Pod
+from tomoul.controller.named_models import NamedModels
+from tomoul.controller.pods_by_deployment import PodsByDeployment
 from tomoul.kube import resources
 from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
-from tomoul.plan.claims import Claim, Claims, claims_to
-from tomoul.plan.isolation import isolated
+from tomoul.plan.claims import Claims
 from tomoul.plan.loading import DownloadFact
 from tomoul.plan.scaling import KEDA_API
 from tomoul.plan.world import (
@@ -28,7 +29,6 @@ from tomoul.plan.world import (
     Facts,
     Key,
     NodeFact,
-    PodFact,
     Settings,
     World,
 )
@@ -50,20 +50,20 @@ class Observed:
         """Whether a change concerns the owner of what changes; see `telling_owners`."""
         self.models: Store[Declared[ModelDeployment]] = Store(
             resources.MODEL_DEPLOYMENTS,
-            lambda item: facts.declared(item, ModelDeployment),
-            trigger=facts.spec_of,
+            lambda item: declared(item, ModelDeployment),
+            trigger=spec_of,
             listener=self._on_model,
         )
         self.regions: Store[Declared[Region]] = Store(
             resources.REGIONS,
-            lambda item: facts.declared(item, Region),
-            trigger=facts.spec_of,
+            lambda item: declared(item, Region),
+            trigger=spec_of,
             listener=self._on_region,
         )
         self.tenants: Store[Declared[Tenant]] = Store(
             resources.TENANTS,
-            lambda item: facts.declared(item, Tenant),
-            trigger=facts.spec_of,
+            lambda item: declared(item, Tenant),
+            trigger=spec_of,
             listener=self._on_tenant,
         )
         self.deployments: Store[Child[DeploymentFact]] = Store(
@@ -114,9 +114,7 @@ class Observed:
         self.optional: Mapping[str, Store[Any]] = {KEDA_API: self.scaled_objects}
         """Stores of kinds that may not exist, by the APIService that tells whether they do; fed by `optional.py`."""
         self._optional = {store.resource: store for store in self.optional.values()}
-        self._models: dict[Key, ModelDeployment] = {}
-        self._unreadable_models: dict[Key, str | None] = {}
-        self._by_model_id: dict[str, set[Key]] = {}
+        self._named = NamedModels(settings)
         self._regions: dict[str, Region] = {}
         self._unreadable_regions: set[str] = set()
         self._tenants: dict[Key, Tenant] = {}
@@ -125,14 +123,11 @@ class Observed:
         self._tables: dict[str, RoutingTable] = {}
         self._autoscalers: dict[Key, AutoscalerFact] = {}
         self._apis: dict[str, ApiFact] = {}
-        self._pods: dict[Key, dict[Key, PodFact]] = {}
-        self._pods_of: dict[Key, tuple[PodFact, ...]] = {}
+        self._pods_of = PodsByDeployment()
         self._nodes: tuple[NodeFact, ...] | None = None
         self._jurisdictions: dict[str, AbstractSet[str]] = {}
         self._children: dict[str, set[tuple[Resource, Key]]] = {}
-        self._claims: dict[str, tuple[Claim, ...]] = {}
-        self.downloads: dict[Key, DownloadFact] = {}
-        """What the loaders of pods said last; `set_download` keeps it."""
+        self.downloads = self._pods_of.downloads
         self.canaries: dict[Key, CanaryFact] = {}
         """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
         self.withheld: dict[str, str] = {}
@@ -160,11 +155,11 @@ class Observed:
         return World(
             settings=self.settings,
             regions=self._regions,
-            models=self._models,
+            models=self._named.models,
             tenants=self._tenants,
             facts=Facts(
                 deployments=self._deployments,
-                pods=self._pods_of,
+                pods=self._pods_of.pods,
                 nodes=self._nodes,
                 tables=self._tables,
                 canaries=self.canaries,
@@ -174,17 +169,17 @@ class Observed:
             ),
             jurisdictions=self._jurisdictions,
             unreadable_regions=self._unreadable_regions,
-            unreadable_models=self._unreadable_models,
+            unreadable_models=self._named.unreadable,
             unreadable_tenants=self._unreadable_tenants,
         )
 
     def claims(self) -> Claims:
         """Who owns which model id where: a live view, in which a change touches only the names that it concerns."""
-        return Claims(self._claims)
+        return Claims(self._named.claims)
 
     def claimants(self, ids: Iterable[str]) -> set[Key]:
         """ModelDeployments with one of these ids or aliases."""
-        return {key for name in ids for key in self._by_model_id.get(name, ())}
+        return self._named.claimants(ids)
 
     def children(self, owner_uid: str) -> set[tuple[Resource, Key]]:
         """Objects whose controlling owner has this uid."""
@@ -206,29 +201,7 @@ class Observed:
         return store is None or store.synced
 
     def _on_model(self, change: Change[Declared[ModelDeployment]]) -> None:
-        before = self._models.get(change.key)
-        self._unreadable_models.pop(change.key, None)
-        if change.new is None:
-            self._models.pop(change.key, None)
-        elif change.new.resource is not None:
-            self._models[change.key] = isolated(change.new.resource, self.settings)
-        elif before is None and not change.new.deleting:
-            self._unreadable_models[change.key] = change.new.model_id
-        # An object that has become invalid goes on with what it was: its routes must not vanish with its typing error.
-        after = self._models.get(change.key)
-        if change.relevant:
-            for name in model_ids(before):
-                self._by_model_id.get(name, set()).discard(change.key)
-            for name in model_ids(after):
-                self._by_model_id.setdefault(name, set()).add(change.key)
-            for name in {*model_ids(before), *model_ids(after)}:
-                keys = self._by_model_id.get(name, set())
-                if rivals := claims_to(name, keys, self._models):
-                    self._claims[name] = rivals
-                else:
-                    self._claims.pop(name, None)
-                if not keys:
-                    self._by_model_id.pop(name, None)
+        self._named.see(change)
         self.listener(change)
 
     def _on_region(self, change: Change[Declared[Region]]) -> None:
@@ -281,37 +254,12 @@ class Observed:
         self.listener(change)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        for pod, present in ((change.old, False), (change.new, True)):
-            if pod is None:
-                continue
-            siblings = self._pods.setdefault(pod.deployment, {})
-            if present:
-                siblings[change.key] = self._with_download(change.key, pod.fact)
-            else:
-                siblings.pop(change.key, None)
-            self._view_pods(pod.deployment)
+        self._pods_of.see(change)
         self.listener(change)
 
     def set_download(self, key: Key, fact: DownloadFact | None) -> None:
         """What the loader of a pod said last, or None if it is not asked any more."""
-        if fact is None:
-            self.downloads.pop(key, None)
-        else:
-            self.downloads[key] = fact
-        pod = self.pods.get(key)
-        if pod is not None:
-            self._pods[pod.deployment][key] = self._with_download(key, pod.fact)
-            self._view_pods(pod.deployment)
-
-    def _view_pods(self, deployment: Key) -> None:
-        siblings = self._pods[deployment]
-        self._pods_of[deployment] = tuple(siblings[key] for key in sorted(siblings))
-        if not siblings:
-            del self._pods[deployment], self._pods_of[deployment]
-
-    def _with_download(self, key: Key, pod: PodFact) -> PodFact:
-        # What a loader said that does not run any more is over, whoever has not heard of that yet.
-        return replace(pod, download=self.downloads.get(key)) if pod.loading and key in self.downloads else pod
+        self._pods_of.set_download(key, self.pods.get(key), fact)
 
     def _on_node(self, change: Change[NodeFact]) -> None:
         self._nodes = None
@@ -335,10 +283,3 @@ class Observed:
         if new is not None:
             self._children.setdefault(new.owner_uid, set()).add((change.resource, change.key))
         self.listener(change)
-
-
-def model_ids(model: ModelDeployment | None) -> tuple[str, ...]:
-    """Id, aliases and the ids of adapters."""
-    if model is None:
-        return ()
-    return (model.spec.model.id, *model.spec.model.aliases, *(adapter.id for adapter in model.spec.adapters))

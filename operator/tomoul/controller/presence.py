@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tomoul.controller.context import Context
-from tomoul.controller.facts import Declared
+from tomoul.controller.declared import Declared
 from tomoul.kube.errors import NotFound
 from tomoul.kube.resources import Resource, key_of, resource_of
 from tomoul.plan.world import Key, Manifest

@@ -7,7 +7,7 @@ from tomoul.api.rollout import RolloutPhase
 from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context
 from tomoul.controller.converge import NotYetError, Refused, converge
-from tomoul.controller.facts import spec_of
+from tomoul.controller.declared import spec_of
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.kube.resources import MODEL_DEPLOYMENTS

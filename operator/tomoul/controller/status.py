@@ -10,7 +10,7 @@ from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import Region, RegionStatus
 from tomoul.api.tenant import Tenant, TenantStatus
 from tomoul.controller.context import Context
-from tomoul.controller.facts import Declared, conditions_of
+from tomoul.controller.declared import Declared, conditions_of
 from tomoul.controller.recorder import About
 from tomoul.kube.resources import MODEL_DEPLOYMENTS, Resource
 from tomoul.plan.events import changes, events

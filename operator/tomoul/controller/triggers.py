@@ -9,9 +9,11 @@ from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import RoutingTable, TenantProblem
 from tomoul.api.tenant import Tenant
-from tomoul.controller.facts import Child, Declared, Namespace, Pod
+from tomoul.controller.declared import Declared
+from tomoul.controller.facts import Child, Namespace, Pod
 from tomoul.controller.keys import Kind, WorkKey
-from tomoul.controller.observed import Observed, model_ids
+from tomoul.controller.named_models import model_ids
+from tomoul.controller.observed import Observed
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
