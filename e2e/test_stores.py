@@ -47,13 +47,15 @@ def stores(platform: Platform, tmp_path: Path) -> Iterator[Stores]:
     run("docker", "cp", weights, f"{node}:{FOLDER}/{FILE}")
     host = cluster.host_address()
     with ExitStack() as stack:
+        stack.callback(remove, cluster, *NAMES, others=(f"secret/{LOGIN}", f"secret/{KEYS}"), volume=VOLUME)
+        # Kubernetes takes its time to bind a claim.
+        apply(cluster, *volume(VOLUME, FOLDER))
         registry = stack.enter_context(serving(RegistryServer(), host))
         registry.user = USER
         bucket = stack.enter_context(s3_server(host))
         bucket.put("weights")
         bucket.put(f"weights/tiny/1/{FILE}", weights.read_bytes())
         keys = bucket.only_with_keys()
-        stack.callback(remove, cluster, *NAMES, others=(f"secret/{LOGIN}", f"secret/{KEYS}"), volume=VOLUME)
         yield Stores(registry, registry.push("v1", {FILE: weights.read_bytes()}), bucket, keys)
 
 
@@ -76,7 +78,7 @@ def test_weights_come_from_a_registry_a_bucket_and_a_volume_once_the_secrets_tha
     cluster, gateway = platform.cluster, platform.gateways[REGION]
     region = {"name": REGION, "replicas": 1}
     models = [model(name, source, region) for name, source in sources(stores).items()]
-    apply(cluster, *volume(VOLUME, FOLDER), *models)
+    apply(cluster, *models)
     for name, words in MISSING.items():
         reason, message = eventually(
             lambda name=name: model_ready(cluster, name), lambda found: found[0] == "StartFailed", seconds=30

@@ -1,9 +1,13 @@
 import re
 from pathlib import Path
 
+from tests.plan.specs import spec
 from tomoul.api.enginetype import EngineType
+from tomoul.plan.engines import sglang, vllm
+from tomoul.plan.engines.registry import ENGINES
 
 ROOT = Path(__file__).parent.parent
+VERSIONED = {"VLLM": vllm, "SGLang": sglang}
 PAGES = sorted((ROOT / "docs" / "engines").glob("*.md"))
 
 
@@ -19,11 +23,42 @@ def test_each_test_that_the_pages_about_engines_name_exists() -> None:
     assert not [path for path in paths if not (ROOT / path).exists()]
 
 
-def test_the_table_of_promises_has_a_column_for_each_engine() -> None:
+def promises() -> dict[str, dict[str, str]]:
+    """The table of promises: its cells by row and engine."""
     text = (ROOT / "docs" / "engines" / "README.md").read_text()
-    (header,) = [line for line in text.splitlines() if line.startswith("| promise |") and "Custom" in line]
-    columns = [cell.strip() for cell in header.strip("|").split("|")]
-    assert sorted(columns[1:]) == sorted(EngineType)
+    table = next(part for part in text.split("\n\n") if part.startswith("| promise |") and "Custom" in part)
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+    return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
+
+
+def test_the_table_of_promises_has_a_column_for_each_engine() -> None:
+    assert {tuple(sorted(cells)) for cells in promises().values()} == {tuple(sorted(EngineType))}
+
+
+def test_the_fields_that_a_client_cannot_set_are_those_that_are_removed() -> None:
+    told = {name: re.findall("`(\\w+)`", cell) for name, cell in promises()["a client cannot set"].items()}
+    declared = {"promptCache": "Salted", "saltField": "saltField", "removeFields": ["removeFields"]}
+    for name, engine in ENGINES.items():
+        found = spec({"type": name, **({"image": "acme/own:1", "custom": declared} if name == "Custom" else {})})
+        assert told[name] == list(engine.body_fields(found).remove)
+
+
+def test_each_version_from_which_an_engine_keeps_a_promise_is_told_in_the_table() -> None:
+    rows = {"_SALT_SINCE": "`noStore: Isolated`", "_REPEATS_SINCE": "a deterministic `seed`: [what it takes](#seeds)"}
+    rows |= {"_OFFLOADS_SINCE": "`cache.offload`: [what it means](#offload)"}
+    rows |= {"_ADAPTERS_SINCE": "`spec.adapters` ([LoRA](../adapters.md))"}
+    told = 0
+    for name, module in VERSIONED.items():
+        for since in rows.keys() & vars(module).keys():
+            assert f"from {getattr(module, since)}" in promises()[rows[since]][name]
+            told += 1
+    assert told == 7
+
+
+def test_the_page_of_an_engine_names_the_image_that_runs_by_default() -> None:
+    for name, module in VERSIONED.items():
+        page = ROOT / "docs" / "engines" / f"{name.lower()}.md"
+        assert f"`{module.default_image(module.DEFAULT_VERSION)}`" in page.read_text()
 
 
 def test_every_row_of_the_matrix_names_a_test_for_each_engine_or_says_why_not() -> None:
