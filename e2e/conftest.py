@@ -1,6 +1,6 @@
 """`make e2e`: the chart on a kind cluster of two regions, and the examples in it.
 
-A warm run (the cluster and the images are there) takes about seven minutes on two cores, a cold one about ten.
+A warm run (the cluster and the images are there) takes about eight minutes on two cores, a cold one about ten.
 """
 
 import shutil
