@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -126,6 +127,28 @@ def test_a_list_of_sums_beside_the_weights_decides(store: S3Store, bucket: type[
     assert load(bucket.at("chat", "a.gguf"), tmp_path, "a", Progress(), pause=at_once).is_dir()
     with pytest.raises(LoadError, match=r"`b.gguf` came 3 times with other bytes than sha256:0000"):
         load(bucket.at("chat", "b.gguf"), tmp_path, "b", Progress(), pause=at_once)
+
+
+def test_an_etag_that_only_looks_like_a_checksum_is_told_as_what_it_may_be(
+    store: S3Store, bucket: type[Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with KMS: 32 digits that are no MD5. The tests' server has no other ETags than MD5s.
+    obstore.put(store, "chat/a.gguf", b"weights", use_multipart=False)
+    remote = bucket.at("chat", "a.gguf")
+    (file,) = remote.files()
+    monkeypatch.setattr(remote, "files", lambda: [replace(file, checksum=f"md5:{'0' * 32}")])
+    with pytest.raises(LoadError, match=r"an ETag is no checksum where KMS .* put a `SHA256SUMS` beside it") as refused:
+        load(remote, tmp_path, "chat", Progress(), pause=at_once)
+    assert refused.value.kind is LoadFailure.CORRUPT
+
+
+def test_an_object_of_parts_that_nobody_can_guess_is_refused_before_it_is_downloaded(
+    store: S3Store, bucket: type[Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"path": "chat/a.gguf", "size": 10 * 2**30, "e_tag": f'"{"0" * 32}-3"'}
+    monkeypatch.setattr(obstore, "list", lambda store, prefix: [[entry]])
+    with pytest.raises(LoadError, match=r"`a.gguf` in .* was uploaded in 3 parts of an unusual size.*`SHA256SUMS`"):
+        bucket.at("chat", "a.gguf").files()
 
 
 def test_an_object_that_is_overwritten_meanwhile_is_not_mixed_with_its_successor(

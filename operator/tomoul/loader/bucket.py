@@ -9,6 +9,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import S3Store
 
+from tomoul.loader.checksum import part_sizes
 from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
 from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
@@ -74,7 +75,7 @@ class Bucket:
             RemoteFile(
                 name,
                 listed[name]["size"],
-                self._checksum(name, listed[name]["e_tag"] or "", sums),
+                self._checksum(name, listed[name]["size"], listed[name]["e_tag"] or "", sums),
                 listed[name]["path"],
                 listed[name]["e_tag"] or "",
             )
@@ -101,13 +102,18 @@ class Bucket:
         lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
         return {name.removeprefix("*").removeprefix("./"): digest.lower() for digest, name in lines}
 
-    def _checksum(self, name: str, etag: str, sums: Mapping[str, str]) -> str:
+    def _checksum(self, name: str, size: int, etag: str, sums: Mapping[str, str]) -> str:
         if name in sums:
             return f"sha256:{sums[name]}"
         digest, _, parts = etag.strip('"').partition("-")
         if len(digest) != 32:
             raise LoadError(f"`{name}` in {self._name} has no checksum: its ETag is no MD5; put a `{SUMS}` beside it")
-        return f"md5-parts:{digest}-{parts}" if parts else f"md5:{digest}"
+        if not parts:
+            return f"md5:{digest}"
+        if not part_sizes(size, int(parts)):
+            message = f"was uploaded in {parts} parts of an unusual size, so that its ETag cannot be checked"
+            raise LoadError(f"`{name}` in {self._name} {message}; put a `{SUMS}` beside it")
+        return f"md5-parts:{digest}-{parts}"
 
     def _error(self, error: Exception, what: str) -> LoadError | TransientError:
         words = " ".join(str(error).split())[:300]

@@ -35,6 +35,14 @@ def matches(path: Path, checksum: str) -> bool:
     raise ValueError(f"unknown checksum `{checksum}`")
 
 
+def doubt(checksum: str) -> str:
+    """Why a checksum may be wrong rather than the bytes, in words that continue a sentence; empty where it cannot."""
+    if not checksum.startswith("md5"):
+        return ""
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: of such objects it still has 32 digits.
+    return "; an ETag is no checksum where KMS or a key of your own encrypts the object: put a `SHA256SUMS` beside it"
+
+
 def part_sizes(size: int, parts: int) -> tuple[int, ...]:
     """Sizes of parts, in bytes, that uploaders use and that make `parts` of `size` bytes."""
     return tuple(mib * _MIB for mib in _PART_MIB if max(-(-size // (mib * _MIB)), 1) == parts)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from tomoul.loader.checksum import matches
+from tomoul.loader.checksum import doubt, matches
 from tomoul.loader.progress import Progress
 from tomoul.loader.remote import LoadError, Remote, RemoteFile, TransientError
 from tomoul.plan.loading import LoadFailure
@@ -97,9 +97,8 @@ def _bring(remote: Remote, file: RemoteFile, folder: Path, progress: Progress, p
         progress.add(-part.stat().st_size)
         part.unlink()
         progress.failed(f"`{file.path}` came with other bytes than {file.checksum}; it is downloaded anew")
-    raise LoadError(
-        f"`{file.path}` came {CORRUPT_TRIES} times with other bytes than {file.checksum}", LoadFailure.CORRUPT
-    )
+    told = f"`{file.path}` came {CORRUPT_TRIES} times with other bytes than {file.checksum}{doubt(file.checksum)}"
+    raise LoadError(told, LoadFailure.CORRUPT)
 
 
 def _append(remote: Remote, file: RemoteFile, part: Path, progress: Progress) -> None:
