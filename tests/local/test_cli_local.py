@@ -44,8 +44,8 @@ def ended(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def serving(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """The command while it serves."""
+def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command while it serves, and what it has shown."""
     command = [*TOMOUL, *map(str, arguments), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -57,7 +57,7 @@ def serving(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
                     break
             assert lines
             assert "Ctrl-C" in lines[-1], lines
-            yield process
+            yield process, "".join(lines)
         finally:
             process.kill()
 
@@ -153,7 +153,7 @@ def test_errors_in_the_files_are_named_with_file_and_field(files: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything_and_ends_with_0(files: Path, number: signal.Signals) -> None:
-    with serving(files) as process:
+    with serving(files) as (process, _):
         started = children(process.pid)
         assert len(started) == 3, "a guard, an engine, an Envoy"
         process.send_signal(number)
@@ -181,8 +181,27 @@ def test_a_demo_that_is_stopped_has_passed_if_its_walk_was_complete(
 
 
 def test_even_a_kill_leaves_no_process_behind(files: Path) -> None:
-    with serving(files) as process:
+    with serving(files) as (process, _):
         started = children(process.pid)
         process.kill()
         process.wait()
         until(lambda: not any(map(alive, started)), "the end of all processes")
+
+
+def test_where_calls_need_keys_what_is_to_be_pasted_has_one(files: Path) -> None:
+    key = "k" * 40
+    meta = "metadata: {name: keys}"
+    (files / "secret.yaml").write_text(f"apiVersion: v1\nkind: Secret\n{meta}\nstringData: {{first: {key}}}\n")
+    kind = "apiVersion: tomoul.ai/v1alpha1\nkind: Tenant"
+    (files / "tenant.yaml").write_text(f"{kind}\nmetadata: {{name: acme}}\nspec: {{apiKeys: {{secretName: keys}}}}\n")
+    with serving(files, "--auth", "Required") as (_, shown):
+        command = ["bash", "-c", shown[shown.index("curl") : shown.index("import os")]]
+        done = subprocess.run(command, env=os.environ | {"KEY": key}, capture_output=True, text=True, check=True)
+    assert '"object":"chat.completion"' in done.stdout, done.stdout
+    assert 'api_key=os.environ["KEY"]' in shown
+
+
+def test_the_demo_refuses_to_ask_for_keys_that_its_walk_does_not_have(files: Path) -> None:
+    result = ended("--demo", "--auth", "Required", files)
+    assert result.returncode == 2
+    assert "leave out `--auth Required`, or --demo" in result.stderr

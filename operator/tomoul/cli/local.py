@@ -44,6 +44,8 @@ def command(paths: tuple[Path, ...], demo: bool, port: int, models: Path | None,
     terminal, --demo ends after the walk. Its status is 1 if a step did not show what it should, or if it was stopped
     before the last one.
     """
+    if demo and auth == GatewayAuth.REQUIRED:
+        raise click.UsageError("--demo calls without a key: leave out `--auth Required`, or --demo")
     options = LocalOptions(port=port, models=models or models_folder(), auth=GatewayAuth(auth))
     try:
         passed = asyncio.run(run_local(paths, options, demo))

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from tomoul.api.routingtable import GatewayAuth
 from tomoul.local.cast import choose_cast
 from tomoul.local.local_platform import LocalError, LocalOptions, LocalPlatform
 
@@ -26,10 +27,10 @@ PASTE = """\
 Endpoint   {url}/v1   ({regions})
 
   curl -s {url}/v1/chat/completions -H 'content-type: application/json' -H 'x-tomoul-region: {region}' \\
-    -d '{{"model": "{model}", "max_tokens": 40, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    {curl_key}-d '{{"model": "{model}", "max_tokens": 40, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-  from openai import OpenAI
-  client = OpenAI(base_url="{url}/v1", api_key="none")
+  {imports}from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key={sdk_key})
   answer = client.chat.completions.create(
       model="{model}",
       messages=[{{"role": "user", "content": "Hello"}}],
@@ -64,7 +65,7 @@ async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) ->
             if demo:
                 passed = await _show_walk(console, platform)
                 walked = True
-            _show_how_to_call(console, platform)
+            _show_how_to_call(console, platform, options.auth)
             if demo and (not console.is_terminal or os.environ.get("CI") == "true"):
                 return passed
             console.print("Ctrl-C ends it.")
@@ -123,11 +124,19 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
 
 
-def _show_how_to_call(console: Console, platform: LocalPlatform) -> None:
+def _show_how_to_call(console: Console, platform: LocalPlatform, auth: GatewayAuth) -> None:
     regions = ", ".join(f"{region}: {gateway.url}" for region, gateway in platform.gateways.items())
     route = next((route for table in platform.tables.values() for route in table.spec.models if route.regions), None)
     if route is None:
         console.print(f"Endpoint   {platform.url}/v1   ({regions}); no model is served yet", markup=False)
         return
-    text = PASTE.format(url=platform.url, regions=regions, model=route.id, region=route.regions[0])
+    keys = {"curl_key": "", "imports": "", "sdk_key": '"none"'}
+    if auth is GatewayAuth.REQUIRED:
+        console.print("KEY is one of a Tenant's keys, from the Secret beside it:  export KEY=sk-…\n", markup=False)
+        keys = {
+            "curl_key": '-H "authorization: Bearer $KEY" ',
+            "imports": "import os\n  ",
+            "sdk_key": 'os.environ["KEY"]',
+        }
+    text = PASTE.format(url=platform.url, regions=regions, model=route.id, region=route.regions[0], **keys)
     console.print(text, markup=False, highlight=False, soft_wrap=True)

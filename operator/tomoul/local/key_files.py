@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tomoul.api.yamltext import documents
 from tomoul.gateway.compile.keys import SecretKeys, SecretRef, missing, read_keys
 from tomoul.kube.manifests import DEFAULT_NAMESPACE, files_of
 
@@ -35,4 +34,4 @@ def _data(secret: Mapping[str, Any]) -> dict[str, str]:
 def _documents(paths: Sequence[Path]) -> Iterator[Any]:
     for path in files_of(paths):
         # What cannot be read has been reported with the other resources of the file.
-        yield from yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        yield from documents(path.read_text(encoding="utf-8"))
