@@ -47,6 +47,7 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("hostRegions=eu-west", "at '/hostRegions'"),
         ("resyncSeconds=1", "at '/resyncSeconds'"),
         ("image.tagg=1", "at '/image': additional properties 'tagg' not allowed"),
+        ("image.digest=v7", "at '/image/digest'"),
         ("imagePullSecrets=registry", "at '/imagePullSecrets'"),
         ("imagePullSecrets={My Secret}", "at '/imagePullSecrets/0'"),
         ("engines.llamaCpp.image=", "at '/engines/llamaCpp/image'"),
@@ -102,6 +103,14 @@ def test_the_values_reach_the_operator() -> None:
         "--image-pull-secrets=registry,mirror",
         "--scrape-namespaces=monitoring,audit",
     }
+
+
+def test_a_digest_goes_before_the_tag_in_every_pod_that_runs_the_operators_image() -> None:
+    digest = f"sha256:{'7d1a' * 16}"
+    values = ("image.repository=registry.local/tomoul", "image.tag=v7", f"image.digest={digest}")
+    pod = one(render(*values), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
+    assert [container["image"] for container in pod["containers"]] == [f"registry.local/tomoul@{digest}"]
+    assert f"--operator-image=registry.local/tomoul@{digest}" in pod["containers"][0]["args"]
 
 
 def test_pull_secrets_are_the_operator_pods_own_too() -> None:

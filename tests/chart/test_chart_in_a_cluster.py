@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.chart.helm import Object, one, render
+from tests.chart.helm import CHART, Object, helm, one, render
 from tests.controlplane.api import ApiError
 from tests.controlplane.harness import ControlPlane
 
@@ -43,3 +43,20 @@ def test_pod_security_restricted_admits_the_operators_pod(control_plane: Control
     pod["spec"] = {**pod["spec"], "hostNetwork": True}
     with pytest.raises(ApiError, match="violates PodSecurity"):
         control_plane.api.create(path, pod, dryRun="All")
+
+
+def test_the_notes_call_a_region_that_the_cluster_hosts(control_plane: ControlPlane) -> None:
+    kubeconfig = f"--kubeconfig={control_plane.kubeconfig}"
+    command = (
+        "install",
+        "tomoul",
+        str(CHART),
+        kubeconfig,
+        "--namespace=default",
+        "--dry-run=server",
+        "--take-ownership",
+    )
+    notes = helm(*command, "--set=hostRegions={us-east}").partition("\nNOTES:\n")[2]
+    assert "tomoul.ai/region=us-east" in notes
+    assert "'X-Tomoul-Region: us-east'" in notes
+    assert "eu-west" not in notes
