@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
+from uuid import uuid4
 
 from tests.clients.environments import python
 
@@ -18,6 +19,8 @@ class Keys(NamedTuple):
 
     access_key_id: str
     secret_access_key: str
+    session_token: str
+    """Empty for keys that last."""
 
 
 class S3Server:
@@ -30,24 +33,33 @@ class S3Server:
         """A bucket, or an object as `bucket/key`."""
         self._call(f"/{path}", data, "PUT")
 
-    def only_with_keys(self) -> Keys:
-        """From now on it checks each call's signature. Returns the keys of a user that may read all buckets."""
-        policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
-        self._iam("CreateUser")
-        self._iam("PutUserPolicy", PolicyName="all", PolicyDocument=policy)
-        told = self._iam("CreateAccessKey")
-        found = (re.findall(f"<{name}>(.*?)</{name}>", told)[0] for name in ("AccessKeyId", "SecretAccessKey"))
+    def only_with_keys(self, *, session: bool = False) -> Keys:
+        """From now on it checks each call's signature. Returns keys that may read all buckets.
+
+        They are a user's, or with `session` those that somebody got for a while, as a pod does by its identity.
+        """
+        allowed = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
+        name = f"loader-{uuid4()}"
+        if session:
+            self._aws("iam", "CreateRole", RoleName=name, AssumeRolePolicyDocument=allowed)
+            self._aws("iam", "PutRolePolicy", RoleName=name, PolicyName="all", PolicyDocument=allowed)
+            role = f"arn:aws:iam::123456789012:role/{name}"
+            told = self._aws("sts", "AssumeRole", RoleArn=role, RoleSessionName="pod")
+        else:
+            self._aws("iam", "CreateUser", UserName=name)
+            self._aws("iam", "PutUserPolicy", UserName=name, PolicyName="all", PolicyDocument=allowed)
+            told = self._aws("iam", "CreateAccessKey", UserName=name)
         self._call("/moto-api/reset-auth", b"0")
-        return Keys(*found)
+        return Keys(*(_element(told, each) for each in ("AccessKeyId", "SecretAccessKey", "SessionToken")))
 
     def for_everybody(self) -> None:
         """As it was in the beginning."""
         self._call("/moto-api/reset-auth", b"inf")
 
-    def _iam(self, action: str, **fields: str) -> str:
-        form = urllib.parse.urlencode({"Action": action, "UserName": "loader", **fields}).encode()
+    def _aws(self, service: str, action: str, **fields: str) -> str:
+        form = urllib.parse.urlencode({"Action": action, **fields}).encode()
         # By this it knows which of AWS' services is meant.
-        scope = {"Authorization": "AWS4-HMAC-SHA256 Credential=any/20261101/us-east-1/iam/aws4_request"}
+        scope = {"Authorization": f"AWS4-HMAC-SHA256 Credential=any/20261101/us-east-1/{service}/aws4_request"}
         return self._call("/", form, "POST", {**scope, "Content-Type": "application/x-www-form-urlencoded"})
 
     def _call(self, path: str, data: bytes, method: str = "POST", headers: Mapping[str, str] | None = None) -> str:
@@ -55,6 +67,10 @@ class S3Server:
         request = urllib.request.Request(self.endpoint + path, data=data, method=method, headers=told)
         with urllib.request.urlopen(request) as answer:
             return str(answer.read().decode())
+
+
+def _element(xml: str, name: str) -> str:
+    return "".join(re.findall(f"<{name}>(.*?)</{name}>", xml)[:1])
 
 
 @contextmanager

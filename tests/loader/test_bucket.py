@@ -1,9 +1,13 @@
 """Downloads from a bucket of a real implementation of S3's protocol: moto, in an environment of its own."""
 
 import hashlib
+import json
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 
@@ -11,7 +15,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from tests.loader.s3_server import S3Server, s3_server
+from tests.loader.s3_server import Keys, S3Server, s3_server
 from tomoul.loader.bucket import Bucket
 from tomoul.loader.progress import Progress
 from tomoul.loader.remote import LoadError, TransientError
@@ -191,6 +195,50 @@ def test_only_who_signs_with_the_right_keys_gets_anything(
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key_id)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_access_key)
         folder = load(bucket.at("chat", "a.gguf"), tmp_path, "chat", Progress(), pause=at_once)
+        assert (folder / "a.gguf").read_bytes() == b"weights"
+    finally:
+        server.for_everybody()
+
+
+@contextmanager
+def pod_identity_agent(keys: Keys, token: str) -> Iterator[str]:
+    """What gives a pod on EKS the keys of its ServiceAccount's role, as the nodes' agent does. Its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            right = self.headers.get("Authorization") == token
+            given = {"AccessKeyId": keys.access_key_id, "SecretAccessKey": keys.secret_access_key}
+            lasting = {"Token": keys.session_token, "Expiration": "2100-01-01T00:00:00Z"}
+            body = json.dumps({**given, **lasting} if right else {})
+            self.send_response(200 if right else 403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1/credentials"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_without_keys_the_pods_own_identity_is_asked_for_some(
+    store: S3Store, server: S3Server, bucket: type[Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstore.put(store, "chat/a.gguf", b"weights", use_multipart=False)
+    (tmp_path / "token").write_text("of the ServiceAccount")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    try:
+        with pod_identity_agent(server.only_with_keys(session=True), "of the ServiceAccount") as url:
+            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+            monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
+            folder = load(bucket.at("chat", "a.gguf"), tmp_path, "chat", Progress(), pause=at_once)
         assert (folder / "a.gguf").read_bytes() == b"weights"
     finally:
         server.for_everybody()
