@@ -32,20 +32,16 @@ const Balancer = struct {
     fn choose(self: *Balancer, hosts: *abi.Hosts, context: ?*abi.Choice) !?u32 {
         if (self.stale) try self.refresh(hosts);
         const beginning = if (context) |choice| choice.hash() else null;
-        const now = monotonic();
-        loads.registry.mutex.lock();
-        defer loads.registry.mutex.unlock();
         for (self.entries.items, self.candidates) |entry, *candidate| {
-            entry.host.settle(now, hosts.stat(entry.among_all, .requests_begun));
             candidate.* = .{
                 .host = entry.host,
-                .calls = hosts.stat(entry.among_all, .requests_active) +| entry.host.waiting(),
+                .begun = hosts.stat(entry.among_all, .requests_begun),
+                .calls = hosts.stat(entry.among_all, .requests_active),
                 .tried = if (context) |choice| choice.hasTried(hosts, entry.among_all) else false,
             };
         }
-        const picked = self.entries.items[loads.pick(self.candidates, beginning) orelse return null];
-        picked.host.take();
-        return picked.among_healthy;
+        const picked = loads.registry.take(self.candidates, beginning, monotonic()) orelse return null;
+        return self.entries.items[picked].among_healthy;
     }
 
     fn refresh(self: *Balancer, hosts: *abi.Hosts) !void {
@@ -57,8 +53,6 @@ const Balancer = struct {
             old.entries.deinit(allocator);
         }
         const pool = hosts.cluster();
-        loads.registry.mutex.lock();
-        defer loads.registry.mutex.unlock();
         var among_healthy: u32 = 0;
         for (0..hosts.count()) |among_all| {
             if (!hosts.isHealthy(among_all)) continue;
@@ -72,8 +66,6 @@ const Balancer = struct {
     }
 
     fn forget(self: *Balancer) void {
-        loads.registry.mutex.lock();
-        defer loads.registry.mutex.unlock();
         for (self.entries.items) |entry| loads.registry.release(entry.host);
         self.entries.clearRetainingCapacity();
     }

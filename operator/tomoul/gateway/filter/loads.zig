@@ -46,8 +46,8 @@ pub const Host = struct {
     }
 };
 
-/// A host, its calls, and whether the call at hand has already failed there.
-pub const Candidate = struct { host: *Host, calls: u64, tried: bool = false };
+/// A host, its calls and how many began there as Envoy counts them, and whether the call at hand has already failed there.
+pub const Candidate = struct { host: *Host, calls: u64, begun: u64 = 0, tried: bool = false };
 
 /// The most calls that a host has while others have fewer: a quarter more than the mean, with the call to come.
 pub fn bound(calls: u64, hosts: u64) u64 {
@@ -86,15 +86,30 @@ fn weightOf(seed: u64, beginning: u64) u64 {
 pub const Registry = struct {
     const Held = struct { host: Host, holders: usize = 0, name: []const u8 };
 
-    /// For all that follows, and for the hosts themselves. Nothing that is done under it can panic: a panic leaves by
-    /// longjmp, and it would stay closed.
+    /// For all that follows, and for the hosts themselves. Under it nothing asks Envoy, and nothing can panic: a panic
+    /// leaves by longjmp, and it would stay closed.
     mutex: std.Thread.Mutex = .{},
     by_name: std.StringHashMapUnmanaged(*Held) = .{},
     allocator: std.mem.Allocator,
 
-    /// The host of that address in a pool, made if nobody holds it. The mutex is held by the caller.
+    /// Which candidate takes a call with this beginning, which is then counted there; null where there is none.
+    pub fn take(self: *Registry, candidates: []Candidate, beginning: ?u64, now: u64) ?usize {
+        self.mutex.lock();
+        defer self.mutex.unlock();
+        for (candidates) |*candidate| {
+            candidate.host.settle(now, candidate.begun);
+            candidate.calls +|= candidate.host.waiting();
+        }
+        const picked = pick(candidates, beginning) orelse return null;
+        candidates[picked].host.take();
+        return picked;
+    }
+
+    /// The host of that address in a pool, made if nobody holds it.
     pub fn hold(self: *Registry, pool: []const u8, address: []const u8) !*Host {
         const name = try std.mem.concat(self.allocator, u8, &.{ pool, "\x00", address });
+        self.mutex.lock();
+        defer self.mutex.unlock();
         if (self.by_name.get(name)) |held| {
             self.allocator.free(name);
             held.holders += 1;
@@ -108,10 +123,12 @@ pub const Registry = struct {
         return &held.host;
     }
 
-    /// One holder less; without any the host is forgotten. The mutex is held by the caller.
+    /// One holder less; without any the host is forgotten.
     pub fn release(self: *Registry, host: *Host) void {
+        self.mutex.lock();
+        defer self.mutex.unlock();
         const held: *Held = @alignCast(@fieldParentPtr("host", host));
-        held.holders -= 1;
+        held.holders -|= 1;
         if (held.holders > 0) return;
         _ = self.by_name.remove(held.name);
         self.allocator.free(held.name);
@@ -133,13 +150,11 @@ fn unused(comptime count: usize) [count]Host {
 /// Sends calls, none of which begins, one after another; how many each host gets.
 fn burst(comptime count: usize, calls: usize, beginning: ?u64) [count]u64 {
     var all = unused(count);
+    var hosts: Registry = .{ .allocator = testing.allocator };
     for (0..calls) |_| {
         var candidates: [count]Candidate = undefined;
-        for (&all, &candidates) |*host, *candidate| {
-            host.settle(1, 0);
-            candidate.* = .{ .host = host, .calls = host.waiting() };
-        }
-        all[pick(&candidates, beginning).?].take();
+        for (&all, &candidates) |*host, *candidate| candidate.* = .{ .host = host, .calls = 0 };
+        _ = hosts.take(&candidates, beginning, 1).?;
     }
     var taken: [count]u64 = undefined;
     for (&all, &taken) |*host, *each| each.* = host.waiting();
