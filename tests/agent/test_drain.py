@@ -212,7 +212,7 @@ async def test_draining_ends_at_once_where_envoy_is_gone(tmp_path: Path) -> None
 
 
 def _body(*, stream: bool = False) -> str:
-    return json.dumps({"model": "acme/phi", "messages": [], "stream": stream})
+    return json.dumps({"model": "acme/phi", "messages": [{}], "stream": stream})
 
 
 def _chunk(text: str) -> bytes:

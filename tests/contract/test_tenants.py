@@ -113,9 +113,11 @@ def test_more_output_than_the_key_allows_is_a_bad_request_and_less_is_what_it_ge
         ask(client, tokens=6)
     assert (error.value.code, error.value.param) == ("invalid_value", "max_tokens")
     message = [{"role": "user", "content": "Tell me a long story"}]
-    for limits in ({}, {"max_completion_tokens": 5}, {"extra_body": {"n_predict": 500}}):
+    others = ({"n_predict": 500}, {"n_cmpl": 4}, {"max_tokens": None, "max_completion_tokens": None})
+    for limits in ({}, {"max_completion_tokens": 5}, *({"extra_body": fields} for fields in others)):
         answer = client.chat.completions.create(model="test/chat", messages=message, **limits)  # type: ignore[call-overload]
         assert answer.usage.completion_tokens <= 5
+        assert len(answer.choices) == 1
 
 
 def test_what_one_tenant_asked_is_in_no_cache_that_another_one_reads(keyed: RunningPlatform) -> None:

@@ -71,7 +71,7 @@ def test_a_bug_in_the_filter_is_a_500_and_never_lets_a_call_pass(
     faulty: Gateway, engine: FakeEngine, hook: str
 ) -> None:
     faulty.publish([table([model("acme/both", pools=pools("both"))])], {"both": [engine]})
-    body = {"model": "acme/both", "messages": []}
+    body = {"model": "acme/both", "messages": [{}]}
     answer = call(faulty.port, body=body, headers=[("x-tomoul-fault", hook)])
     assert (answer.status, answer.error["code"], answer.error["type"]) == (500, "internal_error", "server_error")
     assert answer.header("x-tomoul-region") == "eu-west"
@@ -87,7 +87,7 @@ def test_a_bug_after_the_engine_has_answered_is_never_a_clean_end(
     faulty: Gateway, engine: FakeEngine, hook: str, stream: bool
 ) -> None:
     faulty.publish([table([model("acme/both", pools=pools("both"))])], {"both": [engine]})
-    body = {"model": "acme/both", "messages": [], "stream": stream}
+    body = {"model": "acme/both", "messages": [{}], "stream": stream}
     with contextlib.suppress(ConnectionError):  # not even headers
         assert not call(faulty.port, body=body, headers=[("x-tomoul-fault", hook)]).whole
     eventually(lambda: f"tomoul: bug in {hook}: index out of bounds" in faulty.log())
@@ -104,4 +104,4 @@ def test_a_document_that_the_filter_does_not_know_is_refused_and_the_old_one_goe
     assert "Failed to initialize dynamic module" in refused
     assert "in the log of the gateway's Envoy" in refused
     assert "tomoul: the document is refused: UnknownField at byte 9 of 12" in gateway.log()
-    assert call(gateway.port, body={"model": "acme/both", "messages": []}).status == 200
+    assert call(gateway.port, body={"model": "acme/both", "messages": [{}]}).status == 200

@@ -115,5 +115,5 @@ def test_an_unknown_directive_is_refused_with_400(platform: Platform, chat: Chat
 
 def test_a_repeated_directive_is_refused_with_400(platform: Platform) -> None:
     headers = [("X-Tomoul-Cache", "no-store"), ("x-tomoul-cache", "no-store")]
-    answer = call(platform.eu.port, body={"model": "acme/both", "messages": []}, headers=headers)
+    answer = call(platform.eu.port, body={"model": "acme/both", "messages": [{}]}, headers=headers)
     assert (answer.status, answer.error["code"]) == (400, "invalid_cache_directive")

@@ -64,7 +64,7 @@ def calls(gateway: Gateway, demand: Demand, model_id: str, service: str, pool: P
 
 
 def ask(gateway: Gateway, model_id: str, *headers: tuple[str, str]) -> Answer:
-    return call(gateway.port, body={"model": model_id, "messages": []}, headers=list(headers))
+    return call(gateway.port, body={"model": model_id, "messages": [{}]}, headers=list(headers))
 
 
 def test_calls_are_in_flight_from_their_arrival_to_their_last_byte_whether_they_name_the_region_or_not(

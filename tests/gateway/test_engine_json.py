@@ -12,7 +12,7 @@ from tests.json_texts import lenient, strict, texts
 
 MODEL = "acme/off"
 TEXTS = texts()
-BODY = json.dumps({"model": MODEL, "messages": []})
+BODY = json.dumps({"model": MODEL, "messages": [{}]})
 ERRORS = (b"%s", b'{"error":%s}', b'{"error":{"message":%s}}', b'{"error":{"code":%s,"param":%s}}', b'{"detail":%s}')
 ANSWERS = (b"%s", b'{"id":%s,"choices":[]}', b'{"id":"c","choices":%s}', b'{"id":"c","usage":%s,"choices":[]}')
 

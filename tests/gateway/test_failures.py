@@ -17,7 +17,7 @@ from tests.gateway.tables import model, table
 from tests.gateway.two_regions import ISOLATED, Platform, pools
 from tests.gateway.wire import COMPLETION, FakeEngine, Reply, call, chunk, reply, send, stream
 
-BODY = {"model": "acme/both", "messages": []}
+BODY = {"model": "acme/both", "messages": [{}]}
 
 
 def dead_port() -> int:
@@ -59,7 +59,7 @@ def test_an_engine_that_closes_connections_unannounced_gets_one_for_each_call(
     other = FakeEngine("keeps")
     other.start()
     gateway.publish([table(routes)], {"closes": [engine], "keeps": [other]})
-    for body in [{"messages": [], "model": name, "stream": True} for name in ("acme/closes", "acme/keeps")] * 8:
+    for body in [{"messages": [{}], "model": name, "stream": True} for name in ("acme/closes", "acme/keeps")] * 8:
         assert call(gateway.port, body=body).status == 200
     other.stop()
     assert engine.connections == 8

@@ -12,9 +12,9 @@ from tests.json_texts import lenient, strict, texts
 MODEL, ENGINE = "acme/off", "off"
 PLACES = {
     "the body": b"%s",
-    "a member": b'{"model":"acme/off","messages":[],"metadata":%s}',
+    "a member": b'{"model":"acme/off","messages":[{}],"metadata":%s}',
     "a message": b'{"model":"acme/off","messages":[{"role":"user","content":%s}]}',
-    "a name": b'{"model":"acme/off",%s:1,"messages":[]}',
+    "a name": b'{"model":"acme/off",%s:1,"messages":[{}]}',
 }
 # Where the gateway is stricter than JSON, since readers differ: members twice, escapes in names, depth.
 STRICTER = ("twice", "escape", "deeply")

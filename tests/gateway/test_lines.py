@@ -19,7 +19,7 @@ def test_the_line_of_a_call_is_written_though_envoy_ends_right_after_it(gateway:
     engine = FakeEngine()
     engine.start()
     gateway.publish([table([model("acme/a", pools=pools("a"))])], {"a": [engine]})
-    answers = [call(gateway.port, body={"model": "acme/a", "messages": []}) for _ in range(5)]
+    answers = [call(gateway.port, body={"model": "acme/a", "messages": [{}]}) for _ in range(5)]
     gateway.terminate()
     assert [entry["request_id"] for entry in lines(gateway)] == [answer.header("x-request-id") for answer in answers]
     engine.stop()

@@ -157,7 +157,7 @@ def test_calls_that_name_no_model_are_counted_without_one_and_no_clients_text_be
     gateways: dict[str, Gateway],
 ) -> None:
     eu = gateways["eu-west"]
-    for path, body in (("/secret", None), ("/v1/chat/completions", {"model": "secret", "messages": []})):
+    for path, body in (("/secret", None), ("/v1/chat/completions", {"model": "secret", "messages": [{}]})):
         call(eu.port, path, body=body)
     found = eventually(lambda: samples(eu))
     for code in ("not_found", "model_not_found"):

@@ -218,10 +218,10 @@ def test_an_answer_past_the_maximum_passes_as_it_is_and_an_error_without_what_it
         return [head, b"%x\r\n%s\r\n" % (len(body), body), b"0\r\n\r\n"]
 
     engine.behave = lambda _: sent(200)
-    answer = call(gateway.port, body={"model": "acme/both", "messages": []})
+    answer = call(gateway.port, body={"model": "acme/both", "messages": [{}]})
     assert (answer.status, answer.body == body) == (200, True)
     engine.behave = lambda _: sent(400)
-    answer = call(gateway.port, body={"model": "acme/both", "messages": []})
+    answer = call(gateway.port, body={"model": "acme/both", "messages": [{}]})
     engine.stop()
     assert (answer.status, answer.error["message"]) == (400, "The engine answered 400")
     assert line(gateway, answer)["code"] == "invalid_request"

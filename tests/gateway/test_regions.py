@@ -8,7 +8,7 @@ from tests.gateway.tables import table
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import call, send
 
-BODY = {"model": "acme/both", "messages": []}
+BODY = {"model": "acme/both", "messages": [{}]}
 
 
 def test_a_call_without_a_region_is_answered_by_the_gateways_own_region(platform: Platform, chat: Chat) -> None:
@@ -41,7 +41,7 @@ def test_a_call_pinned_elsewhere_is_forwarded_on_its_header_alone(platform: Plat
 
 
 def test_a_call_pinned_elsewhere_arrives_byte_for_byte_at_the_other_gateway(platform: Platform) -> None:
-    body = b'{ "messages" : [ ] ,\n "model":"acme/pinned", "n": 1.50 }'
+    body = b'{ "messages" : [ 1 ] ,\n "model":"acme/pinned", "n": 1.50 }'
     assert call(platform.eu.port, body=body, headers=[("x-tomoul-region", "us-east")]).status == 200
     [request] = platform.engines["us-pinned"].received
     assert request.body == body
@@ -83,7 +83,7 @@ def test_a_region_that_the_connection_header_removes_means_no_region_so_models_c
     """HTTP/1.1 lets a client name headers that end at the next hop; Envoy's codec obeys before any filter runs."""
 
     def hide_the_region(model: str) -> bytes:
-        body = b'{"model":"%s","messages":[]}' % model.encode()
+        body = b'{"model":"%s","messages":[{}]}' % model.encode()
         return (
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             b"connection: X-Tomoul-Region, close\r\nX-Tomoul-Region: us-east\r\ncontent-length: %d\r\n\r\n%s"
@@ -171,7 +171,7 @@ def test_a_draining_region_answers_calls_that_name_it_and_sends_others_to_the_fa
     assert int(refused.header("retry-after") or 0) > 0
 
 
-@pytest.mark.parametrize("header", ["x-tomoul-cluster", "x-tomoul-route"])
+@pytest.mark.parametrize("header", ["x-tomoul-cluster", "x-tomoul-route", "x-data-parallel-rank"])
 def test_a_client_cannot_say_what_only_the_gateway_says_to_itself(platform: Platform, header: str) -> None:
     answer = call(platform.eu.port, body=BODY, headers=[(header, "region/us-east"), (header, "pool/models/strict")])
     assert (answer.status, answer.header("x-tomoul-region")) == (200, "eu-west")

@@ -9,7 +9,7 @@ from tests.gateway.harness import MAX_BODY
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, Reply, call, reply, send
 
-BODY = {"model": "acme/both", "messages": []}
+BODY = {"model": "acme/both", "messages": [{}]}
 UNKNOWN_CODING = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n"
 Make = Callable[[Platform, Chat], Answer]
 

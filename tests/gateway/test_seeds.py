@@ -72,7 +72,7 @@ def test_a_seed_has_64_bits(platform: Platform, chat: Chat, sent: int, got: int)
 
 @pytest.mark.parametrize("seed", ["1.5", "1.0", "1e3", '"7"', "true", "[1]", "{}", str(2**63), str(-(2**63) - 1)])
 def test_a_seed_that_is_no_whole_number_of_64_bits_is_400(platform: Platform, seed: str) -> None:
-    body = f'{{"model":"acme/both","messages":[],"seed":{seed}}}'.encode()
+    body = f'{{"model":"acme/both","messages":[{{}}],"seed":{seed}}}'.encode()
     answer = call(platform.eu.port, body=body)
     assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_type", "seed")
 

@@ -154,7 +154,7 @@ def test_a_call_without_a_valid_key_is_401_whatever_it_asks_for(
 ) -> None:
     regions.publish({"free": {}})
     pin = [("X-Tomoul-Region", region)] if region else []
-    body = {"model": "acme/both", "messages": []}
+    body = {"model": "acme/both", "messages": [{}]}
     for answer in (
         call(regions.eu.port, body=body, headers=[*headers, *pin]),
         call(regions.eu.port, "/v1/models", method="GET", headers=[*headers, *pin]),
@@ -172,7 +172,7 @@ def test_the_scheme_is_bearer_in_any_case(regions: Regions) -> None:
     regions.publish({"free": {}})
     answer = call(
         regions.eu.port,
-        body={"model": "acme/both", "messages": []},
+        body={"model": "acme/both", "messages": [{}]},
         headers=[("authorization", f"bearer  {key_of('free')}")],
     )
     assert answer.status == 200
@@ -201,7 +201,7 @@ def test_without_authentication_no_engine_gets_a_key_either(gateway: Gateway) ->
     engine = FakeEngine("open")
     engine.start()
     gateway.publish([table([model("acme/open", pools=pools("open"))])], {"open": [engine]})
-    assert call(gateway.port, body={"model": "acme/open", "messages": []}, headers=[bearer("sk-mine")]).status == 200
+    assert call(gateway.port, body={"model": "acme/open", "messages": [{}]}, headers=[bearer("sk-mine")]).status == 200
     assert engine.received[0].header("authorization") is None
     engine.stop()
 
@@ -510,7 +510,7 @@ def test_as_many_calls_run_at_once_as_the_limit_says_and_each_makes_room_however
 def test_a_client_that_goes_away_makes_room_for_another_call(regions: Regions) -> None:
     regions.publish({"leaves": {"limits": {"concurrentRequests": 1}}})
     regions.engines["both"].behave = lambda request: streamed(5.0, event("[DONE]"))
-    body = {"model": "acme/both", "messages": [], "stream": True}
+    body = {"model": "acme/both", "messages": [{}], "stream": True}
     headers = [bearer(key_of("leaves")), ("X-Tomoul-Region", "eu-west")]
     began = time.monotonic()
     call(regions.eu.port, body=body, headers=headers, close_after=lambda data: b"Hel" in data)

@@ -39,7 +39,7 @@ def test_other_stream_options_are_kept_and_only_what_is_missing_is_added(platfor
     options = {"x": [1, {"include_usage": False}], "include_usage": None, "y": "}"}
     chat(region="eu-west", stream=True, stream_options=options)
     assert platform.engines["both"].received[0].json()["stream_options"] == {**options, **ASKED}
-    body = b'{"model":"acme/pinned","messages":[], "stream" :true,"stream_options":{ "include_usage":true } }'
+    body = b'{"model":"acme/pinned","messages":[{}], "stream" :true,"stream_options":{ "include_usage":true } }'
     call(platform.eu.port, body=body)
     assert platform.engines["pinned"].received[0].body == body
 
@@ -58,9 +58,8 @@ def test_stream_options_of_another_type_are_refused_with_400(chat: Chat, options
 
 
 def test_stream_options_that_two_readers_could_understand_differently_are_refused_with_400(platform: Platform) -> None:
-    body = (
-        b'{"model":"acme/both","messages":[],"stream":true,"stream_options":{"include_usage":false,"include_usage":1}}'
-    )
+    options = b'{"include_usage":false,"include_usage":1}'
+    body = b'{"model":"acme/both","messages":[{}],"stream":true,"stream_options":%s}' % options
     answer = call(platform.eu.port, body=body)
     assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_json", "stream_options")
 
@@ -180,7 +179,7 @@ def test_a_call_whose_client_went_away_has_a_line_with_what_is_known(gateway: Ga
 
     engine.behave = behave
     for name in ("acme/last", "acme/each"):
-        body = {"model": name, "messages": [], "stream": True}
+        body = {"model": name, "messages": [{}], "stream": True}
         call(gateway.port, body=body, close_after=lambda received: received.count(b"data: ") >= 3)
         entry = last_line(gateway, name, 1)
         assert (entry["status"], entry["region"], entry["served"], entry["flags"]) == (200, "eu-west", "pool", "DC")
@@ -192,7 +191,7 @@ def test_a_call_whose_client_went_away_has_a_line_with_what_is_known(gateway: Ga
             assert 3 <= entry["completion_tokens"] < 99
 
     engine.behave = lambda request: [5.0]
-    body = {"model": "acme/last", "messages": []}
+    body = {"model": "acme/last", "messages": [{}]}
     head = json.dumps(body).encode()
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
         connection.sendall(
@@ -217,7 +216,7 @@ def test_usage_in_every_chunk_is_shown_only_to_a_client_that_asked_for_it(
     told = [json.loads(chunk("c-1", "a")) | {"usage": usage(6, n)} for n in (1, 2)]
     parts = [event(json.dumps(each)) for each in told]
     engine.behave = lambda request: stream(*parts, usage_event(6, 2, 5), event("[DONE]"))
-    body = {"model": "acme/each", "messages": [], "stream": True, "stream_options": options}
+    body = {"model": "acme/each", "messages": [{}], "stream": True, "stream_options": options}
     answer = call(gateway.port, body=body)
     assert engine.received[0].json()["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
     chunks = [json.loads(data) for data in answer.events()[:-1]]

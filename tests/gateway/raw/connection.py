@@ -66,7 +66,7 @@ CHAT = "POST /v1/chat/completions HTTP/1.1"
 
 def chat_body(user: str, model: str = "acme/both") -> bytes:
     """A call that `user` tells apart from all others."""
-    return b'{"model":"%s","messages":[],"user":"%s"}' % (model.encode(), user.encode())
+    return b'{"model":"%s","messages":[{}],"user":"%s"}' % (model.encode(), user.encode())
 
 
 def request(*headers: str, body: bytes = b"", line: str = CHAT) -> bytes:

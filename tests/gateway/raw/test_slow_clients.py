@@ -20,7 +20,7 @@ def test_a_client_that_closes_its_side_has_gone_away_and_its_call_ends_at_the_en
     event = f"data: {chunk('c-1', 'a')}\n\n".encode()
     platform.engines["both"].behave = lambda _: stream(*[part for _ in range(200) for part in (event, 0.02)])
     with Connection(platform.eu.port) as connection:
-        connection.send(request(body=chat_body("u").replace(b"[]", b'[],"stream":true')))
+        connection.send(request(body=chat_body("u").replace(b"[{}]", b'[{}],"stream":true')))
         eventually(lambda: platform.engines["both"].received)
         connection.finish_sending()
         closed = time.monotonic()

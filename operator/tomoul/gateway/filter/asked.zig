@@ -63,14 +63,19 @@ const names: std.StaticStringMap(std.meta.FieldEnum(Asked)) = .initComptime(.{
     .{ "content-length", .content_length },
 });
 
-/// The cluster and the route that a call takes, and all that Envoy takes for its own operator's word.
+/// The cluster and the route that a call takes, all that Envoy takes for its own operator's word, and what vLLM and SGLang
+/// take for their router's.
 fn isInternal(name: []const u8) bool {
     if (name.len < 8 or name[0] != 'x') return false;
-    return std.mem.startsWith(u8, name, "x-envoy-") or std.mem.eql(u8, name, "x-tomoul-cluster") or std.mem.eql(u8, name, "x-tomoul-route");
+    return std.mem.startsWith(u8, name, "x-envoy-") or internal.has(name);
 }
 
+const internal: std.StaticStringMap(void) = .initComptime(.{
+    .{"x-tomoul-cluster"}, .{"x-tomoul-route"}, .{"x-data-parallel-rank"},
+});
+
 test "internal headers are known, and others are found by their names" {
-    for ([_][]const u8{ "x-envoy-max-retries", "x-tomoul-cluster", "x-tomoul-route" }) |name| try std.testing.expect(isInternal(name));
+    for ([_][]const u8{ "x-envoy-max-retries", "x-tomoul-cluster", "x-tomoul-route", "x-data-parallel-rank" }) |name| try std.testing.expect(isInternal(name));
     for ([_][]const u8{ "x-envoy", "x-tomoul-region", "authorization", "" }) |name| try std.testing.expect(!isInternal(name));
     var made: Asked = .{};
     try std.testing.expectEqual(&made.cache, made.of("x-tomoul-cache").?);

@@ -119,6 +119,11 @@ pub const Elements = struct {
     }
 };
 
+/// Whether an array, given from bracket to bracket, has no elements.
+pub fn isEmptyArray(array: []const u8) bool {
+    return std.mem.trim(u8, array[1 .. array.len - 1], " \t\r\n").len == 0;
+}
+
 /// A model's name in `inner`, decoded into `buffer`; null where it holds what no model's id can hold.
 pub fn plain(inner: []const u8, buffer: []u8) ?[]const u8 {
     var length: usize = 0;

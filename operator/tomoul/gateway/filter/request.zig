@@ -92,7 +92,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
         return refuse(call, 400, "invalid_json", .{}, "The body is not valid: {s}", .{try errors.problem(call.allocator(), members.problem)});
     if (!std.unicode.utf8ValidateSlice(sent))
         return refuse(call, 400, "invalid_json", .{}, "The body is not valid: it is not UTF-8", .{});
-    try checkTypes(call, members);
+    try checkTypes(call, sent, members);
 
     const inner = members.get("model").?.inner(sent);
     const model = catalogue.find(call, inner) orelse return catalogue.refuseUnknown(call, inner);
@@ -157,9 +157,12 @@ const expected = [_]struct { name: []const u8, kind: json.Kind, required: bool, 
     .{ .name = "messages", .kind = .array, .required = true, .article = "an array" },
     .{ .name = "stream", .kind = .boolean, .required = false, .article = "a boolean" },
     .{ .name = "stream_options", .kind = .object, .required = false, .article = "an object" },
+    // Engines disagree about these: some answer 500.
+    .{ .name = "tools", .kind = .array, .required = false, .article = "an array" },
+    .{ .name = "response_format", .kind = .object, .required = false, .article = "an object" },
 };
 
-fn checkTypes(call: *Call, members: *const json.Members) Refused!void {
+fn checkTypes(call: *Call, sent: []const u8, members: *const json.Members) Refused!void {
     for (expected) |field| {
         const member = members.get(field.name) orelse {
             if (!field.required) continue;
@@ -168,4 +171,6 @@ fn checkTypes(call: *Call, members: *const json.Members) Refused!void {
         if (member.kind == field.kind or (member.kind == .null and !field.required)) continue;
         return refuse(call, 400, "invalid_type", .{ .param = field.name }, "`{s}` must be {s}", .{ field.name, field.article });
     }
+    if (json.isEmptyArray(members.get("messages").?.raw(sent)))
+        return refuse(call, 400, "invalid_value", .{ .param = "messages" }, "`messages` must hold at least one message", .{});
 }

@@ -211,7 +211,7 @@ pub const Rewriter = struct {
         if (!members.read(chunk)) return if (self.names == null) out.appendSlice(to, whole) else self.breakOff(out, to);
         const usage = members.of("usage", .object) orelse return self.named(whole, start, out, to);
         self.usage = .of(usage.raw(chunk));
-        const only_usage = if (members.of("choices", .array)) |choices| isEmptyArray(choices.raw(chunk)) else false;
+        const only_usage = if (members.of("choices", .array)) |choices| json.isEmptyArray(choices.raw(chunk)) else false;
         const hide = switch (self.hidden) {
             .nothing => false,
             .all => true,
@@ -336,10 +336,6 @@ fn isUnasked(line: []const u8) bool {
         if (std.mem.startsWith(u8, line, field)) return true;
     }
     return std.mem.startsWith(u8, line, data) and std.mem.trim(u8, line[data.len..], " \r\n").len == 0;
-}
-
-fn isEmptyArray(raw: []const u8) bool {
-    return std.mem.trim(u8, raw[1 .. raw.len - 1], " \t\r\n").len == 0;
 }
 
 /// Whether a chunk brings a token; the first ones say only whose the answer is.

@@ -210,8 +210,8 @@ def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that llama.cpp has beside OpenAI's."""
-    # `n_predict` would win over the `max_tokens` that a tenant's limit is checked by.
-    return BodyFields(remove=("cache_prompt", "id_slot", "n_cache_reuse", "n_predict", "lora"))
+    # `n_predict` and `n_cmpl` would win over the `max_tokens` and the `n` that a tenant's limit is checked by.
+    return BodyFields(remove=("cache_prompt", "id_slot", "n_cache_reuse", "n_cmpl", "n_predict", "lora"))
 
 
 def _parallel(spec: ModelDeploymentSpec) -> int | None:

@@ -191,11 +191,17 @@ def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
     return {"lora_path": spec.adapters[index].id}
 
 
+# Beside the cache's: other calls' ids and sessions, the order of calls, which rank or host takes part in one, and code.
+_NOT_A_CLIENTS = (
+    *("bootstrap_host", "bootstrap_port", "bootstrap_room", "cache_salt", "custom_logit_processor"),
+    *("data_parallel_rank", "disagg_prefill_dp_rank", "extra_key", "lora_path", "priority", "rid", "routed_dp_rank"),
+    *("session_id", "session_params"),
+)
+
+
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that SGLang has beside OpenAI's."""
-    return BodyFields(
-        salt="cache_salt", remove=("cache_salt", "extra_key", "lora_path"), usage_option="continuous_usage_stats"
-    )
+    return BodyFields(salt="cache_salt", remove=_NOT_A_CLIENTS, usage_option="continuous_usage_stats")
 
 
 def _too_little(spec: ModelDeploymentSpec) -> Refusal | None:

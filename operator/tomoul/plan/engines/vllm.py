@@ -181,7 +181,8 @@ def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that vLLM has beside OpenAI's."""
     return BodyFields(
         salt="cache_salt",
-        remove=("cache_salt", "kv_transfer_params", "vllm_xargs"),
+        # `priority` would set calls before other tenants'.
+        remove=("cache_salt", "kv_transfer_params", "priority", "request_id", "vllm_xargs"),
         usage_option="continuous_usage_stats",
     )
 
