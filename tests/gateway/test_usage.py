@@ -59,9 +59,10 @@ def test_stream_options_of_another_type_are_refused_with_400(chat: Chat, options
 
 def test_stream_options_that_two_readers_could_understand_differently_are_refused_with_400(platform: Platform) -> None:
     options = b'{"include_usage":false,"include_usage":1}'
-    body = b'{"model":"acme/both","messages":[{}],"stream":true,"stream_options":%s}' % options
-    answer = call(platform.eu.port, body=body)
-    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_json", "stream_options")
+    for streams in (b"true", b"false"):
+        body = b'{"model":"acme/both","messages":[{}],"stream":%s,"stream_options":%s}' % (streams, options)
+        answer = call(platform.eu.port, body=body)
+        assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_json", "stream_options")
 
 
 def test_a_usage_chunk_is_found_and_dropped_whatever_the_chunks_it_arrives_in(platform: Platform, chat: Chat) -> None:

@@ -113,7 +113,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     const seed = try seeds.chosen(call, sent, members, model);
 
     call.is_stream = if (members.get("stream")) |member| std.mem.eql(u8, member.raw(sent), "true") else false;
-    const options = if (call.is_stream) try rewrite.meteredOptions(call, sent, members, model) else null;
+    const options = try rewrite.meteredOptions(call, sent, members, model);
     if (model.affinity) {
         const hash = affinity.hash(tenant.entry.name, sent, members);
         if (!stream.setFilterState("envoy.hashable_string", &hash)) @panic("Envoy takes no hash");

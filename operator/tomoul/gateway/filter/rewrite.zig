@@ -12,8 +12,8 @@ const Model = @import("document.zig").Model;
 threadlocal var small: bodies.Scratch = .{};
 threadlocal var client_options: json.Members = .{};
 
-/// The `stream_options` that make an engine tell its tokens, null where the client's own do. What of it the client did not
-/// ask for is noted in the call.
+/// The `stream_options` that make an engine tell its tokens, null where the client's own do or where there is no stream.
+/// What of it the client did not ask for is noted in the call.
 pub fn meteredOptions(call: *Call, sent: []const u8, members: *const json.Members, model: *const Model) errors.Refused!?[]const u8 {
     var raw: []const u8 = "{}";
     const inner = &client_options;
@@ -37,7 +37,7 @@ pub fn meteredOptions(call: *Call, sent: []const u8, members: *const json.Member
         missing[count] = name;
         count += 1;
     }
-    if (count == 0) return null;
+    if (count == 0 or !call.is_stream) return null;
     const set = missing[0..count];
     call.hidden = if (contains(set, "include_usage")) .all else .each_but_the_last;
     const allocator = call.allocator();
