@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.cases import cases
 from tomoul.api.manifest import FieldError, InvalidResource, parse_manifests, parse_resource
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
@@ -121,6 +122,18 @@ def test_a_number_for_a_text_is_told_what_yaml_made_of_it_and_which_form_is_righ
         "spec.jurisdiction: must be a valid string, not 83: YAML reads it as a number unless it is in quotes; must be"
         in message
     )
+
+
+def test_a_certificate_that_was_cut_is_refused_before_it_stops_every_table() -> None:
+    (full,) = [each.values[0].object for each in cases("accepted") if each.id == "region: every field set"]
+    bundle = full["spec"]["endpoint"]["caBundle"]
+    lines = bundle.splitlines()
+    for broken in ("\n".join([*lines[:3], *lines[4:]]), f"{bundle}{lines[0]}\n", lines[0] + lines[-1]):
+        full["spec"]["endpoint"]["caBundle"] = broken
+        with pytest.raises(InvalidResource, match=r"spec\.endpoint\.caBundle: must hold PEM certificates, each from"):
+            parse_resource(full)
+    full["spec"]["endpoint"]["caBundle"] = f"# Two of them, as bundles have them\n{bundle}\n{bundle}"
+    parse_resource(full)
 
 
 def test_a_wrong_length_is_told_by_what_is_allowed_and_what_is_there() -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tomoul.api.certificates import are_certificates
 from tomoul.api.rules import Check, form
 
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -236,8 +237,8 @@ CaBundle = Annotated[
     str,
     Field(max_length=16384),
     Check(
-        "self.contains('-----BEGIN CERTIFICATE-----')",
-        "must hold PEM certificates, from `-----BEGIN CERTIFICATE-----` on",
-        lambda text: "-----BEGIN CERTIFICATE-----" in text,
+        "self.contains('-----BEGIN CERTIFICATE-----') && self.contains('-----END CERTIFICATE-----')",
+        "must hold PEM certificates, each from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`",
+        are_certificates,
     ),
 ]
