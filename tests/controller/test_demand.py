@@ -7,8 +7,7 @@ from tomoul.plan.scaling import ScaledPool
 from tomoul.plan.world import DeploymentFact, Key
 
 STALE_SECONDS = 30
-POOL, OTHERS = "pool/models/chat", "fallback/acme/chat"
-CLUSTERS = (POOL, OTHERS)
+POOL = "pool/models/chat"
 
 
 class Clock:
@@ -29,10 +28,9 @@ def test_what_envoy_writes_is_read_by_cluster_and_what_else_it_writes_is_passed_
 envoy_cluster_upstream_rq_active{envoy_cluster_name="pool/models/chat"} 3
 envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="pool/models/chat"} 2
 envoy_cluster_upstream_cx_none_healthy{envoy_cluster_name="pool/models/chat"} 7
-envoy_cluster_upstream_rq{envoy_response_code="503",envoy_cluster_name="fallback/acme/chat"} 4
 envoy_cluster_upstream_cx_total{envoy_cluster_name="pool/models/chat"} 99
 """
-    assert parse_stats(text) == {POOL: Reading(in_flight=5, refused=7), OTHERS: Reading(refused=4)}
+    assert parse_stats(text) == {POOL: Reading(in_flight=5, refused=7)}
 
 
 def test_calls_are_those_of_all_gateways_and_those_of_one_that_ends_count_too() -> None:
@@ -40,47 +38,47 @@ def test_calls_are_those_of_all_gateways_and_those_of_one_that_ends_count_too() 
     demand.hear("a", {POOL: Reading(3)})
     demand.hear("b", {})
     demand.hear("ending", {POOL: Reading(2)})
-    assert demand.calls(CLUSTERS, ["a", "b"], ["ending", "unknown"]) == 5
+    assert demand.calls(POOL, ["a", "b"], ["ending", "unknown"]) == 5
 
 
 def test_without_a_live_gateway_or_with_one_that_is_silent_nobody_knows() -> None:
     clock = Clock()
     demand = Demand(STALE_SECONDS, clock)
-    assert demand.calls(CLUSTERS, []) is None
+    assert demand.calls(POOL, []) is None
     demand.hear("a", {POOL: Reading(3)})
-    assert demand.calls(CLUSTERS, ["a", "b"]) is None
+    assert demand.calls(POOL, ["a", "b"]) is None
     demand.hear("b", {})
     clock.now = STALE_SECONDS + 1
     demand.hear("b", {})
-    assert demand.calls(CLUSTERS, ["a", "b"]) is None
-    assert demand.calls(CLUSTERS, ["b"], ["a"]) == 0
+    assert demand.calls(POOL, ["a", "b"]) is None
+    assert demand.calls(POOL, ["b"], ["a"]) == 0
 
 
 def test_a_refused_call_counts_for_a_minute_and_those_before_the_first_look_do_not() -> None:
     clock = Clock()
     demand = Demand(STALE_SECONDS, clock)
     demand.hear("a", {POOL: Reading(0, 7)})
-    assert demand.calls(CLUSTERS, ["a"]) == 0
+    assert demand.calls(POOL, ["a"]) == 0
     demand.hear("a", {POOL: Reading(0, 8)})
-    assert demand.calls(CLUSTERS, ["a"]) == 1
+    assert demand.calls(POOL, ["a"]) == 1
     for clock.now in (REFUSED_SECONDS, REFUSED_SECONDS + 1):
         demand.hear("a", {POOL: Reading(0, 8)})
-        assert demand.calls(CLUSTERS, ["a"]) == (1 if clock.now <= REFUSED_SECONDS else 0)
+        assert demand.calls(POOL, ["a"]) == (1 if clock.now <= REFUSED_SECONDS else 0)
 
 
-def test_a_call_that_no_region_answered_counts_and_so_does_one_after_the_gateway_began_anew() -> None:
+def test_a_refused_call_counts_after_the_gateway_began_anew() -> None:
     clock = Clock()
     demand = Demand(STALE_SECONDS, clock)
-    demand.hear("a", {OTHERS: Reading(0, 5)})
-    demand.hear("a", {OTHERS: Reading(0, 2)})
-    assert demand.calls(CLUSTERS, ["a"]) == 1
+    demand.hear("a", {POOL: Reading(0, 5)})
+    demand.hear("a", {POOL: Reading(0, 2)})
+    assert demand.calls(POOL, ["a"]) == 1
 
 
 def test_a_gateway_that_is_gone_is_forgotten() -> None:
     demand = Demand(STALE_SECONDS, Clock())
     demand.hear("a", {POOL: Reading(3)})
     demand.forget_others(["b"])
-    assert demand.calls(CLUSTERS, ["a"]) is None
+    assert demand.calls(POOL, ["a"]) is None
 
 
 def test_the_last_replica_goes_after_a_time_without_calls_that_is_counted_anew_after_each() -> None:

@@ -216,6 +216,30 @@ def test_a_call_that_an_engine_did_not_take_arrives_at_the_fallback_with_its_key
     assert (answer.status, answer.header("x-tomoul-region")) == (200, "us-east")
 
 
+def test_an_engine_that_is_tried_again_after_a_region_sees_neither_key_nor_pin_nor_who_forwarded(
+    regions: Regions,
+) -> None:
+    regions.publish({"free": {}})
+    for name in ("both", "us-both"):
+        regions.engines[name].behave = lambda request: reply(503, b"{}")
+    refused(regions.chat(headers=[("X-Tomoul-Forwarded", "ap-south")]), 503, "region_capacity_unavailable")
+    here = regions.engines["both"].received
+    assert len(here) == 2, "once before the other region and once after it"
+    assert regions.engines["us-both"].received
+    for name in ("authorization", "x-tomoul-region", "x-tomoul-forwarded"):
+        assert [request.header(name) for request in here] == [None, None], name
+
+
+def test_a_call_that_an_engine_did_not_take_goes_on_only_to_regions_that_its_tenant_may_reach(regions: Regions) -> None:
+    regions.publish({"two": {"regions": ["eu-west", "us-east"]}, "one": {"regions": ["eu-west"]}}, south=True)
+    regions.engines["both"].behave = lambda request: reply(503, b"{}")
+    answer = regions.chat("two")
+    assert (answer.status, answer.header("x-tomoul-region")) == (200, "us-east")
+    assert line(regions.eu, answer)["attempts"] == 2, "the region that cannot be reached is not the tenant's"
+    refused(regions.chat("one"), 503, "region_capacity_unavailable")
+    assert set(regions.served()) == {"both", "us-both"}
+
+
 def test_a_call_for_another_region_carries_its_key_and_is_checked_again_there(regions: Regions) -> None:
     regions.publish({"free": {}})
     assert regions.chat(region="us-east").header("x-tomoul-region") == "us-east"

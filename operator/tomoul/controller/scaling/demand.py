@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ REFUSED_SECONDS = 60.0
 _POOL_STATS = "upstream_rq_active|upstream_rq_pending_active|upstream_cx_none_healthy"
 STATS_QUERY: Mapping[str, str] = {
     "usedonly": "",
-    "filter": rf"^cluster\.(pool/.*\.({_POOL_STATS})|fallback(-no-store)?/.*\.upstream_rq_503)$",
+    "filter": rf"^cluster\.pool/.*\.({_POOL_STATS})$",
 }
-"""What is asked of `/stats/prometheus`. Of a pool's cluster: calls with the engine, calls that wait for a connection to
-it, and calls that found no engine. Of an aggregate: calls that no region answered."""
+"""What is asked of `/stats/prometheus`: of a pool's cluster, calls with the engine, calls that wait for a connection to
+it, and calls that found no engine here and no answer elsewhere (gateway/filter/course.zig)."""
 _IN_FLIGHT = ("upstream_rq_active", "upstream_rq_pending_active")
-_REFUSED = ("upstream_cx_none_healthy", "upstream_rq")
+_REFUSED = "upstream_cx_none_healthy"
 _LINE = re.compile(r'^envoy_cluster_(\w+)\{(?:[^}]*,)?envoy_cluster_name="([^"]+)"[^}]*\} (\d+)', re.MULTILINE)
 
 
@@ -40,7 +40,7 @@ def parse_stats(text: str) -> Mapping[str, Reading]:
     found: dict[str, Reading] = {}
     for name, cluster, value in _LINE.findall(text):
         before = found.get(cluster, Reading())
-        if name in _REFUSED:
+        if name == _REFUSED:
             found[cluster] = before._replace(refused=int(value))
         elif name in _IN_FLIGHT:
             found[cluster] = before._replace(in_flight=before.in_flight + int(value))
@@ -75,12 +75,11 @@ class Demand:
         oldest = self._monotonic() - REFUSED_SECONDS
         self._refused_at = {cluster: at for cluster, at in self._refused_at.items() if at >= oldest}
 
-    def calls(self, clusters: Sequence[str], live: Iterable[str], draining: Iterable[str] = ()) -> int | None:
+    def calls(self, cluster: str, live: Iterable[str], draining: Iterable[str] = ()) -> int | None:
         """Calls in flight to a pool over these gateways, or None where a live one is not known to have how many.
 
-        Too few would end replicas. `clusters` are the pool's own, and those that call it among others. Of gateways that
-        only end their calls, what is known is added. A call that was refused a moment ago counts as one: its client is
-        told to come again.
+        Too few would end replicas. `cluster` is the pool's. Of gateways that only end their calls, what is known is
+        added. A call that was refused a moment ago counts as one: its client is told to come again.
         """
         oldest = self._monotonic() - self._stale_seconds
         fresh = {name: heard.readings for name, heard in self._heard.items() if heard.at >= oldest}
@@ -88,8 +87,8 @@ class Demand:
         if not serving or not serving <= fresh.keys():
             return None
         counted = [fresh[name] for name in serving.union(draining) if name in fresh]
-        total = sum(readings.get(clusters[0], Reading()).in_flight for readings in counted)
-        return max(total, 1) if any(self._refused(cluster) for cluster in clusters) else total
+        total = sum(readings.get(cluster, Reading()).in_flight for readings in counted)
+        return max(total, 1) if self._refused(cluster) else total
 
     def _refused(self, cluster: str) -> bool:
         at = self._refused_at.get(cluster)

@@ -12,7 +12,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from tomoul.controller.gateway_stats import gateway_stats
 from tomoul.controller.observed import Observed
 from tomoul.controller.scaling.demand import STATS_QUERY, Demand, parse_stats
-from tomoul.gateway.compile.names import fallback_cluster, no_store_fallback_cluster, pool_cluster, stat_name
+from tomoul.gateway.compile.names import pool_cluster
 from tomoul.gateway.compile.resources import PoolKey
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.scaling import ScaledPool, scaled_pools
@@ -26,10 +26,9 @@ _MISSED = 3
 """Samples in a row that may fail before a gateway's figures are unknown."""
 
 
-def clusters_of(pool: ScaledPool) -> tuple[str, str]:
-    """Clusters in Envoy's statistics: the pool's own, and that of calls which name no region."""
-    fallback = fallback_cluster if pool.pool == "default" else no_store_fallback_cluster
-    return pool_cluster(PoolKey(pool.key.namespace, pool.key.name)), stat_name(fallback(pool.model_id))
+def cluster_of(pool: ScaledPool) -> str:
+    """The pool's cluster in Envoy's statistics."""
+    return pool_cluster(PoolKey(pool.key.namespace, pool.key.name))
 
 
 class Sampler:
@@ -66,7 +65,7 @@ class Sampler:
         pool = self.pools[key]
         gateways = self._gateways(pool.region)
         live = [pod.name for pod in gateways if pod.ready and not pod.terminating]
-        calls = self._demand.calls(clusters_of(pool), live, [pod.name for pod in gateways])
+        calls = self._demand.calls(cluster_of(pool), live, [pod.name for pod in gateways])
         fact = self._observed.world().facts.deployments.get(key)
         starting = fact is not None and fact.replicas > 0 and fact.ready == 0
         return max(calls, 1) if calls is not None and starting else calls

@@ -1,11 +1,10 @@
-"""Clusters: one per pool here, one per other region's gateways, one aggregate per model that may fall back."""
+"""Clusters: one per pool here, one per other region's gateways."""
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from tomoul.api.routingtable import RemoteGateway
-from tomoul.gateway.compile.names import FILTER, HOST_METADATA, TYPES, pool_cluster, region_cluster, stat_name
+from tomoul.gateway.compile.names import FILTER, HOST_METADATA, TYPES, pool_cluster, region_cluster
 from tomoul.gateway.compile.resources import EnvoyResource, PoolKey
 
 _CONNECT_TIMEOUT = "2s"
@@ -81,15 +80,12 @@ def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False, reuse_connec
     }
 
 
-def region_cluster_resource(gateway: RemoteGateway, sender: str) -> EnvoyResource:
-    """Another region's gateways behind one name, whose calls get that region's code as their pin (see listeners).
-
-    `sender` is the region whose gateway this is for.
-    """
+def region_cluster_resource(gateway: RemoteGateway) -> EnvoyResource:
+    """Another region's gateways behind one name; their calls get that region's code as the pin (filter/course.zig)."""
     name = region_cluster(gateway.region)
     url = urlsplit(gateway.url)
     host, tls = url.hostname or "", url.scheme == "https"
-    host_metadata = {"kind": "region", "region": gateway.region, "sender": sender}
+    host_metadata = {"kind": "region", "region": gateway.region}
     address = {"socket_address": {"address": host, "port_value": url.port or (443 if tls else 80)}}
     endpoint = {
         "endpoint": {"address": address, "hostname": url.netloc},
@@ -138,23 +134,3 @@ def region_cluster_resource(gateway: RemoteGateway, sender: str) -> EnvoyResourc
             },
         }
     return cluster
-
-
-def fallback_cluster_resource(name: str, members: Sequence[str]) -> EnvoyResource:
-    """An aggregate that tries `members` (cluster names) in order."""
-    return {
-        "name": name,
-        **({"alt_stat_name": stat_name(name)} if stat_name(name) != name else {}),
-        "connect_timeout": _CONNECT_TIMEOUT,
-        "lb_policy": "CLUSTER_PROVIDED",
-        "common_lb_config": _NO_PANIC,
-        # The router counts a call against the aggregate, not against the member that takes it.
-        "circuit_breakers": _CIRCUIT_BREAKERS,
-        "cluster_type": {
-            "name": "envoy.clusters.aggregate",
-            "typed_config": {
-                "@type": f"{TYPES}.extensions.clusters.aggregate.v3.ClusterConfig",
-                "clusters": list(members),
-            },
-        },
-    }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from tomoul.api.routingtable import GatewayAuth, ModelRoute, RoutingTable
-from tomoul.gateway.compile.clusters import fallback_cluster_resource, pool_cluster_resource, region_cluster_resource
+from tomoul.gateway.compile.clusters import pool_cluster_resource, region_cluster_resource
 from tomoul.gateway.compile.document import Callers, filter_document, filter_extension
 from tomoul.gateway.compile.endpoints import load_assignments
 from tomoul.gateway.compile.listeners import gateway_listener
@@ -49,12 +49,7 @@ def compile_gateway(
             pool_cluster_resource(pool, affinity=pool in by_prefix, reuse_connections=pool not in one_call)
             for pool in pools
         ),
-        *(region_cluster_resource(gateway, options.region) for gateway in gateways.values()),
-        *(
-            fallback_cluster_resource(name, members)
-            for target in targets
-            for name, members in target.aggregates.items()
-        ),
+        *(region_cluster_resource(gateway) for gateway in gateways.values()),
     ]
     callers = Callers(
         auth=GatewayAuth.REQUIRED if requires_keys(tables) else GatewayAuth.NONE,
@@ -65,7 +60,7 @@ def compile_gateway(
     extension = filter_extension(filter_document(routed, known, gateways, options, callers, draining=draining))
     return EnvoyResources(
         listeners=_by_name([gateway_listener(options)]),
-        routes=_by_name([route_configuration(routes)]),
+        routes=_by_name([route_configuration()]),
         extensions=_by_name([extension]),
         clusters=_by_name(cluster_resources),
         endpoints=dict(sorted(load_assignments(pools, endpoints, canaries).items())),

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tomoul.api.routingtable import GatewayAuth, ModelRoute
-from tomoul.gateway.compile.models import ModelClusters, model_entry
+from tomoul.gateway.compile.models import ModelClusters, model_entry, timeouts_entry
 from tomoul.gateway.compile.names import FILTER, TYPES, region_cluster
 from tomoul.gateway.compile.resources import EnvoyResource, GatewayOptions
+from tomoul.gateway.compile.routes import longest_timeouts
 from tomoul.gateway.compile.salt import ANONYMOUS_TENANT, SHARED, tenant_salt_key
 from tomoul.gateway.compile.tenants import KnownTenant
 
@@ -45,6 +46,7 @@ def filter_document(
         "region": options.region,
         "max_body_bytes": options.max_body_bytes,
         "comment_seconds": options.comment_seconds,
+        "longest_timeouts": timeouts_entry(longest_timeouts([route for route, _ in routes])),
         "auth": callers.auth.value,
         "draining": draining,
         "gateways": callers.gateways,

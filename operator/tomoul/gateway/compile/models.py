@@ -2,40 +2,32 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tomoul.api.cache import CacheMode, NoStore
+from tomoul.api.routing import Timeouts
 from tomoul.api.routingtable import ModelRoute, PoolName
-from tomoul.gateway.compile.names import (
-    canary_cluster,
-    fallback_cluster,
-    no_store_fallback_cluster,
-    pool_cluster,
-    region_cluster,
-)
+from tomoul.gateway.compile.names import pool_cluster, region_cluster
 from tomoul.gateway.compile.resources import PoolKey
-from tomoul.gateway.compile.routes import route_key
 
 
 @dataclass(frozen=True)
 class ModelClusters:
-    """Where a model's calls go; None where they can go nowhere, or there is no canary."""
+    """Where a model's calls go: clusters to try in order, none where they can go nowhere or there is no canary."""
 
-    pinned: str | None
+    pinned: Sequence[str]
     """Calls that name this region."""
-    unpinned: str | None
+    unpinned: Sequence[str]
     """Calls that name none."""
-    no_store_pinned: str | None
+    no_store_pinned: Sequence[str]
     """The same with `X-Tomoul-Cache: no-store`, where that has a pool of its own."""
-    no_store_unpinned: str | None
-    canary_pinned: str | None
-    canary_unpinned: str | None
+    no_store_unpinned: Sequence[str]
+    canary_pinned: Sequence[str]
+    canary_unpinned: Sequence[str]
     canary_weight: int
     """Share of the calls that go to the canary, in percent."""
-    aggregates: Mapping[str, Sequence[str]]
-    """Aggregates that must exist: name → members in order."""
 
 
 def model_clusters(route: ModelRoute, *, draining: bool, reachable: frozenset[str]) -> ModelClusters:
@@ -43,31 +35,21 @@ def model_clusters(route: ModelRoute, *, draining: bool, reachable: frozenset[st
     that name this region may be served in it.
     """
     elsewhere = [region_cluster(region) for region in route.fallback if region in reachable]
-    aggregates: dict[str, Sequence[str]] = {}
-
-    def unpinned(pool: str | None, aggregate: str) -> str | None:
-        members = [pool, *elsewhere] if pool is not None and not draining else elsewhere
-        if len(members) > 1:
-            aggregates[aggregate] = members
-            return aggregate
-        return members[0] if members else None
-
     default, no_store, canary = (_pool(route, name) for name in ("default", "no-store", "canary"))
-    tried: dict[bool, str | None] = {True: None, False: None}
-    if canary is not None and default is not None:
-        # A canary that has no pod ready, or refuses a call before it has begun, costs nobody an answer.
-        for pinned in (True, False) if not draining else (True,):
-            tried[pinned] = canary_cluster(route.id, pinned=pinned)
-            aggregates[canary_cluster(route.id, pinned=pinned)] = [canary, default, *([] if pinned else elsewhere)]
+    tried = canary if default else []
+
+    def unpinned(pools: Sequence[str]) -> Sequence[str]:
+        return elsewhere if draining else [*pools, *elsewhere]
+
     return ModelClusters(
         pinned=default,
-        unpinned=unpinned(default, fallback_cluster(route.id)),
+        unpinned=unpinned(default),
         no_store_pinned=no_store,
-        no_store_unpinned=unpinned(no_store, no_store_fallback_cluster(route.id)) if no_store else None,
-        canary_pinned=tried[True],
-        canary_unpinned=tried[False],
+        no_store_unpinned=unpinned(no_store) if no_store else [],
+        # A canary that has no pod ready, or refuses a call before it has begun, costs nobody an answer.
+        canary_pinned=[*tried, *default] if tried else [],
+        canary_unpinned=unpinned([*tried, *default]) if tried and not draining else [],
         canary_weight=next((pool.weight or 0 for pool in route.pools if pool.name == "canary"), 0),
-        aggregates=aggregates,
     )
 
 
@@ -105,20 +87,24 @@ def model_entry(route: ModelRoute, clusters: ModelClusters, reachable: frozenset
         "random_seed": route.random_seed,
         "fingerprint": _fingerprint(route, "default"),
         "no_store_fingerprint": _fingerprint(route, "no-store") if no_store == "pool" else None,
-        "route": route_key(route),
-        "idle_seconds": route.timeouts.idle_seconds,
+        "timeouts": timeouts_entry(route.timeouts),
     }
     return {key: value for key, value in entry.items() if value not in (None, False, [], {})}
 
 
-def _targets(cluster: str | None, canary: str | None = None, weight: int = 0) -> list[dict[str, Any]]:
-    if cluster is None:
+def timeouts_entry(timeouts: Timeouts) -> dict[str, int]:
+    """Timeouts as the filter reads them."""
+    return {"request_seconds": timeouts.request_seconds, "idle_seconds": timeouts.idle_seconds}
+
+
+def _targets(clusters: Sequence[str], canary: Sequence[str] = (), weight: int = 0) -> list[dict[str, Any]]:
+    if not clusters:
         return []
-    if canary is None:
-        return [{"cluster": cluster}]
+    if not canary:
+        return [{"clusters": list(clusters)}]
     return [
-        {"cluster": canary, "weight": weight, "trial": "canary"},
-        {"cluster": cluster, "weight": 100 - weight, "trial": "stable"},
+        {"clusters": list(canary), "weight": weight, "trial": "canary"},
+        {"clusters": list(clusters), "weight": 100 - weight, "trial": "stable"},
     ]
 
 
@@ -165,11 +151,9 @@ def canary_keys(route: ModelRoute) -> list[PoolKey]:
     return [PoolKey(pool.namespace, pool.service) for pool in route.pools if pool.name == "canary"]
 
 
-def _pool(route: ModelRoute, name: PoolName) -> str | None:
-    for pool in route.pools:
-        if pool.name == name:
-            return pool_cluster(PoolKey(pool.namespace, pool.service))
-    return None
+def _pool(route: ModelRoute, name: PoolName) -> list[str]:
+    """The cluster of the model's pool of that name, if it has one here."""
+    return [pool_cluster(PoolKey(pool.namespace, pool.service)) for pool in route.pools if pool.name == name][:1]
 
 
 def _no_store(route: ModelRoute) -> str:
@@ -186,6 +170,6 @@ def _no_store(route: ModelRoute) -> str:
         return "as_is"
     if route.cache.no_store is NoStore.ISOLATED and route.cache.salt_field is not None:
         return "salt"
-    if route.cache.no_store is NoStore.NOT_STORED and _pool(route, "no-store") is not None:
+    if route.cache.no_store is NoStore.NOT_STORED and _pool(route, "no-store"):
         return "pool"
     return "refuse"

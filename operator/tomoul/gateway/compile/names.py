@@ -11,9 +11,6 @@ FILTER = "tomoul"
 LISTENER = "gateway"
 ROUTE_CONFIGURATION = "gateway"
 
-# Headers between the filter and the routes. The filter removes those of a client, before anything follows them.
-HEADER_CLUSTER = "x-tomoul-cluster"
-HEADER_ROUTE = "x-tomoul-route"
 # Response header between Envoy's own errors and the filter: the error's code.
 HEADER_CODE = "x-tomoul-code"
 
@@ -26,14 +23,7 @@ HEADER_FORWARDED = "x-tomoul-forwarded"
 HEADER_REGION = "x-tomoul-region"
 
 HOST_METADATA = "tomoul"
-"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `pool` (only a canary's), `region` (the pin
-to stamp) and `sender`.
-"""
-
-
-def timeouts_route(request_seconds: int, idle_seconds: int) -> str:
-    """Key of the route for models with these timeouts."""
-    return f"{request_seconds}s/{idle_seconds}s"
+"""Namespace of the metadata of upstream hosts: `kind` (`pool` or `region`), `pool` (only a canary's) and `region`."""
 
 
 def pool_cluster(pool: PoolKey) -> str:
@@ -44,23 +34,3 @@ def pool_cluster(pool: PoolKey) -> str:
 def region_cluster(region: str) -> str:
     """The cluster of another region's gateways."""
     return f"region/{region}"
-
-
-def fallback_cluster(model_id: str) -> str:
-    """The aggregate for calls of a model that name no region."""
-    return f"fallback/{model_id}"
-
-
-def canary_cluster(model_id: str, *, pinned: bool) -> str:
-    """The aggregate for calls that a canary takes, with whatever is to answer them where it does not."""
-    return f"canary/{model_id}" if pinned else f"canary-fallback/{model_id}"
-
-
-def no_store_fallback_cluster(model_id: str) -> str:
-    """The same for `X-Tomoul-Cache: no-store` where that has a pool of its own."""
-    return f"fallback-no-store/{model_id}"
-
-
-def stat_name(cluster: str) -> str:
-    """The name of a cluster in Envoy's statistics, where a dot would end it: model ids may have some."""
-    return cluster.replace(".", "_")

@@ -5,6 +5,7 @@ const abi = @import("abi.zig");
 const calls = @import("call.zig");
 const errors = @import("errors.zig");
 const tenants = @import("tenants.zig");
+const text = @import("text.zig");
 const Asked = @import("asked.zig").Asked;
 const Call = calls.Call;
 const Refused = errors.Refused;
@@ -51,16 +52,23 @@ pub const allowance_headers = 3;
 /// OpenAI's headers for what is left of the tenant's requests, into `made`; none where they are not limited.
 pub fn allowanceHeaders(call: *Call, made: *[allowance_headers]abi.Pair) ![]const abi.Pair {
     const left = call.allowance orelse return &.{};
-    const allocator = call.allocator();
-    const most = call.tenant.?.entry.limits.requests_per_minute.?;
+    const most: u64 = @intFromFloat(call.tenant.?.entry.limits.requests_per_minute.?);
     const minutes, const seconds = .{ left.reset_seconds / 60, left.reset_seconds % 60 };
-    made.* = .{
-        .of("x-ratelimit-limit-requests", try std.fmt.allocPrint(allocator, "{d}", .{most})),
-        .of("x-ratelimit-remaining-requests", try std.fmt.allocPrint(allocator, "{d}", .{left.remaining})),
-        .of("x-ratelimit-reset-requests", if (minutes > 0)
-            try std.fmt.allocPrint(allocator, "{d}m{d}s", .{ minutes, seconds })
-        else
-            try std.fmt.allocPrint(allocator, "{d}s", .{seconds})),
-    };
+    var written: text.Text = .{};
+    try written.ensureTotalCapacityPrecise(call.allocator(), 4 * 20 + 2);
+    made[0] = .of("x-ratelimit-limit-requests", write(&written, &.{most}, ""));
+    made[1] = .of("x-ratelimit-remaining-requests", write(&written, &.{left.remaining}, ""));
+    made[2] = .of("x-ratelimit-reset-requests", if (minutes > 0) write(&written, &.{ minutes, seconds }, "ms") else write(&written, &.{seconds}, "s"));
     return made;
+}
+
+/// Writes numbers, each with its unit behind it where there are units; `into` has room for them.
+fn write(into: *text.Text, numbers: []const u64, units: []const u8) []const u8 {
+    const start = into.items.len;
+    var digits: [20]u8 = undefined;
+    for (numbers, 0..) |number, at| {
+        into.appendSliceAssumeCapacity(text.decimal(&digits, number));
+        if (at < units.len) into.appendAssumeCapacity(units[at]);
+    }
+    return into.items[start..];
 }

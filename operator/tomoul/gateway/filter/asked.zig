@@ -1,5 +1,5 @@
 //! The headers of a request that this filter looks at, found in one pass over all: each look-up by name makes Envoy copy and
-//! compare names. What only this gateway may say to itself, and to Envoy, goes on the way.
+//! compare names. What no client may say goes on the way.
 
 const std = @import("std");
 const abi = @import("abi.zig");
@@ -63,8 +63,8 @@ const names: std.StaticStringMap(std.meta.FieldEnum(Asked)) = .initComptime(.{
     .{ "content-length", .content_length },
 });
 
-/// The cluster and the route that a call takes, all that Envoy takes for its own operator's word, and what vLLM and SGLang
-/// take for their router's.
+/// What Envoy takes for its own operator's word, vLLM and SGLang for their router's, and an older gateway, to which a call
+/// may be forwarded while a fleet is upgraded, for its own.
 fn isInternal(name: []const u8) bool {
     if (name.len < 8 or name[0] != 'x') return false;
     return std.mem.startsWith(u8, name, "x-envoy-") or internal.has(name);

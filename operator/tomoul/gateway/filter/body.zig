@@ -53,5 +53,5 @@ pub const Writer = struct {
 /// Says the length of the body that is there now.
 pub fn setLength(stream: *abi.Stream, map: abi.HeaderMap, length: usize) void {
     var digits: [20]u8 = undefined;
-    stream.setHeader(map, "content-length", std.fmt.bufPrint(&digits, "{d}", .{length}) catch unreachable);
+    stream.setHeader(map, "content-length", text.decimal(&digits, length));
 }

@@ -6,9 +6,9 @@ const documents = @import("document.zig");
 const limits = @import("limits.zig");
 const Tenant = @import("tenants.zig").Tenant;
 const alive = @import("alive.zig");
+const course = @import("course.zig");
 const seeds = @import("seed.zig");
 const logger = @import("logger.zig");
-const stamp = @import("stamp.zig");
 const streams = @import("stream.zig");
 const voice = @import("voice.zig");
 
@@ -47,7 +47,14 @@ pub const Call = struct {
     elsewhere: bool = false,
     model: ?*const documents.Model = null,
     pin: ?[]const u8 = null,
-    /// What the client called with, and the call's id; where both may be needed again: see stamp.zig.
+    /// Where it may go, in order of preference, and where it is: see course.zig.
+    clusters: []const []const u8 = &.{},
+    at: usize = 0,
+    tries: u8 = 0,
+    dress: course.Dress = .client,
+    /// Whether the client said that a gateway forwarded it.
+    was_forwarded: bool = false,
+    /// What the client called with, and the call's id; where both may be needed again.
     key: ?[]const u8 = null,
     request_id: ?[]const u8 = null,
     cache: ?[]const u8 = null,
@@ -124,7 +131,7 @@ pub const Call = struct {
     fn free(self: *Call) void {
         voice.forget(self);
         logger.forget(self);
-        stamp.forget(self);
+        course.forget(self);
         self.arena.deinit();
         std.heap.c_allocator.destroy(self);
     }

@@ -12,7 +12,11 @@ const Tenant = tenants.Tenant;
 /// Which pods a call is meant for while a new revision is tried.
 pub const Trial = enum { canary, stable };
 
-pub const Target = struct { cluster: []const u8, weight: u32 = 1, trial: ?Trial = null };
+/// Clusters to try in order, and how many of a hundred calls begin there.
+pub const Target = struct { clusters: []const []const u8, weight: u32 = 1, trial: ?Trial = null };
+
+/// How long to wait for a whole answer, and for its next byte.
+pub const Timeouts = struct { request_seconds: u64, idle_seconds: u64 };
 
 /// Where a model's calls go, by whether they name this region and whether `no-store` has a pool of its own; empty where
 /// they can go nowhere.
@@ -64,10 +68,7 @@ pub const Model = struct {
     fingerprint: []const u8,
     /// The same of those by the pool for `no-store` calls, where that is another.
     no_store_fingerprint: ?[]const u8 = null,
-    /// Key of the route that holds its timeouts.
-    route: []const u8,
-    /// How long an engine may be silent in the middle of a stream.
-    idle_seconds: u64,
+    timeouts: Timeouts,
 };
 
 pub const Region = struct {
@@ -84,6 +85,8 @@ const Source = struct {
     max_body_bytes: usize,
     /// After how long an engine's silence the client of a stream gets a comment; 0 for never.
     comment_seconds: u64 = 0,
+    /// Of calls for other regions, whose gateways keep their models' timeouts themselves.
+    longest_timeouts: Timeouts,
     auth: Auth,
     /// Whether only calls that name this region are served in it.
     draining: bool = false,
@@ -205,12 +208,12 @@ pub fn appendRegions(into: *text.Text, allocator: std.mem.Allocator, model: *con
 }
 
 const example =
-    \\{"region":"eu","max_body_bytes":9,"auth":"None","shared_salt_key":"azE=",
+    \\{"region":"eu","max_body_bytes":9,"auth":"None","shared_salt_key":"azE=","longest_timeouts":{"request_seconds":9,"idle_seconds":9},
     \\ "tenants":[{"name":"anonymous","salt_key":"azI="}],
     \\ "regions":[{"name":"eu"},{"name":"us","cluster":"region/us"}],
-    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{\"id\":1}","fingerprint":"f","route":"r","idle_seconds":9,"regions":["eu","us"],
-    \\            "clusters":{"pinned":[{"cluster":"x"}]}},
-    \\           {"id":"c","card":"{}","fingerprint":"f","route":"r","idle_seconds":9,"salt":"tenant","no_store":"as_is","regions":["us"]}]}
+    \\ "models":[{"id":"a","aliases":["b","c"],"card":"{\"id\":1}","fingerprint":"f","timeouts":{"request_seconds":9,"idle_seconds":9},"regions":["eu","us"],
+    \\            "clusters":{"pinned":[{"clusters":["x"]}]}},
+    \\           {"id":"c","card":"{}","fingerprint":"f","timeouts":{"request_seconds":9,"idle_seconds":9},"salt":"tenant","no_store":"as_is","regions":["us"]}]}
 ;
 
 test "models are found by id and alias, and an id goes before an alias" {
@@ -241,7 +244,7 @@ test "a tenant is shown the models and regions that it may reach" {
 test "a document that is refused holds no tenant's usage" {
     var where: usize = 0;
     const before = limits.registry.by_name.count();
-    const twice = "{\"region\":\"eu\",\"max_body_bytes\":9,\"auth\":\"Required\",\"shared_salt_key\":\"\",\"regions\":[],\"models\":[]," ++
+    const twice = "{\"region\":\"eu\",\"max_body_bytes\":9,\"auth\":\"Required\",\"shared_salt_key\":\"\",\"longest_timeouts\":{\"request_seconds\":9,\"idle_seconds\":9},\"regions\":[],\"models\":[]," ++
         "\"tenants\":[{\"name\":\"a/b\",\"salt_key\":\"\"},{\"name\":\"a/c\",\"salt_key\":\"\",\"keys\":[\"no hash\"]}]}";
     try std.testing.expectError(error.NotASha256, Document.read(std.testing.allocator, twice, &where));
     try std.testing.expectEqual(before, limits.registry.by_name.count());

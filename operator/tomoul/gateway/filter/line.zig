@@ -9,6 +9,7 @@ const Text = text.Text;
 /// Appends the line, with its newline. It holds no prompt, answer or key.
 pub fn append(into: *Text, allocator: std.mem.Allocator, told: *const Facts) !void {
     var flags: [128]u8 = undefined;
+    try into.ensureUnusedCapacity(allocator, 1024);
     var writer: Writer = .{ .into = into, .allocator = allocator };
     try writer.raw("{\"time\":\"");
     try writer.raw(&timeText(told.start_unix_ns));
@@ -58,9 +59,7 @@ const Writer = struct {
 
     fn string(self: *Writer, comptime name: []const u8, value: ?[]const u8) !void {
         const shown = value orelse return self.raw(",\"" ++ name ++ "\":null");
-        for (shown) |c| {
-            if (c < 32 or c > 126 or c == '"' or c == '\\') return self.odd(",\"" ++ name ++ "\":", shown);
-        }
+        if (!isPlain(shown)) return self.odd(",\"" ++ name ++ "\":", shown);
         const before = ",\"" ++ name ++ "\":\"";
         const into = try self.into.addManyAsSlice(self.allocator, before.len + shown.len + 1);
         @memcpy(into[0..before.len], before);
@@ -81,17 +80,26 @@ const Writer = struct {
         const shown = value orelse return self.raw(",\"" ++ name ++ "\":null");
         try self.raw(",\"" ++ name ++ "\":");
         var digits: [20]u8 = undefined;
-        var at: usize = digits.len;
-        var left = shown;
-        while (true) {
-            at -= 1;
-            digits[at] = '0' + @as(u8, @intCast(left % 10));
-            left /= 10;
-            if (left == 0) break;
-        }
-        try self.raw(digits[at..]);
+        try self.raw(text.decimal(&digits, shown));
     }
 };
+
+/// Whether it is printable ASCII that JSON has as it is.
+fn isPlain(shown: []const u8) bool {
+    const width = 16;
+    const Block = @Vector(width, u8);
+    var at: usize = 0;
+    while (at + width <= shown.len) : (at += width) {
+        const block: Block = shown[at..][0..width].*;
+        const odd = @as(u16, @bitCast(block -% @as(Block, @splat(32)) > @as(Block, @splat(126 - 32)))) |
+            @as(u16, @bitCast(block == @as(Block, @splat('"')))) | @as(u16, @bitCast(block == @as(Block, @splat('\\'))));
+        if (odd != 0) return false;
+    }
+    for (shown[at..]) |c| {
+        if (c < 32 or c > 126 or c == '"' or c == '\\') return false;
+    }
+    return true;
+}
 
 /// RFC 3339 with milliseconds, in UTC.
 fn timeText(unix_ns: i64) [24]u8 {
@@ -127,6 +135,21 @@ fn lineOf(allocator: std.mem.Allocator, told: Facts) !std.json.Parsed(std.json.V
     try append(&made, allocator, &told);
     try std.testing.expectEqual(made.items.len - 1, std.mem.indexOfScalar(u8, made.items, '\n').?);
     return std.json.parseFromSlice(std.json.Value, allocator, made.items, .{ .allocate = .alloc_always });
+}
+
+test "what is plain is so wherever in it something else stands" {
+    for (0..40) |length| {
+        var shown: [40]u8 = @splat('a');
+        try std.testing.expect(isPlain(shown[0..length]));
+        for (0..length) |at| {
+            for ([_]u8{ 0, 31, '"', '\\', 127, 128, 255 }) |odd| {
+                shown[at] = odd;
+                try std.testing.expect(!isPlain(shown[0..length]));
+            }
+            shown[at] = if (at % 2 == 0) ' ' else '~';
+            try std.testing.expect(isPlain(shown[0..length]));
+        }
+    }
 }
 
 test "a line is one line of JSON whatever it holds, and what is unknown is null" {

@@ -12,13 +12,13 @@ const journal = @import("journal.zig");
 const logger = @import("logger.zig");
 const request = @import("request.zig");
 const response = @import("response.zig");
-const stamp = @import("stamp.zig");
 const voice = @import("voice.zig");
 const Call = @import("call.zig").Call;
 const Document = @import("document.zig").Document;
 
 comptime {
     _ = @import("balancer.zig");
+    _ = @import("course.zig");
     _ = logger;
     _ = @import("unused.zig");
 }
@@ -34,15 +34,12 @@ export fn envoy_dynamic_module_on_program_init() ?[*:0]const u8 {
 const Config = union(enum) {
     document: *const Document,
     voice: *journal.Destination,
-    stamp,
 
     fn create(config: *abi_log.Config, name: []const u8, bytes: []const u8) !*const Config {
         const self = try std.heap.c_allocator.create(Config);
         errdefer std.heap.c_allocator.destroy(self);
         self.* = if (std.mem.eql(u8, name, voice.name))
             .{ .voice = try .create(config) }
-        else if (std.mem.eql(u8, name, stamp.name))
-            .stamp
         else
             .{ .document = try readDocument(bytes) };
         return self;
@@ -66,14 +63,13 @@ export fn envoy_dynamic_module_on_http_filter_config_destroy(config: *const Conf
     switch (config.*) {
         .document => |document| @constCast(document).destroy(),
         .voice => |destination| destination.destroy(),
-        .stamp => {},
     }
     std.heap.c_allocator.destroy(config);
 }
 
 export fn envoy_dynamic_module_on_http_filter_config_scheduled(_: *abi_log.Config, config: *const Config, _: u64) void {
     switch (config.*) {
-        .document, .stamp => {},
+        .document => {},
         .voice => |destination| guarded("metrics", journal.Destination.collect, .{destination}) orelse {},
     }
 }
@@ -82,21 +78,11 @@ export fn envoy_dynamic_module_on_http_filter_new(config: *const Config, stream:
     return switch (config.*) {
         .document => |document| guarded("stream", Call.create, .{ document, stream }),
         .voice => voice.create(stream),
-        .stamp => stamp.create(),
     };
 }
 
-/// Whether a hook is one of the filters that have no call.
-fn passes(call: *const Call) bool {
-    return voice.is(call) or stamp.is(call);
-}
-
-export fn envoy_dynamic_module_on_http_filter_request_headers(stream: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
-    if (stamp.is(call)) {
-        stamp.headers(stream);
-        return .@"continue";
-    }
-    if (passes(call)) return .@"continue";
+export fn envoy_dynamic_module_on_http_filter_request_headers(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
+    if (voice.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     const goes_on = guarded("request headers", requestHeaders, .{ call, end_of_stream }) orelse {
@@ -112,7 +98,7 @@ fn requestHeaders(call: *Call, end_of_stream: bool) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_body(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.BodyStatus {
-    if (passes(call)) return .@"continue";
+    if (voice.is(call)) return .@"continue";
     if (call.local) return .stop_iteration_no_buffer;
     if (!call.reads_body) return .@"continue";
     call.enter();
@@ -136,7 +122,7 @@ fn requestBody(call: *Call, end_of_stream: bool, place: abi.Body) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_trailers(_: *abi.Stream, call: *Call) abi.TrailersStatus {
-    if (passes(call)) return .@"continue";
+    if (voice.is(call)) return .@"continue";
     if (call.local) return .stop_iteration;
     if (!call.reads_body) return .@"continue";
     call.enter();
@@ -161,7 +147,7 @@ fn fail(call: *Call) void {
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_headers(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
-    if (passes(call)) return .@"continue";
+    if (voice.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     const goes_on = guarded("response headers", responseHeaders, .{ call, end_of_stream }) orelse {
@@ -177,7 +163,7 @@ fn responseHeaders(call: *Call, end_of_stream: bool) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_body(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.BodyStatus {
-    if (passes(call)) return .@"continue";
+    if (voice.is(call)) return .@"continue";
     if (call.answer == .passes or call.comments) return .@"continue";
     call.enter();
     defer call.leave();
@@ -193,7 +179,7 @@ fn responseBody(call: *Call, end_of_stream: bool) !abi.BodyStatus {
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_trailers(_: *abi.Stream, call: *Call) abi.TrailersStatus {
-    if (passes(call)) return .@"continue";
+    if (voice.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     guarded("response trailers", response.trailers, .{call}) orelse {
@@ -212,23 +198,23 @@ fn breakOff(call: *Call) void {
 }
 
 export fn envoy_dynamic_module_on_http_filter_local_reply(_: *abi.Stream, call: *Call, _: u32, _: abi.Buffer, _: bool) abi.LocalReplyStatus {
-    if (passes(call)) return .@"continue";
+    if (voice.is(call)) return .@"continue";
     call.local = true;
     return .@"continue";
 }
 
 export fn envoy_dynamic_module_on_http_filter_stream_complete(_: *abi.Stream, call: *Call) void {
-    if (passes(call)) return;
+    if (voice.is(call)) return;
     logger.expect(call);
 }
 
 export fn envoy_dynamic_module_on_http_filter_destroy(call: *Call) void {
-    if (passes(call)) return;
+    if (voice.is(call)) return;
     call.end();
 }
 
 export fn envoy_dynamic_module_on_http_filter_scheduled(_: *abi.Stream, call: *Call, event: u64) void {
-    if (passes(call)) return;
+    if (voice.is(call)) return;
     call.enter();
     defer call.leave();
     guarded("silence", response.silence, .{ call, event }) orelse breakOff(call);

@@ -32,6 +32,7 @@ threadlocal var top: json.Members = .{};
 pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
     const asked: Asked = try .read(call.stream, call.allocator());
     const whole = asked.path.first;
+    call.was_forwarded = asked.forwarded.count > 0;
     const path = whole[0 .. std.mem.indexOfAny(u8, whole, "?#") orelse whole.len];
     const is_chat = std.mem.eql(u8, path, chat_path);
     const is_list = std.mem.eql(u8, path, models_path);
@@ -53,7 +54,7 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
             const cluster = region.cluster orelse
                 return errors.forCapacity(call, "The region `{s}` cannot be reached from here", .{region.name});
             call.elsewhere = true;
-            try targets.sendTo(call, cluster, null);
+            try targets.sendTo(call, cluster);
             return true;
         }
     } else if (is_chat and tenant.entry.require_region) {

@@ -66,7 +66,7 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         } else if (is_stream) {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
             startStream(call, try namesOf(call));
-            if (!end_of_stream) try call.watch.start(stream, call.document.source.comment_seconds, call.model.?.idle_seconds);
+            if (!end_of_stream) try call.watch.start(stream, call.document.source.comment_seconds, call.model.?.timeouts.idle_seconds);
         } else {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
             if (!std.ascii.startsWithIgnoreCase(content_type, "application/json"))

@@ -17,20 +17,30 @@ pub const Usage = struct {
 
     /// Of `raw`, the JSON of a `usage` object.
     pub fn of(raw: []const u8) Usage {
-        return .{
-            .prompt_tokens = tokens(raw, "\"prompt_tokens\""),
-            .completion_tokens = tokens(raw, "\"completion_tokens\""),
-            .cached_tokens = tokens(raw, "\"cached_tokens\""),
-        };
+        var made: Usage = .{};
+        var is_left = [_]bool{true} ** std.meta.fields(Usage).len;
+        var from: usize = 0;
+        while (std.mem.indexOfScalarPos(u8, raw, from, '"')) |quote| {
+            from = quote + 1;
+            // The first of each, at any depth: `cached_tokens` is nested.
+            inline for (std.meta.fields(Usage), &is_left) |field, *left| {
+                const key = "\"" ++ field.name ++ "\"";
+                if (left.* and std.mem.startsWith(u8, raw[quote..], key)) {
+                    left.* = false;
+                    @field(made, field.name) = tokens(raw[quote + key.len ..]);
+                }
+            }
+        }
+        return made;
     }
 };
 
 /// More tokens than any call has: an engine that tells of them is not believed, since its caller would pay for them.
 const max_tokens = 1_000_000_000;
 
-/// The whole number that follows the first `key`, at any depth: `cached_tokens` is nested.
-fn tokens(raw: []const u8, key: []const u8) ?u64 {
-    const after = std.mem.trimLeft(u8, raw[(std.mem.indexOf(u8, raw, key) orelse return null) + key.len ..], ": \t\r\n");
+/// The whole number behind a member's name.
+fn tokens(raw: []const u8) ?u64 {
+    const after = std.mem.trimLeft(u8, raw, ": \t\r\n");
     const word = after[0 .. std.mem.indexOfAny(u8, after, ",}] \t\r\n") orelse after.len];
     const count = std.fmt.parseInt(u64, word, 10) catch whole: {
         const number = std.fmt.parseFloat(f64, word) catch return null;

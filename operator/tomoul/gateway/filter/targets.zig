@@ -2,10 +2,10 @@
 
 const std = @import("std");
 const catalogue = @import("catalogue.zig");
+const course = @import("course.zig");
 const documents = @import("document.zig");
 const errors = @import("errors.zig");
 const salts = @import("salt.zig");
-const stamp = @import("stamp.zig");
 const Call = @import("call.zig").Call;
 const Model = documents.Model;
 const Refused = errors.Refused;
@@ -60,50 +60,41 @@ fn mayReachAll(call: *Call, model: *const Model) bool {
 /// Sends the call on its way.
 pub fn send(call: *Call, targets: Targets, model: *const Model) Refused!void {
     switch (targets) {
-        .any => |each| try take(call, pick(each), model),
+        .any => |each| try take(call, pick(each)),
         .permitted => |pool| try sendToPermitted(call, model, pool),
     }
 }
 
-/// Sends a call that names no region, and whose tenant may not reach all that could answer, to the first that it may
-/// reach and that can take it. Envoy knows no such choice, so that none is made again if that one fails.
+/// Sends a call that names no region, and whose tenant may not reach all that could answer, through those that it may reach.
 fn sendToPermitted(call: *Call, model: *const Model, pool: []const documents.Target) Refused!void {
     const tenant, const document = .{ call.tenant.?, call.document };
     const here = pool.len > 0 and !document.source.draining and tenant.mayReach(document.source.region);
-    const target: documents.Target = if (here) pick(pool) else .{ .cluster = "" };
-    if (here) {
-        routeTo(call, target.cluster, model.route);
-        if (call.stream.hasHost()) return take(call, target, model);
-    }
+    var target: documents.Target = if (here) pick(pool) else .{ .clusters = &.{} };
+    var permitted: std.ArrayListUnmanaged([]const u8) = .{};
+    try permitted.appendSlice(call.allocator(), target.clusters);
     for (model.fallback) |name| {
         const cluster = if (document.regions.get(name)) |region| region.cluster orelse continue else continue;
-        if (tenant.mayReach(name)) return sendTo(call, cluster, model.route);
+        if (tenant.mayReach(name)) try permitted.append(call.allocator(), cluster);
     }
-    if (here) return take(call, target, model); // Envoy answers that nothing is ready
+    target.clusters = permitted.items;
+    if (target.clusters.len > 0) return take(call, target);
     return refuse(call, 403, "region_not_permitted", .{
         .param = "X-Tomoul-Region",
         .more = try catalogue.availableRegions(call, model),
     }, "The API key may not be used in the regions that would answer; name one that it may be used in", .{});
 }
 
-fn take(call: *Call, target: documents.Target, model: *const Model) Refused!void {
+fn take(call: *Call, target: documents.Target) Refused!void {
     call.trial = target.trial;
-    return sendTo(call, target.cluster, model.route);
+    call.clusters = target.clusters;
+    try course.begin(call);
 }
 
-pub fn sendTo(call: *Call, cluster: []const u8, route: ?[]const u8) Refused!void {
-    // A key is for gateways. Where an aggregate may pick either, it depends on the host.
-    if (std.mem.startsWith(u8, cluster, "pool/"))
-        call.stream.removeHeader(.request, "authorization")
-    else if (!std.mem.startsWith(u8, cluster, "region/"))
-        try stamp.keep(call);
-    routeTo(call, cluster, route);
-}
-
-fn routeTo(call: *Call, cluster: []const u8, route: ?[]const u8) void {
-    if (route) |key| call.stream.setHeader(.request, "x-tomoul-route", key);
-    call.stream.setHeader(.request, "x-tomoul-cluster", cluster);
-    call.stream.clearRouteCache();
+/// Sends the call to another region's gateways.
+pub fn sendTo(call: *Call, cluster: []const u8) Refused!void {
+    const only = try call.allocator().alloc([]const u8, 1);
+    only[0] = cluster;
+    try take(call, .{ .clusters = only });
 }
 
 /// One of the targets, each as often as its weight says.
