@@ -46,9 +46,11 @@ class Watching:
 @pytest.fixture
 async def watching() -> Watching:
     eyes = Watching()
+    # Nothing is to be worked on yet: a fixture would wait for that by the real clock.
+    eyes.observed.listener = lambda change: None
     for name in ("eu", "us", "elsewhere"):
         eyes.see(region(name))
-    await eyes.work()
+    eyes.observed.listener = eyes.triggers
     return eyes
 
 
@@ -361,6 +363,22 @@ async def test_only_models_that_wait_for_gpus_are_looked_at_when_a_regions_capac
     assert await watching.work() == set(), "more may change"
     await asyncio.sleep(CAPACITY_DELAY)
     assert await watching.work() == {"model models/waiting"}
+
+
+async def test_models_that_wait_for_gpus_hear_of_a_node_whose_labels_change(watching: Watching) -> None:
+    waiting = model("waiting", "eu")
+    waiting["status"]["regions"][0]["gpusNeeded"] = 8
+    watching.see(waiting)
+    node: Object = {"apiVersion": "v1", "kind": "Node", "metadata": meta("n", labels={"zone": "eu"})}
+    watching.see(node)
+    await watching.work()
+    await asyncio.sleep(CAPACITY_DELAY)
+    await watching.work()
+    # As many GPUs as before, so that the Region has nothing new to tell.
+    node["metadata"]["labels"] = {"zone": "eu", "nvidia.com/gpu.product": "NVIDIA-L4"}
+    watching.see(node)
+    await asyncio.sleep(CAPACITY_DELAY)
+    assert await watching.work() == {"region eu", "model models/waiting"}
 
 
 async def test_a_namespace_whose_jurisdictions_change_has_its_models_and_all_tables_reconciled(

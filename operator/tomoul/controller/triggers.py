@@ -176,6 +176,9 @@ class Triggers:
             selector = region.spec.placement.node_selector.items()
             if any(node is not None and selector <= node.labels.items() for node in (change.old, change.new)):
                 self.figures(name)
+                if change.old is not None and change.new is not None and change.old.labels != change.new.labels:
+                    # By its product it may do for other models than before, with as many GPUs.
+                    self.capacity(name)
             before, now = (cpus_for(region, node) if node is not None else {} for node in (change.old, change.new))
             if before != now:
                 self._cpus(name)
