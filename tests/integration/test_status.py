@@ -207,6 +207,15 @@ def test_each_way_in_which_a_pod_fails_has_its_reason_and_its_event(cluster: Clu
     eventually(lambda: [told()])
 
 
+def test_a_volume_with_weights_that_there_is_not_is_named(cluster: Cluster) -> None:
+    item = model("no-volume", "acme/no-volume")
+    item["spec"]["source"] = {"pvc": {"claimName": "absent", "path": "chat"}}
+    item["spec"]["resources"] = {"cpu": "100m"}
+    cluster.apply(item)
+    eventually(lambda: reason(cluster, "no-volume", "Scheduled") == "Unschedulable")
+    assert 'persistentvolumeclaim "absent" not found' in row(cluster, "no-volume")["waitingFor"]
+
+
 def shows(cluster: Cluster, request: pytest.FixtureRequest, heading: str, name: str) -> None:
     """Compare what kubectl describes with the block below the page's heading, or put it there."""
 
