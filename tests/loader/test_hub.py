@@ -1,5 +1,6 @@
 """Downloads from a hub: whole, resumed, corrupt, refused, by several loaders at once."""
 
+import hashlib
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import pytest
 from tests.loader.hub import COMMIT, REPO, HubServer, serving
 from tomoul.loader.hub import Hub
 from tomoul.loader.progress import Progress
-from tomoul.loader.remote import LoadError
+from tomoul.loader.remote import LoadError, RemoteFile
 from tomoul.loader.volume import load
 from tomoul.plan.loading import LoadFailure
 
@@ -71,6 +72,29 @@ def test_weights_that_are_there_need_no_hub(hub: HubServer, tmp_path: Path) -> N
     hub.broken = 1000
     load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
     assert hub.broken == 1000
+
+
+def test_four_files_come_at_a_time(tmp_path: Path) -> None:
+    four, lock, most = threading.Barrier(4), threading.Lock(), 0
+    active: set[str] = set()
+
+    class Slow:
+        def files(self) -> list[RemoteFile]:
+            digest = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+            return [RemoteFile(f"{number}.bin", 1, digest, str(number)) for number in range(8)]
+
+        def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
+            nonlocal most
+            with lock:
+                active.add(file.path)
+                most = max(most, len(active))
+            four.wait(timeout=30)
+            with lock:
+                active.remove(file.path)
+            yield b"x"
+
+    assert len(names(load(Slow(), tmp_path, "chat", Progress()))) == 8
+    assert most == 4
 
 
 def test_a_cut_download_goes_on_where_it_was(hub: HubServer, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.loader.registry import INDEX, MANIFEST, RegistryServer, serving
 from tomoul.loader.progress import Progress
-from tomoul.loader.registry import Reference, Registry
+from tomoul.loader.registry import Reference, Registry, basic_of
 from tomoul.loader.remote import LoadError
 from tomoul.loader.volume import load
 from tomoul.plan.loading import LoadFailure
@@ -128,6 +128,24 @@ def test_credentials_are_those_of_the_docker_config_for_the_registrys_host(
         assert "wrong" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [
+        ("registry.example.com", "registry.example.com"),
+        ("registry.example.com:5000", "http://registry.example.com:5000"),
+        ("registry.example.com", "https://registry.example.com/"),
+        ("registry.example.com", "https://registry.example.com/v2/"),
+        ("docker.io", "https://index.docker.io/v1/"),
+        ("docker.io", "docker.io"),
+        ("registry-1.docker.io", "https://index.docker.io/v1/"),
+    ],
+)
+def test_a_docker_config_names_a_host_as_kubectl_and_docker_login_write_it(host: str, key: str) -> None:
+    config = {"auths": {"other.example.com": {"auth": "b3RoZXI="}, key: {"auth": "cHVsbGVy"}}}
+    assert basic_of(json.dumps(config), Reference.of(f"{host}/models/chat:v1").host) == "cHVsbGVy"
+    assert basic_of(json.dumps(config), "third.example.com") is None
+
+
 def test_a_token_that_expires_is_renewed(registry: RegistryServer, tmp_path: Path) -> None:
     registry.push("v1", {"a.gguf": WEIGHTS})
     registry.user, registry.expire_after = ("puller", "secret"), 1
@@ -231,6 +249,7 @@ def test_a_file_that_would_leave_its_folder_is_refused(registry: RegistryServer,
     [
         ("r.example.com/a/b:v1", ("r.example.com", "a/b", "v1")),
         ("r.example.com:5000/a:v1@sha256:0", ("r.example.com:5000", "a", "sha256:0")),
+        ("docker.io/ai/a:v1", ("registry-1.docker.io", "ai/a", "v1")),
     ],
 )
 def test_a_reference_has_a_host_a_repository_and_a_tag_or_a_digest(text: str, parts: tuple[str, str, str]) -> None:

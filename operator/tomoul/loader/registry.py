@@ -31,6 +31,8 @@ _LARGEST_MANIFEST = 4 * 1024 * 1024
 """What registries are asked to take at least, by the specification."""
 _TITLES = ("org.opencontainers.image.title", "org.cncf.model.filepath")
 """Annotations with a layer's file name: of `oras`, and of the CNCF's model format."""
+_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+"""Its name, by which Docker's tools log in, and what answers: https://docs.docker.com/reference/api/registry/latest/."""
 _PARAMETER = re.compile(r'([a-z]+)="([^"]*)"')
 
 
@@ -49,7 +51,7 @@ class Reference(NamedTuple):
         repository, _, tag = path.partition(":")
         if not host or not repository or not (digest or tag):
             raise ValueError(f"`{text}` is no reference such as `registry.example.com/models/phi-4:v1`")
-        return cls(host, repository, digest or tag)
+        return cls(_answering(host), repository, digest or tag)
 
 
 class Registry:
@@ -63,7 +65,7 @@ class Registry:
         self._at = Reference.of(reference)
         self._file = file
         self._scheme = "http" if plain_http else "https"
-        self._basic = _basic(docker_config, self._at.host) if docker_config else None
+        self._basic = basic_of(docker_config, self._at.host) if docker_config else None
         self._authorization: str | None = None
         self._client = httpx2.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True)
 
@@ -195,11 +197,21 @@ def _named(layer: Mapping[str, Any]) -> str | None:
     return next((str(annotations[title]) for title in _TITLES if annotations.get(title)), None)
 
 
-def _basic(docker_config: str, host: str) -> str | None:
+def _answering(host: str) -> str:
+    return _DOCKER_HUB[-1] if host in _DOCKER_HUB else host
+
+
+def _host_of(key: str) -> str | None:
+    """Host that a Docker config's key means, which may be the URL of an API's version; None for a part of a host."""
+    host, _, path = key.removeprefix("https://").removeprefix("http://").partition("/")
+    return _answering(host) if path.strip("/") in ("", "v1", "v2") else None
+
+
+def basic_of(docker_config: str, host: str) -> str | None:
     """`user:password` of a host in base64, or None if the config has none for it. Messages never repeat the config."""
     try:
         auths = json.loads(docker_config)["auths"]
-        entry = next((auths[key] for key in (host, f"https://{host}", f"http://{host}") if key in auths), None)
+        entry = next((auths[key] for key in auths if _host_of(key) == host), None)
         if entry is None:
             return None
         if entry.get("auth"):
