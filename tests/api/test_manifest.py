@@ -124,6 +124,12 @@ def test_a_number_for_a_text_is_told_what_yaml_made_of_it_and_which_form_is_righ
     )
 
 
+def test_a_secret_in_the_place_of_its_name_is_told_what_belongs_there_and_not_repeated() -> None:
+    tenant = "apiVersion: tomoul.ai/v1alpha1\nkind: Tenant\nmetadata: {name: acme}\nspec: {apiKeys: sk-hidden}\n"
+    (message,) = messages(tenant)
+    assert message.endswith("spec.apiKeys: must be an object with fields out of `secretName`")
+
+
 def test_a_certificate_that_was_cut_is_refused_before_it_stops_every_table() -> None:
     (full,) = [each.values[0].object for each in cases("accepted") if each.id == "region: every field set"]
     bundle = full["spec"]["endpoint"]["caBundle"]
@@ -153,7 +159,10 @@ spec:
 """
     where = "file.yaml: document 1: ModelDeployment phi-4: spec.regions"
     assert messages(model.replace("REGIONS", "[]")) == [f"{where}: must have at least 1 item, not 0"]
-    assert messages(model.replace("REGIONS", "[eu-west]")) == [f'{where}[0]: must be an object, not "eu-west"']
+    assert messages(model.replace("REGIONS", "[eu-west]")) == [
+        f"{where}[0]: must be an object with fields out of `name`, `replicas`, `scaling`, `weightsClaim`, `noStoreReplicas`, "
+        "`noStoreScaling`"
+    ]
 
 
 def test_what_the_api_server_adds_to_an_object_is_no_error() -> None:

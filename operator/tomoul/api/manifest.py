@@ -199,6 +199,10 @@ def _field_errors(model: type[Resource], details: ErrorDetails) -> Iterator[Fiel
     elif kind == "extra_forbidden":
         known = list(node.get("properties", {}))
         yield FieldError(path, f"is unknown;{_suggestion(details['loc'][-1], known)}".removesuffix(";"))
+    elif kind == "model_type":
+        # The value is not repeated: where a Secret's name belongs somebody may have put the secret.
+        fields = ", ".join(f"`{name}`" for name in node.get("properties", {}))
+        yield FieldError(path, f"must be an object{f' with fields out of {fields}' if fields else ''}")
     elif kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         if (size := _wrong_size(given, details["ctx"])) is not None:
             yield FieldError(path, size)
