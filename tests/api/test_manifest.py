@@ -159,10 +159,8 @@ spec:
 """
     where = "file.yaml: document 1: ModelDeployment phi-4: spec.regions"
     assert messages(model.replace("REGIONS", "[]")) == [f"{where}: must have at least 1 item, not 0"]
-    assert messages(model.replace("REGIONS", "[eu-west]")) == [
-        f"{where}[0]: must be an object with fields out of `name`, `replicas`, `scaling`, `weightsClaim`, `noStoreReplicas`, "
-        "`noStoreScaling`"
-    ]
+    (message,) = messages(model.replace("REGIONS", "[eu-west]"))
+    assert message.startswith(f"{where}[0]: must be an object with fields out of `name`, `replicas`, `scaling`")
 
 
 def test_what_the_api_server_adds_to_an_object_is_no_error() -> None:

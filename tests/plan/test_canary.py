@@ -48,7 +48,10 @@ def trial(counts: CanaryFact | None = None, *, pod: bool = True, **fields: Any) 
     """A canary that runs beside two old pods."""
     pods = [PodFact("canary", "n", "Running", ready=True, scheduled=True, revision=NEW, prompt_cache="salted")]
     facts = Facts(
-        deployments={POOL: stable(), CANARY: DeploymentFact(1, 1, 1, 1, 1, 1, 1, revision=NEW)},
+        deployments={
+            POOL: stable(),
+            CANARY: DeploymentFact(1, 1, replicas=1, updated=1, ready=1, total=1, revision=NEW),
+        },
         pods={CANARY: pods} if pod else {},
         canaries={CANARY: counts} if counts is not None else {},
     )

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tomoul.api.addresses import HttpPath, Image
 from tomoul.api.enginetype import VERSIONED, EngineType
 from tomoul.api.meta import ApiModel
-from tomoul.api.names import EngineVersion, EnvironmentName, HttpPath, Image, JsonField
+from tomoul.api.names import EngineVersion, EnvironmentName, JsonField
 from tomoul.api.rules import ListBy, ListSet, rule
 from tomoul.api.secret import SecretKeyRef
 

@@ -16,18 +16,14 @@ from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.names import (
     DEPLOYMENT_NAME_FORM,
     DEPLOYMENT_NAME_PATTERN,
-    AcceleratorName,
-    Cpu,
-    Memory,
     ModelId,
-    ObjectName,
-    RegionName,
     is_deployment_name,
 )
+from tomoul.api.regiontarget import RegionTarget
+from tomoul.api.resources import Resources
 from tomoul.api.rollout import Rollout
 from tomoul.api.routing import Routing
 from tomoul.api.rules import ListBy, ListSet, immutable, rule
-from tomoul.api.scaling import Scaling
 from tomoul.api.source import Source
 
 
@@ -56,82 +52,6 @@ class Model(ApiModel):
     )
     def _no_alias_is_the_id(self) -> bool:
         return self.id not in self.aliases
-
-
-class Resources(ApiModel):
-    """What one replica needs."""
-
-    accelerator: AcceleratorName | None = Field(
-        default=None, description="Accelerator name of the Region; none for CPU only"
-    )
-    count: int = Field(default=1, ge=1, le=16, description="GPUs of the accelerator per replica")
-    pipeline: int = Field(
-        default=1,
-        ge=1,
-        le=16,
-        description="Stages that these GPUs form, each with a part of the layers; 1: each layer on all",
-    )
-    cpu: Cpu | None = Field(default=None, description="CPU request, such as `4` or `500m`")
-    memory: Memory | None = Field(default=None, description="Memory request and limit, such as `16Gi`")
-
-    @rule(
-        "!has(self.count) || self.count == 1 || has(self.accelerator)",
-        field="count",
-        message="counts GPUs: name their `accelerator`, or leave `count` out",
-    )
-    def _only_accelerators_are_counted(self) -> bool:
-        return self.count == 1 or self.accelerator is not None
-
-    @rule(
-        "!has(self.pipeline) || self.pipeline == 1 || (has(self.count) && self.count % self.pipeline == 0)",
-        field="pipeline",
-        message="must divide `count`: each stage has as many GPUs as the others",
-    )
-    def _stages_are_equal(self) -> bool:
-        return self.count % self.pipeline == 0
-
-
-class RegionTarget(ApiModel):
-    """One region that serves the model."""
-
-    name: RegionName = Field(description="Region name")
-    replicas: int | None = Field(
-        default=None,
-        ge=0,
-        le=1000,
-        description="Engine pods; leave it out for `scaling`, or where an autoscaler of your own sets the scale",
-    )
-    scaling: Scaling | None = Field(default=None, description="Engine pods by the calls in flight")
-    weights_claim: ObjectName | None = Field(
-        default=None,
-        description="ReadWriteMany PersistentVolumeClaim that keeps what is downloaded, for all pods of the region; "
-        "without it each pod downloads for itself",
-    )
-    no_store_replicas: int | None = Field(
-        default=None,
-        ge=0,
-        le=1000,
-        description="Engine pods of the pool without a cache, which `noStore: NotStored` makes; 1 if left out",
-    )
-    no_store_scaling: Scaling | None = Field(
-        default=None, description="Engine pods of the pool without a cache, by its own calls in flight"
-    )
-
-    @rule(
-        "!has(self.replicas) || !has(self.scaling)",
-        field="replicas",
-        message="must be left out beside `scaling`, which sets it",
-    )
-    def _one_thing_sets_the_replicas(self) -> bool:
-        return self.replicas is None or self.scaling is None
-
-    @rule(
-        "!has(self.noStoreReplicas) || !has(self.noStoreScaling)",
-        field="noStoreReplicas",
-        message="must be left out beside `noStoreScaling`, which sets it",
-    )
-    def _one_thing_sets_the_replicas_without_a_cache(self) -> bool:
-        return self.no_store_replicas is None or self.no_store_scaling is None
 
 
 class ModelDeploymentSpec(ApiModel):

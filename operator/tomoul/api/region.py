@@ -6,15 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tomoul.api.addresses import CaBundle, GatewayUrl
 from tomoul.api.meta import API_VERSION, ApiModel, Conditions, ObjectMeta, StatusModel
 from tomoul.api.names import (
     LABEL_KEYS,
     REGION_NAME_FORM,
     REGION_NAME_PATTERN,
     AcceleratorName,
-    CaBundle,
     ExtendedResource,
-    GatewayUrl,
     Jurisdiction,
     LabelKey,
     LabelValue,

@@ -2,18 +2,9 @@
 
 from pydantic import Field
 
+from tomoul.api.addresses import AbsolutePath, BucketName, OciReference, RelativePath, StoreUrl
 from tomoul.api.meta import ApiModel
-from tomoul.api.names import (
-    AbsolutePath,
-    BucketName,
-    HuggingFaceRepository,
-    Jurisdiction,
-    ObjectName,
-    OciReference,
-    RelativePath,
-    Revision,
-    StoreUrl,
-)
+from tomoul.api.names import HuggingFaceRepository, Jurisdiction, ObjectName, Revision
 from tomoul.api.rules import rule
 from tomoul.api.secret import SecretKeyRef
 

@@ -93,7 +93,6 @@ def deployment(item: Object) -> Child[DeploymentFact]:
         replicas=item["spec"].get("replicas", 1),
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
-        available=status.get("availableReplicas", 0),
         total=status.get("replicas", 0),
         revision=_revision(item["spec"].get("template", {}).get("metadata", {})),
         surge=_surges(item["spec"].get("strategy", {})),

@@ -155,7 +155,6 @@ class DeploymentFact:
     """`spec.replicas`, as somebody (perhaps an autoscaler) set it."""
     updated: int = 0
     ready: int = 0
-    available: int = 0
     total: int = 0
     """Pods of all revisions."""
     revision: str = ""

@@ -17,9 +17,6 @@ HEADER_CODE = "x-tomoul-code"
 FILTER_STATE_HASH = "envoy.hashable_string"
 """What the filter leaves for pools that choose a host by it; the name of Envoy's own kind of object."""
 
-# Request header between gateways: code of the region that forwarded the call. It grants nothing to who sends it.
-HEADER_FORWARDED = "x-tomoul-forwarded"
-
 HEADER_REGION = "x-tomoul-region"
 
 HOST_METADATA = "tomoul"
