@@ -225,3 +225,44 @@ def test_an_answer_past_the_maximum_passes_as_it_is_and_an_error_without_what_it
     engine.stop()
     assert (answer.status, answer.error["message"]) == (400, "The engine answered 400")
     assert line(gateway, answer)["code"] == "invalid_request"
+
+
+BEGUN = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [200, 201, 500])
+def test_an_engine_that_begins_an_answer_and_falls_silent_is_504_and_its_line_says_so(
+    platform: Platform, chat: Chat, status: int
+) -> None:
+    platform.engines["idle"].behave = lambda _: [BEGUN % status, 3.0]
+    answer = chat("acme/idle")
+    assert (answer.status, answer.error["code"]) == (504, "timeout")
+    entry = line(platform.eu, answer)
+    assert (entry["status"], entry["code"]) == (504, "timeout")
+
+
+@pytest.mark.parametrize(
+    ("engine", "replies", "code"),
+    [("idle", stream(CHUNK, 3.0), "timeout"), ("both", stream(CHUNK, 0.1, finished=False), "engine_failed")],
+)
+def test_the_line_of_a_stream_that_an_engine_does_not_end_has_a_code(
+    platform: Platform, chat: Chat, engine: str, replies: list[Reply], code: str
+) -> None:
+    platform.engines[engine].behave = lambda _: replies
+    answer = chat(f"acme/{engine}", region="eu-west", stream=True)
+    assert not answer.whole
+    assert line(platform.eu, answer)["code"] == code
+
+
+def test_a_code_that_another_gateway_tells_is_in_that_gateways_line_only(gateway: Gateway) -> None:
+    other = FakeEngine()
+    other.start()
+    told = [("x-tomoul-region", "us-east"), ("x-tomoul-code", "timeout")]
+    other.behave = lambda _: reply(504, b'{"error":{"message":"x","type":"server_error","param":null}}', headers=told)
+    remote = {"region": "us-east", "url": f"http://127.0.0.1:{other.port}"}
+    gateway.publish([table([], remoteGateways=[remote])], {})
+    answer = call(gateway.port, body={"model": "a", "messages": [{}]}, headers=[("x-tomoul-region", "us-east")])
+    other.stop()
+    assert (answer.status, answer.header("x-tomoul-code")) == (504, None)
+    entry = line(gateway, answer)
+    assert (entry["served"], entry["code"]) == ("region", None)

@@ -65,7 +65,9 @@ pub const Facts = struct {
         made.model = if (seen.model) |model| model.id else null;
         made.pin = seen.pin;
         made.cache = seen.cache;
-        made.code = seen.code orelse entry.header(.response, "x-tomoul-code");
+        // Envoy's own answer is what left, though the filter may have begun another.
+        made.code = entry.header(.response, "x-tomoul-code") orelse seen.code orelse
+            if (seen.served) brokenCode(made.flags) else null;
         made.usage = seen.usage;
         made.ttft_ms = seen.ttft_ms;
         made.answered = seen.served;
@@ -94,6 +96,25 @@ pub const flag_names = [_][]const u8{
     "UDO",
 };
 
+/// The code of an answer that an engine of this region began and did not end.
+fn brokenCode(flags: u64) ?[]const u8 {
+    if (flags & mask(&.{"DC"}) != 0) return null; // the client did not wait
+    if (flags & mask(&.{ "UT", "DT", "SI", "UMSDR" }) != 0) return "timeout";
+    return if (flags & mask(&.{ "UC", "UR", "LR", "UPE" }) != 0) "engine_failed" else null;
+}
+
+/// The bits of these flags.
+fn mask(comptime names: []const []const u8) u64 {
+    comptime var made: u64 = 0;
+    inline for (names) |wanted| {
+        inline for (flag_names, 0..) |name, bit| {
+            if (comptime std.mem.eql(u8, name, wanted)) made |= 1 << bit;
+        }
+    }
+    comptime std.debug.assert(@popCount(made) == names.len);
+    return made;
+}
+
 /// The names of what is set, between commas; `-` if nothing is.
 pub fn flagsText(flags: u64, buffer: *[128]u8) []const u8 {
     if (flags == 0) return "-";
@@ -109,6 +130,13 @@ pub fn flagsText(flags: u64, buffer: *[128]u8) []const u8 {
         length += name.len;
     }
     return buffer[0..length];
+}
+
+test "what an engine did not end has a code, unless its client went away" {
+    try std.testing.expectEqualStrings("engine_failed", brokenCode(1 << 6).?);
+    try std.testing.expectEqualStrings("timeout", brokenCode(1 << 16).?);
+    try std.testing.expectEqual(null, brokenCode(1 << 14 | 1 << 6));
+    try std.testing.expectEqual(null, brokenCode(0));
 }
 
 test "flags are named as Envoy names them" {

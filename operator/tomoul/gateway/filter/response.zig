@@ -32,6 +32,7 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         call.elsewhere = true;
         // Of a seed that is this gateway's own there is nothing to tell.
         if (call.model != null and call.seed == null) stream.removeHeader(.response, "x-tomoul-seed");
+        stream.removeHeader(.response, "x-tomoul-code"); // the other gateway's, whose line has it
         if (stream.headerCount(.response, "x-tomoul-region") == 0) {
             try replaceStrangers(call);
         } else if (is_stream and call.hidden != .nothing) {
