@@ -299,7 +299,8 @@ async def test_a_node_of_other_cpus_brings_the_models_there_that_repeat_their_an
     assert await watching.work() == {"region eu"}
     node["metadata"]["labels"] = {"zone": "eu", "kubernetes.io/arch": "arm64"}
     watching.see(node)
-    assert await watching.work() == {"region eu", "model models/repeating", "table eu"}
+    # All tables: those of regions without the model say what its seeds are worth where it is.
+    assert await watching.work() == {"region eu", "model models/repeating", "table eu", "table us"}
 
 
 async def test_an_engines_pod_brings_its_model_and_its_regions_figures(watching: Watching) -> None:

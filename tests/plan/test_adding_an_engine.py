@@ -84,6 +84,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (copy / SCENARIO / "in.yaml").write_text(yaml.safe_dump_all(WORLD))
     for command in (
         "tomoul.cli.enginetype operator/tomoul/api/enginetype.py",
+        "ruff format --check operator/tomoul/api/enginetype.py",
         "tomoul crds --output crds",
         "pytest -q -p no:xdist -p no:cacheprovider tests/plan/test_golden.py --update-golden",
     ):

@@ -191,6 +191,15 @@ def test_on_nodes_whose_labels_show_other_cpus_a_seed_is_best_effort_and_no_pod_
     assert planned(both)[3] == planned(alone)[3]
 
 
+def test_a_region_without_the_model_promises_no_more_of_it_than_the_cpus_of_the_region_that_has_it() -> None:
+    nodes = [NodeFact("a", {ARCH: "amd64", "zone": "eu"}), NodeFact("b", {ARCH: "arm64", "zone": "eu"})]
+    here = on_cpus(*nodes, nodeSelector={"zone": "eu"})
+    elsewhere = region("us-east", placement={"nodeSelector": {"zone": "us"}})
+    both = replace(here, regions={**here.regions, "us-east": elsewhere})
+    worths = {name: table["spec"]["models"][0]["capabilities"]["seed"] for name, table in plan(both).tables.items()}
+    assert worths == {"eu-west": "best_effort", "us-east": "best_effort"}
+
+
 def serving(*revisions: str, deployment: str = "") -> Facts:
     key = Key("models", pool_name("chat", "eu-west", "default"))
     pods = [PodFact(f"pod-{n}", node="n", phase="Running", revision=each) for n, each in enumerate(revisions)]

@@ -188,7 +188,8 @@ class Triggers:
         for key, model in self._observed.world().models.items():
             if repeats_on_cpus(model.spec) and any(target.name == region for target in model.spec.regions):
                 self._queue.add(WorkKey(Kind.MODEL, *key))
-                self._table(region)
+                # Those of other regions say what its seeds are worth here.
+                self._tables()
 
     def _namespace(self, change: Change[Namespace]) -> None:
         # One that comes without the label, and one that goes with its models, change nothing.

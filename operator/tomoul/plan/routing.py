@@ -33,8 +33,8 @@ from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, pool_name, table_name
 from tomoul.plan.promptcache import truthful
 from tomoul.plan.rollout import CANARY
-from tomoul.plan.running import pool_fingerprint, told_seeds
-from tomoul.plan.seeds import deterministic, planned_seeds, weaker
+from tomoul.plan.running import pool_fingerprint, seeds_on_nodes, told_seeds
+from tomoul.plan.seeds import deterministic, weaker
 from tomoul.plan.takeover import common_route
 from tomoul.plan.tenants import tenant_entries
 from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, frozen_route, is_frozen, takes_fallback
@@ -268,7 +268,7 @@ def _seed(world: World, model: ModelDeployment, region: str, serving: Mapping[st
     if region in serving:
         return told_seeds(world, model, world.regions[region], pools(model.spec)).support
     found = [world.regions[name] for name in serving if name in world.regions]
-    worths = [planned_seeds(model.spec, each, world.settings).support for each in found]
+    worths = [seeds_on_nodes(world, model, each).support for each in found]
     return reduce(weaker, worths, engine_of(model.spec).seeds(model.spec).worth if not worths else worths[0])
 
 

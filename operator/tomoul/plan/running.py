@@ -39,14 +39,23 @@ def pool_fingerprint(world: World, model: ModelDeployment, region: Region, pool:
     return f"fp_{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:10]}"
 
 
+def seeds_on_nodes(world: World, model: ModelDeployment, region: Region) -> Seeds:
+    """What seeds are worth on the region's nodes once all pods are of the spec's revision.
+
+    Only told: a node that comes must not replace the pods that serve.
+    """
+    planned = planned_seeds(model.spec, region, world.settings)
+    if planned.support != "deterministic" or not repeats_on_cpus(model.spec):
+        return planned
+    obstacle = cpu_obstacle(world.facts.nodes, region)
+    return planned if obstacle is None else Seeds("best_effort", obstacle)
+
+
 def told_seeds(world: World, model: ModelDeployment, region: Region, pools: tuple[PoolName, ...]) -> Seeds:
     """What seeds are worth now: at most best effort while there are pods of other revisions, or nodes of other CPUs."""
-    planned = planned_seeds(model.spec, region, world.settings)
+    planned = seeds_on_nodes(world, model, region)
     if planned.support != "deterministic":
         return planned
-    # Only told: a node that comes must not replace the pods that serve.
-    if repeats_on_cpus(model.spec) and (obstacle := cpu_obstacle(world.facts.nodes, region)) is not None:
-        return Seeds("best_effort", obstacle)
     for pool in pools:
         if pool_revisions(world, model, region, pool) - {wanted_revision(world, model, region, pool)}:
             message = "pods of another revision still answer, so equal seeds may give different answers"
