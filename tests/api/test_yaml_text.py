@@ -35,3 +35,9 @@ def test_every_word_means_to_plan_what_it_means_to_kubectl(tmp_path: Path) -> No
 def test_a_template_that_nobody_rendered_is_told_what_it_is() -> None:
     with pytest.raises(YamlError, match=r"line 1, column 6: a key must be a text: render a template's"):
         list(documents("id: {{ .Values.id }}\n"))
+
+
+def test_json_is_read_with_tabs_and_whole_numbers_as_such_and_without_repeated_names() -> None:
+    assert list(documents('{\n\t"a": [1.0, 1.5, 1e3, "y"]\n}\n')) == [{"a": [1, 1.5, 1000, "y"]}]
+    with pytest.raises(YamlError, match="`a` is given twice"):
+        list(documents('{"b": {"a": 1, "a": 2}}'))

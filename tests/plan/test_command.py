@@ -186,6 +186,30 @@ def test_a_file_that_is_no_text_is_an_error_and_not_a_crash(files: Path) -> None
     assert "binary.yaml: document 1: is not UTF-8" in result.stderr
 
 
+def test_a_folder_without_manifests_is_an_error_and_not_nothing_to_do(tmp_path: Path) -> None:
+    result = run(tmp_path, "--against", EXAMPLES)
+    assert result.exit_code == 1
+    assert f"error: {tmp_path}: holds no file that ends in `.yaml`, `.yml`, `.json`\n" in result.stderr
+    assert "remove" not in result.stdout
+
+
+def test_json_in_a_folder_is_read_as_kubectl_does(tmp_path: Path) -> None:
+    region = {"apiVersion": "tomoul.ai/v1alpha1", "kind": "Region", "metadata": {"name": "eu-west"}, "spec": {}}
+    (tmp_path / "region.json").write_text(json.dumps(region, indent="\t"))
+    assert "+ RoutingTable        eu-west" in run(tmp_path).stdout
+
+
+@pytest.mark.parametrize("text", ["a: &a\n  b: *a\n", f"a: {'[' * 3000}\n"])
+def test_a_file_that_has_no_end_is_an_error_and_not_a_crash(tmp_path: Path, text: str) -> None:
+    (tmp_path / "endless.yaml").write_text(
+        f"apiVersion: tomoul.ai/v1alpha1\nkind: Region\nmetadata: {{name: a}}\n{text}"
+    )
+    result = run(tmp_path)
+    assert result.exit_code == 1
+    assert "endless.yaml: document 1:" in result.stderr
+    assert "is nested too deep" in result.stderr
+
+
 def test_gpus_of_a_model_that_scales_are_shown_from_the_fewest_to_the_most(files: Path) -> None:
     edit(files / "tiny-chat.yaml", "replicas: 2", "scaling: {minReplicas: 1, maxReplicas: 5, targetInFlight: 8}")
     result = run(files, "--against", EXAMPLES)

@@ -99,6 +99,9 @@ def parse_manifests(text: str, origin: str) -> Parsed:
             parsed += _parse_document(document, origin, number)
     except YamlError as error:
         return parsed + Parsed(errors=(ManifestError(origin, number + 1, "", "", str(error)),))
+    except RecursionError:
+        message = "contains itself, by an alias such as `*name`, or is nested too deep"
+        return parsed + Parsed(errors=(ManifestError(origin, number, "", "", message),))
     return parsed
 
 

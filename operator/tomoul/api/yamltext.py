@@ -1,10 +1,11 @@
-"""YAML text → plain values, as kubectl reads it.
+"""YAML or JSON text → plain values, as kubectl reads it.
 
 kubectl's parser (go-yaml 2) and PyYAML read some words differently, and what `tomoul plan` says must be what
 `kubectl apply` does: `y` and `n` are booleans, `1e3` and `1.0` whole numbers, `1:30` and dates texts. Where kubectl
 would lose something without a word, a key that is given twice, this is an error.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -29,12 +30,35 @@ class YamlError(Exception):
 def documents(text: str) -> Iterator[object]:
     """The values of a text's documents. Raises YamlError at the first that is broken."""
     try:
+        # Not all JSON is YAML, which takes no tabs.
+        json_value = json.loads(text, object_pairs_hook=_object, parse_float=lambda digits: _plain(float(digits)))
+    except (json.JSONDecodeError, RecursionError):
+        pass
+    else:
+        yield json_value
+        return
+    try:
         # A subclass of SafeLoader constructs plain values only.
         yield from yaml.load_all(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise YamlError(f"is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError:
+        raise YamlError("is nested too deep") from None
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        raise YamlError(f"`{next(name for name in names if names.count(name) > 1)}` is given twice")
+    return found
+
+
+def _plain(number: float) -> int | float:
+    """JSON has one kind of number: one that is whole is an int."""
+    return int(number) if number.is_integer() else number
 
 
 class _Loader(yaml.SafeLoader):
@@ -57,7 +81,7 @@ def _boolean(_loader: _Loader, node: yaml.ScalarNode) -> object:
 
 
 def _number(_loader: _Loader, node: yaml.ScalarNode) -> object:
-    """The number; an int if it is whole, as JSON has no other; the text itself if no double holds it."""
+    """The number, or the text itself if no double holds it."""
     text = str(node.value).replace("_", "")
     if _DIGITS.fullmatch(text):
         digits = text.lstrip("-+")
@@ -67,7 +91,7 @@ def _number(_loader: _Loader, node: yaml.ScalarNode) -> object:
     number = float(text)
     if math.isinf(number):
         return node.value
-    return int(number) if number.is_integer() else number
+    return _plain(number)
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:

@@ -11,7 +11,7 @@ import click
 from tomoul.api.conditions import Reason
 from tomoul.api.manifest import Parsed, Resource
 from tomoul.api.routingtable import GatewayAuth
-from tomoul.kube.manifests import read_files
+from tomoul.kube.manifests import ENDINGS, files_of, read_files
 from tomoul.plan.acceptance import accepted_regions, refusals, unrouted_aliases
 from tomoul.plan.capacity import NO_DEMAND, Demand
 from tomoul.plan.claims import claims
@@ -63,7 +63,7 @@ def command(
     """
     settings = Settings(hosted_regions=frozenset(hosted) if hosted else None, gateway_auth=GatewayAuth(auth))
     before, after = _read(against, settings), _read(paths, settings)
-    errors = [*before.errors, *after.errors]
+    errors = [*_empty(paths), *before.errors, *after.errors]
     warnings: list[str] = []
     regions: tuple[RegionDiff, ...] = ()
     if not errors:
@@ -94,6 +94,12 @@ def _read(paths: Sequence[Path], settings: Settings) -> Files:
     parsed = sum((each for _, each in files), Parsed())
     world = gather(parsed.resources, settings, parsed.namespaces)
     return Files(world, origins, tuple(map(str, parsed.errors)), parsed.ignored)
+
+
+def _empty(paths: Sequence[Path]) -> list[str]:
+    """Folders that hold nothing: a slip that would otherwise look like nothing to do, or like all to be removed."""
+    endings = ", ".join(f"`{ending}`" for ending in ENDINGS)
+    return [f"{path}: holds no file that ends in {endings}" for path in paths if not any(files_of([path]))]
 
 
 def _key(resource: Resource) -> Key:

@@ -7,12 +7,13 @@ from pathlib import Path
 from tomoul.api.manifest import ManifestError, Parsed, Resource, parse_manifests
 from tomoul.api.region import Region
 
-ENDINGS = (".yaml", ".yml")
+ENDINGS = (".yaml", ".yml", ".json")
+"""Of the files that are read in folders, as kubectl does."""
 DEFAULT_NAMESPACE = "default"
 
 
 def read_manifests(paths: Sequence[Path]) -> Parsed:
-    """All resources in the files, and in the YAML files of the folders, `paths`. OSError if one cannot be read."""
+    """All resources in the files, and in those of the folders, `paths`. OSError if one cannot be read."""
     parsed = Parsed()
     for _, found in read_files(paths):
         parsed += found
@@ -58,7 +59,7 @@ def _in_namespace(resource: Resource) -> Resource:
 
 
 def files_of(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files in `paths`, and the YAML files of its folders, each once."""
+    """The files in `paths`, and those of its folders that end as manifests do, each once."""
     for path in dict.fromkeys(paths):
         if path.is_dir():
             yield from sorted(file for file in path.rglob("*") if file.suffix in ENDINGS and file.is_file())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
-ENDINGS = (".yaml", ".yml")
+from tomoul.kube.manifests import ENDINGS
 
 
 async def changes(paths: Sequence[Path]) -> AsyncIterator[None]:
