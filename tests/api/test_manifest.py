@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.api.cases import cases
-from tomoul.api.manifest import FieldError, InvalidResource, parse_manifests, parse_resource
+from tomoul.api.fielderror import FieldError
+from tomoul.api.manifest import InvalidResource, parse_manifests, parse_resource
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 

@@ -117,6 +117,16 @@ def test_a_model_that_no_region_would_accept_is_an_error_with_its_file_and_the_r
     ) in result.stderr
 
 
+def test_a_change_that_the_api_server_refuses_is_an_error(files: Path) -> None:
+    edit(files / "tiny-solo.yaml", "id: tomoul/tiny-solo", "id: tomoul/tiny-other")
+    edit(files / "tenant.yaml", "tomoul/tiny-solo", "tomoul/tiny-other")
+    assert run(files).exit_code == 2
+    result = run(files, "--against", EXAMPLES)
+    assert result.exit_code == 1
+    told = "ModelDeployment tiny-solo: spec.model.id: cannot be changed: another id is another model, for another"
+    assert f"{files / 'tiny-solo.yaml'}: {told} ModelDeployment; it was `tomoul/tiny-solo`\n" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -9,16 +9,15 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tomoul.api.crd import root_schema
+from tomoul.api.fielderror import FieldError, but_not, field_errors, suggestion
 from tomoul.api.meta import API_VERSION, GROUP, METADATA_FIELDS, ObjectMeta
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.api.rules import VALIDATIONS
 from tomoul.api.tenant import Tenant
 from tomoul.api.yamltext import YamlError, documents
 
@@ -28,17 +27,6 @@ KINDS: Mapping[str, type[Region] | type[ModelDeployment] | type[Tenant]] = {
     "ModelDeployment": ModelDeployment,
     "Tenant": Tenant,
 }
-
-
-class FieldError(NamedTuple):
-    """One thing that is wrong with an object."""
-
-    field: str
-    """Path such as `spec.regions[1].name`; empty for the object as a whole."""
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
 
 
 class InvalidResource(Exception):  # noqa: N818 - a state of the object, not a fault of ours
@@ -147,14 +135,14 @@ def parse_resource(obj: Mapping[str, Any], *, ignore_unknown: bool = False) -> R
     """
     extra: Literal["ignore"] | None = "ignore" if ignore_unknown else None
     if obj.get("apiVersion") != API_VERSION:
-        raise InvalidResource([FieldError("apiVersion", f"must be `{API_VERSION}`{_not(obj.get('apiVersion'))}")])
+        raise InvalidResource([FieldError("apiVersion", f"must be `{API_VERSION}`{but_not(obj.get('apiVersion'))}")])
     kind = obj.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         close = difflib.get_close_matches(str(kind), list(KINDS), 1)
         hint = f"; did you mean `{close[0]}`?" if close else ""
         if kind == "RoutingTable":
             hint = "; RoutingTables are written by the operator"
-        message = f"must be Region, ModelDeployment or Tenant{_not(kind)}{hint}"
+        message = f"must be Region, ModelDeployment or Tenant{but_not(kind)}{hint}"
         raise InvalidResource([FieldError("kind", message)])
     pruned = _without_nulls(obj)
     unknown = [] if ignore_unknown else list(_unknown_metadata(pruned.get("metadata")))
@@ -170,7 +158,7 @@ def parse_resource(obj: Mapping[str, Any], *, ignore_unknown: bool = False) -> R
             errors = []
         except ValidationError as error:
             errors = error.errors(include_url=False)
-    fields = [each for details in errors for each in _field_errors(KINDS[kind], details)]
+    fields = [each for details in errors for each in field_errors(KINDS[kind], details)]
     raise InvalidResource(sorted([*unknown, *fields]))
 
 
@@ -178,7 +166,7 @@ def _unknown_metadata(metadata: object) -> Iterator[FieldError]:
     """Fields of no Kubernetes object's metadata; those that are not read here are the API server's to judge."""
     for name in metadata if isinstance(metadata, Mapping) else ():
         if name not in METADATA_FIELDS:
-            yield FieldError(f"metadata.{name}", f"is unknown;{_suggestion(name, METADATA_FIELDS)}")
+            yield FieldError(f"metadata.{name}", f"is unknown;{suggestion(name, METADATA_FIELDS)}")
 
 
 def _without_nulls(value: Any) -> Any:
@@ -188,66 +176,3 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nulls(inner) for inner in value]
     return value
-
-
-def _field_errors(model: type[Resource], details: ErrorDetails) -> Iterator[FieldError]:
-    path, node = _follow(root_schema(model), details["loc"])
-    kind, given = details["type"], details["input"]
-    violations = details.get("ctx", {}).get("violations")
-    if violations is not None:
-        for field, message in violations:
-            yield FieldError(path + field if field.startswith("[") else ".".join(filter(None, (path, field))), message)
-    elif kind == "missing":
-        yield FieldError(path, "is required")
-    elif kind == "extra_forbidden":
-        known = list(node.get("properties", {}))
-        yield FieldError(path, f"is unknown;{_suggestion(details['loc'][-1], known)}".removesuffix(";"))
-    elif kind == "model_type":
-        # The value is not repeated: where a Secret's name belongs somebody may have put the secret.
-        fields = ", ".join(f"`{name}`" for name in node.get("properties", {}))
-        yield FieldError(path, f"must be an object{f' with fields out of {fields}' if fields else ''}")
-    elif kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
-        if (size := _wrong_size(given, details["ctx"])) is not None:
-            yield FieldError(path, size)
-    else:
-        message = details["msg"].replace("Input should be", "must be", 1)
-        yield FieldError(path, f"{message}{_not(given) if kind != 'check' else ''}{_hint(given, kind, node)}")
-
-
-def _wrong_size(given: Any, limits: Mapping[str, Any]) -> str | None:
-    """What is wrong with the length of a text or a list; None where entries lack that have errors of their own."""
-    what = "character" if isinstance(given, str) else "item"
-    bound, limit = ("least", limits["min_length"]) if "min_length" in limits else ("most", limits["max_length"])
-    if bound == "least" and len(given) >= limit:
-        return None
-    return f"must have at {bound} {limit} {what}{'' if limit == 1 else 's'}, not {len(given)}"
-
-
-def _follow(node: Mapping[str, Any], location: Sequence[str | int]) -> tuple[str, Mapping[str, Any]]:
-    """The path of a location as the API server writes it, and the schema of the last object on it that is known."""
-    path = ""
-    for part in location:
-        is_map = "additionalProperties" in node
-        path += f"[{part}]" if isinstance(part, int) or is_map else f".{part}"
-        inner = node.get("additionalProperties") or node.get("items") or node.get("properties", {}).get(part)
-        node = inner or node
-    return path.removeprefix("."), node
-
-
-def _suggestion(given: object, known: Sequence[str] | Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(str(given), list(known), 1)
-    return f" did you mean `{close[0]}`?" if close else f" known are {', '.join(f'`{name}`' for name in known)}"
-
-
-def _not(given: object) -> str:
-    return "" if given is None or isinstance(given, dict | list) else f", not {json.dumps(given)[:200]}"
-
-
-def _hint(given: object, kind: str, node: Mapping[str, Any]) -> str:
-    """What YAML made of a word without quotes, and which form the field has."""
-    if isinstance(given, bool) and kind in ("enum", "string_type", "literal_error"):
-        return ": YAML reads Off, On, No, N, Yes and Y as booleans unless they are in quotes"
-    if isinstance(given, int | float) and kind == "string_type":
-        forms = [each["message"] for each in node.get(VALIDATIONS, ()) if "oldSelf" not in each["rule"]]
-        return "; ".join([": YAML reads it as a number unless it is in quotes", *forms])
-    return ""

@@ -110,9 +110,17 @@ class Schema:
 INT64 = Schema({"format": "int64"})
 
 
+_IMMUTABLE = "self == oldSelf"
+
+
 def immutable(message: str) -> Schema:
     """The value cannot change once the object exists."""
-    return Schema({VALIDATIONS: [{"rule": "self == oldSelf", "message": message}]})
+    return Schema({VALIDATIONS: [{"rule": _IMMUTABLE, "message": message}]})
+
+
+def is_immutable(validation: Mapping[str, str]) -> bool:
+    """Whether an entry of `x-kubernetes-validations` is that of `immutable`."""
+    return validation["rule"] == _IMMUTABLE
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,24 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from tomoul.api.conditions import Reason
 from tomoul.api.manifest import Parsed, Resource
 from tomoul.api.routingtable import GatewayAuth
+from tomoul.api.transition import forbidden_changes
+from tomoul.cli.difftext import as_json, print_diffs
 from tomoul.kube.manifests import ENDINGS, files_of, read_files
 from tomoul.plan.acceptance import accepted_regions, refusals, unrouted_aliases
-from tomoul.plan.capacity import NO_DEMAND, Demand
 from tomoul.plan.claims import claims
-from tomoul.plan.diff import Action, FieldChange, RegionDiff, diff_worlds
+from tomoul.plan.diff import RegionDiff, diff_worlds
 from tomoul.plan.gather import gather
 from tomoul.plan.tenant import tenant_accepted
 from tomoul.plan.world import Key, Settings, World
 
 NOTHING_TO_DO, ERROR, CHANGES = 0, 1, 2
-_SIGNS = {Action.CREATE: ("+", "green"), Action.CHANGE: ("~", "yellow"), Action.REMOVE: ("-", "red")}
-_MAX_VALUE = 100
 _MAX_NAMES = 5
 _PATHS = click.Path(exists=True, path_type=Path)
 
@@ -67,14 +66,19 @@ def command(
     warnings: list[str] = []
     regions: tuple[RegionDiff, ...] = ()
     if not errors:
-        errors = [*_unknown_hosted(hosted, before.world, after.world), *_refused(after), *_refused_tenants(after)]
+        errors = [
+            *_unknown_hosted(hosted, before.world, after.world),
+            *_forbidden(before, after),
+            *_refused(after),
+            *_refused_tenants(after),
+        ]
         warnings = _unrouted(after)
         regions = diff_worlds(before.world, after.world)
     if output == "json":
         said = {"errors": errors, "warnings": warnings, "ignored": list(after.ignored)}
-        click.echo(json.dumps(_as_json(regions) | said, indent=2))
+        click.echo(json.dumps(as_json(regions) | said, indent=2))
     else:
-        _print(regions)
+        print_diffs(regions)
         if after.ignored:
             click.echo(f"note: of other API groups, and not looked at: {_few(after.ignored)}", err=True)
         for warning in warnings:
@@ -115,6 +119,16 @@ def _unknown_hosted(hosted: Sequence[str], *worlds: World) -> list[str]:
     ]
 
 
+def _forbidden(before: Files, after: Files) -> list[str]:
+    """Changes of what cannot be changed, which the API server refuses, each with its file and field."""
+    return [
+        f"{after.origins['ModelDeployment', key]}: ModelDeployment {key.name}: {error}"
+        for key, model in sorted(after.world.models.items())
+        if key in before.world.models
+        for error in forbidden_changes(before.world.models[key], model)
+    ]
+
+
 def _refused(files: Files) -> list[str]:
     """Models that no operator would accept, each with its file and field."""
     owners = claims(files.world.models)
@@ -152,84 +166,3 @@ def _unrouted(files: Files) -> list[str]:
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more
-
-
-def _print(regions: Sequence[RegionDiff]) -> None:
-    for region in regions:
-        if not region.changes:
-            continue
-        click.secho(region.region, bold=True)
-        for change in region.objects:
-            name = "/".join(filter(None, (change.namespace, change.name)))
-            _print_change(change.action, change.kind, name, change.fields)
-        for route in region.routes:
-            kind = "route" if route.served else "route elsewhere"
-            _print_change(route.action, kind, route.model, route.fields)
-        for total in region.gpus:
-            click.echo(f"  GPUs {total.accelerator}: {total.before} → {total.after}")
-        click.echo()
-    counts = {action: sum(each.action is action for region in regions for each in region.objects) for action in Action}
-    if not any(region.changes for region in regions):
-        click.echo("Nothing to do.")
-        return
-    for accelerator, (old, new) in _gpu_totals(regions).items():
-        click.echo(f"GPUs in all regions, {accelerator}: {old} → {new}")
-    click.echo(
-        f"{counts[Action.CREATE]} to create, {counts[Action.CHANGE]} to change, {counts[Action.REMOVE]} to remove."
-    )
-
-
-def _print_change(action: Action, kind: str, name: str, fields: Sequence[FieldChange]) -> None:
-    sign, color = _SIGNS[action]
-    click.secho(f"  {sign} {kind:<19} {name}", fg=color)
-    for field in fields:
-        click.echo(f"      {field.path}: {_short(field.old)} → {_short(field.new)}")
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "(none)"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
-
-
-def _gpu_totals(regions: Sequence[RegionDiff]) -> Mapping[str, tuple[Demand, Demand]]:
-    totals: dict[str, tuple[Demand, Demand]] = {}
-    for total in (total for region in regions for total in region.gpus):
-        old, new = totals.get(total.accelerator, (NO_DEMAND, NO_DEMAND))
-        totals[total.accelerator] = (_sum(old, total.before), _sum(new, total.after))
-    return dict(sorted(totals.items()))
-
-
-def _sum(one: Demand, other: Demand) -> Demand:
-    return Demand(one.least + other.least, one.most + other.most)
-
-
-def _gpus_as_json(accelerator: str, before: Demand, after: Demand) -> dict[str, Any]:
-    return {
-        "accelerator": accelerator,
-        "before": before.least,
-        "after": after.least,
-        "beforeAtMost": before.most,
-        "afterAtMost": after.most,
-    }
-
-
-def _as_json(regions: Sequence[RegionDiff]) -> dict[str, Any]:
-    return {
-        "changes": any(region.changes for region in regions),
-        "regions": [
-            {
-                "region": region.region,
-                "objects": [_entry(change._asdict()) for change in region.objects],
-                "routes": [_entry(change._asdict()) for change in region.routes],
-                "gpus": [_gpus_as_json(*total) for total in region.gpus],
-            }
-            for region in regions
-        ],
-        "gpus": [_gpus_as_json(name, old, new) for name, (old, new) in _gpu_totals(regions).items()],
-    }
-
-
-def _entry(change: dict[str, Any]) -> dict[str, Any]:
-    return change | {"fields": [field._asdict() for field in change["fields"]]}
