@@ -1,4 +1,5 @@
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.plan.specs import spec
@@ -44,11 +45,13 @@ def test_the_table_of_promises_has_a_column_for_each_engine() -> None:
 
 
 def test_the_fields_that_a_client_cannot_set_are_those_that_are_removed() -> None:
-    told = {name: re.findall("`(\\w+)`", cell) for name, cell in promises()["a client cannot set"].items()}
+    told = {name: re.findall(r"`([\w*]+)`", cell) for name, cell in promises()["a client cannot set"].items()}
     declared = {"promptCache": "Salted", "saltField": "saltField", "removeFields": ["removeFields"]}
     for name, engine in ENGINES.items():
         found = spec({"type": name, **({"image": "acme/own:1", "custom": declared} if name == "Custom" else {})})
-        assert told[name] == list(engine.body_fields(found).remove)
+        removed = engine.body_fields(found).remove
+        assert [field for field in removed if not any(fnmatch(field, form) for form in told[name])] == []
+        assert [form for form in told[name] if not any(fnmatch(field, form) for field in removed)] == []
 
 
 def test_each_version_from_which_an_engine_keeps_a_promise_is_told_in_the_table() -> None:
