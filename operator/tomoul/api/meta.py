@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from tomoul.api.names import LABEL_KEYS, LabelValue, Namespace
+from tomoul.api.names import ANNOTATION_KEYS, LABEL_KEYS, LabelValue, Namespace
 from tomoul.api.rules import INT64, VALIDATIONS, ListBy, broken_rules, rules_of
 
 GROUP = "tomoul.ai"
@@ -85,7 +85,7 @@ class ObjectMeta(StatusModel):
     generation: int = 0
     resource_version: str = ""
     labels: Annotated[Mapping[str, LabelValue], LABEL_KEYS] = Field(default_factory=dict)
-    annotations: Annotated[Mapping[str, str], LABEL_KEYS] = Field(default_factory=dict)
+    annotations: Annotated[Mapping[str, str], ANNOTATION_KEYS] = Field(default_factory=dict)
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
 

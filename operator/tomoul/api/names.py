@@ -119,10 +119,16 @@ LabelKey = Annotated[
     Field(max_length=317),
     form(_LABEL_KEY.pattern, f"must be {_LABEL_KEY_FORM}, such as `nvidia.com/gpu`"),
 ]
+_ANNOTATION_KEY = re.compile(_LABEL_KEY.pattern, re.IGNORECASE)
 LABEL_KEYS = Check(
     f"self.all(key, key.matches(r'^{_LABEL_KEY.pattern}$'))",
     f"keys must each be {_LABEL_KEY_FORM}, such as `topology.kubernetes.io/region`",
     lambda labels: all(_LABEL_KEY.fullmatch(key) for key in labels),
+)
+ANNOTATION_KEYS = Check(
+    "true",  # metadata, which the API server judges by itself
+    f"keys must each be {_LABEL_KEY_FORM}, such as `example.com/owner`",
+    lambda annotations: all(_ANNOTATION_KEY.fullmatch(key) for key in annotations),
 )
 
 Jurisdiction = Annotated[
