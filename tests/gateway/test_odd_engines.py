@@ -254,6 +254,13 @@ def test_the_line_of_a_stream_that_an_engine_does_not_end_has_a_code(
     assert line(platform.eu, answer)["code"] == code
 
 
+def test_a_stream_that_is_cut_behind_its_end_has_not_failed(platform: Platform, chat: Chat) -> None:
+    platform.engines["both"].behave = lambda _: stream(CHUNK, DONE, 0.1, finished=False)
+    answer = chat(region="eu-west", stream=True)
+    assert answer.events()[-1] == "[DONE]"
+    assert line(platform.eu, answer)["code"] is None
+
+
 def test_a_code_that_another_gateway_tells_is_in_that_gateways_line_only(gateway: Gateway) -> None:
     other = FakeEngine()
     other.start()

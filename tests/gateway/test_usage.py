@@ -79,6 +79,14 @@ def test_a_usage_chunk_is_found_and_dropped_whatever_the_chunks_it_arrives_in(pl
             assert tokens(line(platform.eu, answer)) == (5, 1, 0)
 
 
+def test_the_tokens_of_choices_that_an_engine_tells_of_one_by_one_are_added_up(platform: Platform, chat: Chat) -> None:
+    """llama.cpp sends a chunk with usage for each choice that has ended."""
+    parts = streamed(usage_event(7, 2, 4), event(chunk("c-1", "!")), usage_event(7, 3, 4), event("[DONE]"))
+    platform.engines["both"].behave = lambda _: parts
+    answer = chat(region="eu-west", stream=True, n=2)
+    assert tokens(line(platform.eu, answer)) == (7, 5, 4)
+
+
 def test_usage_beside_a_last_token_is_counted_and_hidden_without_the_token(platform: Platform, chat: Chat) -> None:
     last = json.loads(chunk("c-1", "lo")) | {"usage": usage(3, 2), "timings": {"usage": {"prompt_tokens": 99}}}
     platform.engines["both"].behave = lambda request: stream(event(json.dumps(last)), event("[DONE]"))

@@ -67,7 +67,7 @@ pub const Facts = struct {
         made.cache = seen.cache;
         // Envoy's own answer is what left, though the filter may have begun another.
         made.code = entry.header(.response, "x-tomoul-code") orelse seen.code orelse
-            if (seen.served) brokenCode(made.flags) else null;
+            if (seen.served and !isDone(seen)) brokenCode(made.flags) else null;
         made.usage = seen.usage;
         made.ttft_ms = seen.ttft_ms;
         made.answered = seen.served;
@@ -95,6 +95,11 @@ pub const flag_names = [_][]const u8{
     "URX",  "SI",  "IH", "DPE", "UMSDR",    "RFCF",  "NFCF", "DT",   "UPE", "NC", "OM", "DF",   "DO",   "DR",
     "UDO",
 };
+
+/// Whether a stream had come to its end, whatever became of its connection.
+fn isDone(call: *const Call) bool {
+    return call.answer == .stream and call.rewriter.done;
+}
 
 /// The code of an answer that an engine of this region began and did not end.
 fn brokenCode(flags: u64) ?[]const u8 {

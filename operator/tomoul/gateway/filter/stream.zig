@@ -115,6 +115,8 @@ pub const Rewriter = struct {
     between_events: bool = true,
     has_token: bool = false,
     usage: ?Usage = null,
+    /// Completion tokens that chunks without choices told of: llama.cpp sends one for each choice that has ended.
+    completed: ?u64 = null,
     swaps: std.EnumArray(Shared, ?Swap) = .initFill(null),
     /// How the choices begin in each chunk; it stays.
     choices: Swap = .{},
@@ -220,8 +222,13 @@ pub const Rewriter = struct {
         const chunk = whole[start..];
         if (!members.read(chunk)) return if (self.names == null) out.appendSlice(to, whole) else self.breakOff(out, to);
         const usage = members.of("usage", .object) orelse return self.named(whole, start, out, to);
-        self.usage = .of(usage.raw(chunk));
         const only_usage = if (members.of("choices", .array)) |choices| json.isEmptyArray(choices.raw(chunk)) else false;
+        var told: Usage = .of(usage.raw(chunk));
+        if (only_usage) {
+            if (self.completed) |before| told.completion_tokens = before +| (told.completion_tokens orelse 0);
+            self.completed = told.completion_tokens;
+        }
+        self.usage = told;
         const hide = switch (self.hidden) {
             .nothing => false,
             .all => true,
