@@ -62,7 +62,6 @@ def test_an_exclusive_model_that_has_all_it_takes_repeats_its_answers_on_one_pro
         ({"engine": {"type": "VLLM", "image": "vllm/vllm-openai:v0.32.0"}}, H100, "by its digest"),
         ({"source": {"hf": {"repo": "a/b", "revision": "main"}}}, H100, "name a commit"),
         ({}, {"name": "nvidia-l4"}, f"`{LABEL}`"),
-        ({}, {**H100, "product": "no label value!"}, f"`{LABEL}`"),
         ({}, {**H100, "resource": "example.com/npu"}, "no label tells which"),
         ({"engine": {"type": "VLLM", "image": DIGEST, "version": "0.31.0"}}, H100, "use 0.32.0 or newer"),
     ],

@@ -81,8 +81,9 @@ class Accelerator(ApiModel):
     tolerations: tuple[Toleration, ...] = Field(
         default=(), max_length=16, description="Taints that pods which request it tolerate, besides the region's own"
     )
-    product: str | None = Field(
-        default=None, max_length=128, description="Product name, such as `NVIDIA-H100-80GB-HBM3`"
+    product: LabelValue | None = Field(
+        default=None,
+        description="Product name as nodes are labelled with it, such as `NVIDIA-H100-80GB-HBM3`",
     )
 
 

@@ -18,7 +18,6 @@ from tomoul.plan.world import Settings
 
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 # https://github.com/NVIDIA/k8s-device-plugin/blob/main/docs/gpu-feature-discovery/README.md and
 # https://github.com/ROCm/k8s-device-plugin/blob/master/cmd/k8s-node-labeller/README.md
 _PRODUCT_LABELS = {"nvidia.com": "nvidia.com/gpu.product", "amd.com": "amd.com/gpu.product-name"}
@@ -92,7 +91,7 @@ def product_selector(accelerator: Accelerator, region: Region) -> Mapping[str, s
     if label in accelerator.node_selector or label in region.spec.placement.node_selector:
         return {}
     product = accelerator.product
-    return {label: product} if product is not None and _LABEL_VALUE.fullmatch(product) else None
+    return {label: product} if product is not None else None
 
 
 def _wanted(spec: ModelDeploymentSpec) -> bool:
