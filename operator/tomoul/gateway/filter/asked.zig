@@ -4,6 +4,9 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 
+/// A worker's: memory on the stack would be filled with a pattern first.
+threadlocal var few: [64]abi.Pair = undefined;
+
 /// A header's first value, and how often it is there.
 pub const Field = struct {
     count: usize = 0,
@@ -25,7 +28,6 @@ pub const Asked = struct {
     /// Reads a request's headers, and removes those that no client may send. `allocator` is an arena's.
     pub fn read(stream: *abi.Stream, allocator: std.mem.Allocator) !Asked {
         var made: Asked = .{};
-        var few: [64]abi.Pair = undefined;
         const size = stream.headersSize(.request);
         const all = if (size <= few.len) few[0..size] else try allocator.alloc(abi.Pair, size);
         stream.headers(.request, all);

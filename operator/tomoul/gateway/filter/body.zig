@@ -17,11 +17,13 @@ pub const Scratch = struct {
     }
 };
 
+/// A worker's: memory on the stack would be filled with a pattern first.
+threadlocal var few: [few_chunks]abi.Buffer = undefined;
+
 /// Appends all of `which` to `into`.
 pub fn gather(stream: *abi.Stream, which: abi.Body, into: *text.Text, allocator: std.mem.Allocator) !void {
     const count = stream.chunkCount(which);
     if (count == 0) return;
-    var few: [few_chunks]abi.Buffer = undefined;
     const chunks = if (count <= few.len) few[0..count] else try std.heap.c_allocator.alloc(abi.Buffer, count);
     defer if (count > few.len) std.heap.c_allocator.free(chunks);
     if (!stream.chunks(which, chunks)) return;

@@ -43,9 +43,7 @@ pub const Worker = struct {
     pub fn flush(self: *Worker) void {
         writing.lock();
         defer writing.unlock();
-        var lines = self.taken();
-        defer lines.deinit(allocator);
-        writeAll(lines.items);
+        write(self.taken());
     }
 
     pub fn destroy(self: *Worker) void {
@@ -60,13 +58,20 @@ pub const Worker = struct {
         allocator.destroy(self);
     }
 
+    /// Its lines, in exchange for the spare memory.
     fn taken(self: *Worker) Text {
         self.mutex.lock();
         defer self.mutex.unlock();
-        defer self.lines = .{};
-        return self.lines;
+        std.mem.swap(Text, &self.lines, &spare);
+        defer spare = .{};
+        return spare;
     }
 };
+
+/// Memory that lines were written from and the next ones go to, since to grow it anew each time is work for every call;
+/// under `writing`.
+var spare: Text = .{};
+const most_spare = 4 * 1024 * 1024;
 
 // Taken in this order: writing, registry, a worker's own. Only `writing` is held while the reader is waited for.
 var writing: std.Thread.Mutex = .{};
@@ -153,11 +158,7 @@ fn run() void {
         }
         writing.lock();
         defer writing.unlock();
-        while (takeLines()) |taken| {
-            var lines = taken;
-            defer lines.deinit(allocator);
-            writeAll(lines.items);
-        }
+        while (takeLines()) |lines| write(lines);
     }
 }
 
@@ -170,8 +171,17 @@ fn takeLines() ?Text {
         const worker: *Worker = @fieldParentPtr("node", node);
         const lines = worker.taken();
         if (lines.items.len > 0) return lines;
+        spare = lines;
     }
     return null;
+}
+
+/// Writes lines, and keeps their memory.
+fn write(lines: Text) void {
+    writeAll(lines.items);
+    spare.deinit(allocator);
+    spare = lines;
+    if (spare.capacity > most_spare) spare.clearAndFree(allocator) else spare.clearRetainingCapacity();
 }
 
 /// A reader that is slow is waited for; one that is gone gets nothing.

@@ -59,7 +59,7 @@ const Writer = struct {
 
     fn string(self: *Writer, comptime name: []const u8, value: ?[]const u8) !void {
         const shown = value orelse return self.raw(",\"" ++ name ++ "\":null");
-        if (!isPlain(shown)) return self.odd(",\"" ++ name ++ "\":", shown);
+        if (!text.isPlain(shown)) return self.odd(",\"" ++ name ++ "\":", shown);
         const before = ",\"" ++ name ++ "\":\"";
         const into = try self.into.addManyAsSlice(self.allocator, before.len + shown.len + 1);
         @memcpy(into[0..before.len], before);
@@ -84,39 +84,33 @@ const Writer = struct {
     }
 };
 
-/// Whether it is printable ASCII that JSON has as it is.
-fn isPlain(shown: []const u8) bool {
-    const width = 16;
-    const Block = @Vector(width, u8);
-    var at: usize = 0;
-    while (at + width <= shown.len) : (at += width) {
-        const block: Block = shown[at..][0..width].*;
-        const odd = @as(u16, @bitCast(block -% @as(Block, @splat(32)) > @as(Block, @splat(126 - 32)))) |
-            @as(u16, @bitCast(block == @as(Block, @splat('"')))) | @as(u16, @bitCast(block == @as(Block, @splat('\\'))));
-        if (odd != 0) return false;
-    }
-    for (shown[at..]) |c| {
-        if (c < 32 or c > 126 or c == '"' or c == '\\') return false;
-    }
-    return true;
-}
-
 /// RFC 3339 with milliseconds, in UTC.
 fn timeText(unix_ns: i64) [24]u8 {
     const milliseconds: u64 = @intCast(@divTrunc(@max(0, unix_ns), std.time.ns_per_ms));
     const time: std.time.epoch.EpochSeconds = .{ .secs = milliseconds / 1000 };
-    const day = time.getEpochDay().calculateYearDay();
-    const month = day.calculateMonthDay();
     const clock = time.getDaySeconds();
     var made = "0000-00-00T00:00:00.000Z".*;
-    digitsInto(made[0..4], day.year);
-    digitsInto(made[5..7], month.month.numeric());
-    digitsInto(made[8..10], @as(u64, month.day_index) + 1);
+    made[0..10].* = dateText(time.getEpochDay());
     digitsInto(made[11..13], clock.getHoursIntoDay());
     digitsInto(made[14..16], clock.getMinutesIntoHour());
     digitsInto(made[17..19], clock.getSecondsIntoMinute());
     digitsInto(made[20..23], milliseconds % 1000);
     return made;
+}
+
+/// This thread's last day, which is found by going through all years before it.
+threadlocal var known_day: std.time.epoch.EpochDay = .{ .day = 0 };
+threadlocal var known_date: [10]u8 = "1970-01-01".*;
+
+fn dateText(epoch_day: std.time.epoch.EpochDay) [10]u8 {
+    if (epoch_day.day == known_day.day) return known_date;
+    const day = epoch_day.calculateYearDay();
+    const month = day.calculateMonthDay();
+    digitsInto(known_date[0..4], day.year);
+    digitsInto(known_date[5..7], month.month.numeric());
+    digitsInto(known_date[8..10], @as(u64, month.day_index) + 1);
+    known_day = epoch_day;
+    return known_date;
 }
 
 fn digitsInto(into: []u8, value: u64) void {
@@ -135,21 +129,6 @@ fn lineOf(allocator: std.mem.Allocator, told: Facts) !std.json.Parsed(std.json.V
     try append(&made, allocator, &told);
     try std.testing.expectEqual(made.items.len - 1, std.mem.indexOfScalar(u8, made.items, '\n').?);
     return std.json.parseFromSlice(std.json.Value, allocator, made.items, .{ .allocate = .alloc_always });
-}
-
-test "what is plain is so wherever in it something else stands" {
-    for (0..40) |length| {
-        var shown: [40]u8 = @splat('a');
-        try std.testing.expect(isPlain(shown[0..length]));
-        for (0..length) |at| {
-            for ([_]u8{ 0, 31, '"', '\\', 127, 128, 255 }) |odd| {
-                shown[at] = odd;
-                try std.testing.expect(!isPlain(shown[0..length]));
-            }
-            shown[at] = if (at % 2 == 0) ' ' else '~';
-            try std.testing.expect(isPlain(shown[0..length]));
-        }
-    }
 }
 
 test "a line is one line of JSON whatever it holds, and what is unknown is null" {
@@ -180,4 +159,13 @@ test "numbers and addresses are written whole" {
     try std.testing.expectEqual(0, line.value.object.get("prompt_tokens").?.integer);
     try std.testing.expectEqual(18_000_000, line.value.object.get("completion_tokens").?.integer);
     try std.testing.expectEqualStrings("[fd00::1]:8080", line.value.object.get("upstream").?.string);
+}
+
+test "times are right on one day and on another" {
+    const day = 86400 * std.time.ns_per_s;
+    try std.testing.expectEqualStrings("1970-01-01T00:00:00.000Z", &timeText(0));
+    for (0..2) |_| {
+        try std.testing.expectEqualStrings("2024-02-29T00:00:01.002Z", &timeText(19782 * day + 1_002_000_000));
+        try std.testing.expectEqualStrings("2024-03-01T23:59:59.999Z", &timeText(19784 * day - 1));
+    }
 }

@@ -17,6 +17,7 @@ const allocator = std.heap.c_allocator;
 /// The call of this thread that is over and has no line yet.
 threadlocal var over: ?*Call = null;
 threadlocal var scratch: Text = .{};
+threadlocal var key: [1024]u8 = undefined;
 
 /// Envoy calls the logger next.
 pub fn expect(call: *Call) void {
@@ -52,7 +53,6 @@ const Logger = struct {
     fn add(self: *Logger, entry: *abi_log.Entry) !void {
         defer over = null;
         const told: Facts = .of(entry, over, self.region);
-        var key: [1024]u8 = undefined;
         scratch.clearRetainingCapacity();
         try line.append(&scratch, allocator, &told);
         try self.worker.add(scratch.items, metrics.keyOf(&told, &key), &told);

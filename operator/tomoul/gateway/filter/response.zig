@@ -213,13 +213,15 @@ const answers = std.StaticStringMap(void).initComptime(.{
     .{"server"}, // Envoy's own in any case
 });
 
+/// A worker's: memory on the stack would be filled with a pattern first.
+threadlocal var few: [32]abi.Pair = undefined;
+
 /// An engine's headers once only those of its answer are left.
 const Head = struct {
     is_encoded: bool = false,
 
     fn read(call: *Call) !Head {
         const stream, const allocator = .{ call.stream, call.allocator() };
-        var few: [32]abi.Pair = undefined;
         const count = stream.headersSize(.response);
         const found = if (count <= few.len) few[0..count] else try allocator.alloc(abi.Pair, count);
         stream.headers(.response, found);

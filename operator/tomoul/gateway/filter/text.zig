@@ -6,11 +6,28 @@ pub const Text = std.ArrayListUnmanaged(u8);
 
 const max_shown = 80;
 
+/// Whether it is printable ASCII that JSON has as it is.
+pub fn isPlain(text: []const u8) bool {
+    const width = 16;
+    const Block = @Vector(width, u8);
+    var at: usize = 0;
+    while (at + width <= text.len) : (at += width) {
+        const block: Block = text[at..][0..width].*;
+        const odd = @as(u16, @bitCast(block -% @as(Block, @splat(32)) > @as(Block, @splat(126 - 32)))) |
+            @as(u16, @bitCast(block == @as(Block, @splat('"')))) | @as(u16, @bitCast(block == @as(Block, @splat('\\'))));
+        if (odd != 0) return false;
+    }
+    for (text[at..]) |c| {
+        if (c < 32 or c > 126 or c == '"' or c == '\\') return false;
+    }
+    return true;
+}
+
 /// Appends `text` as a JSON string. Bytes past ASCII are taken to be UTF-8.
 pub fn appendQuoted(into: *Text, allocator: std.mem.Allocator, text: []const u8) !void {
     try into.append(allocator, '"');
     var from: usize = 0;
-    for (text, 0..) |c, at| {
+    if (!isPlain(text)) for (text, 0..) |c, at| {
         if (c >= 32 and c != '"' and c != '\\' and c != 127) continue;
         try into.appendSlice(allocator, text[from..at]);
         from = at + 1;
@@ -25,7 +42,7 @@ pub fn appendQuoted(into: *Text, allocator: std.mem.Allocator, text: []const u8)
                 try into.appendSlice(allocator, &.{ '\\', 'u', '0', '0', digits[c >> 4], digits[c & 15] });
             },
         }
-    }
+    };
     try into.appendSlice(allocator, text[from..]);
     try into.append(allocator, '"');
 }
@@ -101,5 +118,20 @@ test "numbers are written in decimal" {
     for ([_]u64{ 0, 7, 10, 1234567890, std.math.maxInt(u64) }) |value| {
         var wanted: [20]u8 = undefined;
         try std.testing.expectEqualStrings(try std.fmt.bufPrint(&wanted, "{d}", .{value}), decimal(&digits, value));
+    }
+}
+
+test "what is plain is so wherever in it something else stands" {
+    for (0..40) |length| {
+        var sample: [40]u8 = @splat('a');
+        try std.testing.expect(isPlain(sample[0..length]));
+        for (0..length) |at| {
+            for ([_]u8{ 0, 31, '"', '\\', 127, 128, 255 }) |odd| {
+                sample[at] = odd;
+                try std.testing.expect(!isPlain(sample[0..length]));
+            }
+            sample[at] = if (at % 2 == 0) ' ' else '~';
+            try std.testing.expect(isPlain(sample[0..length]));
+        }
     }
 }
