@@ -41,3 +41,12 @@ def test_json_is_read_with_tabs_and_whole_numbers_as_such_and_without_repeated_n
     assert list(documents('{\n\t"a": [1.0, 1.5, 1e3, "y"]\n}\n')) == [{"a": [1, 1.5, 1000, "y"]}]
     with pytest.raises(YamlError, match="`a` is given twice"):
         list(documents('{"b": {"a": 1, "a": 2}}'))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!timestamp 2026-11-26", "!!binary aGk=", "!!set {a}", "!!python/name:os.system", "!!int one", "9" * 5000],
+)
+def test_what_json_does_not_have_is_an_error_and_not_a_crash(value: str) -> None:
+    with pytest.raises(YamlError, match="is not valid YAML"):
+        list(documents(f"a: {value}\n"))

@@ -83,6 +83,7 @@ class Accelerator(ApiModel):
     )
     product: LabelValue | None = Field(
         default=None,
+        min_length=1,
         description="Product name as nodes are labelled with it, such as `NVIDIA-H100-80GB-HBM3`",
     )
 

@@ -32,7 +32,7 @@ def documents(text: str) -> Iterator[object]:
     try:
         # Not all JSON is YAML, which takes no tabs.
         json_value = json.loads(text, object_pairs_hook=_object, parse_float=lambda digits: _plain(float(digits)))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         pass
     else:
         yield json_value
@@ -44,6 +44,9 @@ def documents(text: str) -> Iterator[object]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise YamlError(f"is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from error
+    except ValueError as error:
+        # Such as `!!int one`, or a number of thousands of digits.
+        raise YamlError(f"is not valid YAML: {error}") from error
     except RecursionError:
         raise YamlError("is nested too deep") from None
 
@@ -111,5 +114,11 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 
 _Loader.yaml_implicit_resolvers = _resolvers()
+# Nothing that JSON does not have: no dates, sets or bytes, however they are tagged.
+_Loader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.removeprefix(_PREFIX) in ("null", "bool", "int", "float", "str", "seq", "map")
+}
 _Loader.add_constructor(f"{_PREFIX}bool", _boolean)
 _Loader.add_constructor(f"{_PREFIX}int", _number)
