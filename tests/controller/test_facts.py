@@ -5,7 +5,16 @@ from typing import Any
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.controller.declared import conditions_of, declared, spec_of
-from tomoul.controller.facts import RoutingTableReader, child, deployment, node, parsed_fields, pod
+from tomoul.controller.facts import (
+    RoutingTableReader,
+    child,
+    deployment,
+    leader_worker_set,
+    node,
+    parsed_fields,
+    pod,
+)
+from tomoul.plan.naming import pool_name
 from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Taint, Termination
 
 TIME = "2026-01-01T00:00:00Z"
@@ -263,3 +272,51 @@ def test_fields_of_children_that_differ_in_their_owner_only_are_kept_once() -> N
     first, second = child(service("one")), child(service("two"))
     assert first.fields is second.fields
     assert parsed_fields(second) == {"f:metadata": {"f:ownerReferences": {'k:{"uid":"two"}': {}}}}
+
+
+def group_pod(index: str, component: str) -> dict[str, Any]:
+    item = pod_object()
+    labels = {
+        "app.kubernetes.io/component": component,
+        "tomoul.ai/pool": "default",
+        "leaderworkerset.sigs.k8s.io/worker-index": index,
+    }
+    item["metadata"]["labels"] |= labels
+    item["metadata"]["ownerReferences"] = [{"kind": "StatefulSet", "name": "chat-eu-xyz-0", "controller": True}]
+    return item
+
+
+def test_the_pods_of_a_group_belong_to_their_pool_and_only_the_first_serves() -> None:
+    leader, worker = pod(group_pod("0", "engine")), pod(group_pod("1", "engine-worker"))
+    assert leader.deployment == worker.deployment == Key("models", pool_name("chat", "eu", "default"))
+    assert (leader.fact.group_index, worker.fact.group_index) == (0, 1)
+    assert (leader.fact.is_worker, worker.fact.is_worker, pod(pod_object()).fact.is_worker) == (False, True, False)
+
+
+def set_object(**status: Any) -> dict[str, Any]:
+    labels = {"tomoul.ai/model-deployment": "chat", "tomoul.ai/region": "eu", "tomoul.ai/pool": "default"}
+    pods = {"metadata": {"labels": {"tomoul.ai/revision": "abc"}}, "spec": {"containers": []}}
+    limits = {"maxSurge": 1, "maxUnavailable": 0}
+    return {
+        "metadata": {"name": "chat-eu-xyz", "namespace": "models", "uid": "u", "generation": 3, "labels": labels},
+        "spec": {
+            "replicas": 2,
+            "leaderWorkerTemplate": {"size": 4, "leaderTemplate": pods, "workerTemplate": pods},
+            "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": limits},
+        },
+        "status": status,
+    }
+
+
+def test_a_leaderworkerset_is_read_as_the_deployment_that_its_pool_would_have_and_counts_groups() -> None:
+    counts = {"replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "observedGeneration": 2}
+    found = leader_worker_set(set_object(**counts))
+    assert found.pool == pool_name("chat", "eu", "default")
+    assert found.fact == DeploymentFact(
+        generation=3, observed_generation=2, replicas=2, updated=1, ready=2, total=3, revision="abc",
+        surge=True, size=4,
+    )  # fmt: skip
+
+
+def test_a_leaderworkerset_of_a_version_that_tells_no_observed_generation_counts_as_looked_at() -> None:
+    assert leader_worker_set(set_object(readyReplicas=1)).fact.observed_generation == 3

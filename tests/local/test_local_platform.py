@@ -10,7 +10,7 @@ import pytest
 
 from tests.local.running import RunningPlatform, ask, model, region, running, write
 from tests.local.waiting import until
-from tomoul.local.desired import InvalidFilesError
+from tomoul.local.desired import InvalidFilesError, desired_state
 from tomoul.local.local_platform import LocalError, LocalPlatform
 
 EAST, WEST = region("east"), region("west")
@@ -152,6 +152,18 @@ def test_a_model_that_needs_a_gpu_is_said_not_to_run_and_the_others_do(files: Pa
         with pytest.raises(openai.InternalServerError) as error:
             ask(served.client(), "test/big")
         assert error.value.code == "region_capacity_unavailable"
+
+
+def test_a_model_on_several_nodes_is_said_not_to_run(files: Path) -> None:
+    accelerators = {"placement": {"accelerators": [{"name": "nvidia-h100"}]}}
+    resources = {"accelerator": "nvidia-h100", "nodes": 2}
+    write(files / "big.yaml", model("big", {"north": 1}, engine={"type": "VLLM"}, resources=resources))
+    write(files / "north.yaml", {**region("north"), "spec": accelerators})
+    desired = desired_state([files], files)
+    assert "ModelDeployment models/big is not run locally: `spec.resources.nodes: 2` takes several machines" in (
+        desired.messages
+    )
+    assert {command.model for command in desired.engines} == {"test/chat"}
 
 
 def test_a_model_that_is_not_accepted_is_said_with_the_reason(files: Path) -> None:

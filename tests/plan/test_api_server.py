@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.controlplane import keda
+from tests.controlplane import keda, leaderworkersets
 from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.harness import ControlPlane
 from tests.golden import scenarios
@@ -16,6 +16,7 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 PLURALS = {
     "Deployment": "deployments",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+    "LeaderWorkerSet": "leaderworkersets",
     "NetworkPolicy": "networkpolicies",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "Role": "roles",
@@ -64,7 +65,15 @@ def with_keda(control_plane: ControlPlane) -> Iterator[None]:
     control_plane.api.delete(keda.PATH)
 
 
-@pytest.mark.usefixtures("with_keda")
+@pytest.fixture(scope="module")
+def with_leaderworkersets(control_plane: ControlPlane) -> Iterator[None]:
+    control_plane.api.apply(leaderworkersets.PATH, leaderworkersets.CRD)
+    eventually(lambda: control_plane.api.get(f"{leaderworkersets.SETS}/leaderworkersets"))
+    yield
+    control_plane.api.delete(leaderworkersets.PATH)
+
+
+@pytest.mark.usefixtures("with_keda", "with_leaderworkersets")
 @pytest.mark.parametrize("folder", scenarios("plan"), ids=lambda folder: folder.name)
 def test_the_api_server_takes_every_object_of_a_scenario(
     folder: Path, control_plane: ControlPlane, in_namespace: Any
@@ -77,12 +86,15 @@ def test_the_api_server_takes_every_object_of_a_scenario(
         answer = control_plane.api.apply(path_of(obj), obj, dryRun="All", fieldValidation="Strict")
         assert answer["metadata"]["name"] == obj["metadata"]["name"]
         if obj["kind"] == "Deployment":
-            check_pod(control_plane, obj)
+            check_pod(control_plane, obj, obj["spec"]["template"])
+        if obj["kind"] == "LeaderWorkerSet":
+            check_pod(control_plane, obj, obj["spec"]["leaderWorkerTemplate"]["leaderTemplate"])
+            check_pod(control_plane, obj, obj["spec"]["leaderWorkerTemplate"]["workerTemplate"])
 
 
-def check_pod(control_plane: ControlPlane, deployment: dict[str, Any]) -> None:
-    """Pod Security refuses pods, not the Deployments that would make them."""
-    namespace, template = deployment["metadata"]["namespace"], deployment["spec"]["template"]
+def check_pod(control_plane: ControlPlane, owner: dict[str, Any], template: dict[str, Any]) -> None:
+    """Pod Security refuses pods, not the objects that would make them."""
+    namespace = owner["metadata"]["namespace"]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tomoul.plan.draining import drain_command
+from tomoul.plan.draining import drain_command, follow_command
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -63,3 +63,24 @@ def test_nothing_is_asked_before_gateways_have_had_time_to_withdraw_the_pod() ->
     began = time.monotonic()
     subprocess.run(drain_command(1, port=1, withdrawal_seconds=2), check=True)
     assert time.monotonic() - began >= 2
+
+
+def follower(leader: socket.socket, drain: int = 30) -> subprocess.Popen[bytes]:
+    command = follow_command(drain, port=leader.getsockname()[1])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def test_a_worker_stays_for_as_long_as_its_leader_and_no_longer(engine: socket.socket) -> None:
+    with socket.create_connection(engine.getsockname()[:2]):
+        leader, _ = engine.accept()
+        process = follower(engine)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        leader.close()
+        ended(process)
+
+
+def test_a_worker_that_has_joined_nobody_may_be_stopped_at_once(engine: socket.socket) -> None:
+    began = time.monotonic()
+    ended(follower(engine))
+    assert time.monotonic() - began < 15, "half of what it would wait for its leader"

@@ -417,7 +417,7 @@ def test_what_is_offloaded_is_in_the_pool_with_a_cache_and_never_in_the_one_with
         (
             offloading("SGLang", cache={**OFFLOAD, "offload": {"memory": "1500M"}}),
             "spec.cache.offload.memory",
-            "`1G` for each of the 2 GPUs",
+            "`1G` for each of a pod's 2 GPUs",
         ),
     ],
 )

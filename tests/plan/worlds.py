@@ -2,11 +2,11 @@
 
 Resources are written as in a cluster. Two more documents may follow. `settings:` sets fields of Settings. `facts:` says
 what the cluster looks like: `pods` by the Deployment they belong to, written `models/tiny-chat/eu-west/default` or
-`gateway/eu-west`; `deployments` and `autoscalers` by the same; `apis` by the name of their APIService; `nodes`; and
-`tables` by region, whose spec is the planned one unless `stale: true`, with a `generation` and the gateways'
-acknowledgements. A `revision: wanted` of a Deployment or a pod is that of the spec, and `image` says from which image
-another revision of a Deployment was made. `canaries` are counts by their Deployments. `programmed` lists routes, such
-as `models/tiny-chat/eu-west`, that the status says the gateways have acknowledged.
+`gateway/eu-west`; `deployments`, `group_sets` (LeaderWorkerSets) and `autoscalers` by the same; `apis` by the name of
+their APIService; `nodes`; and `tables` by region, whose spec is the planned one unless `stale: true`, with a
+`generation` and the gateways' acknowledgements. A `revision: wanted` of a Deployment or a pod is that of the spec, and
+`image` says from which image another revision of a Deployment was made. `canaries` are counts by their Deployments.
+`programmed` lists routes, such as `models/tiny-chat/eu-west`, that the status says the gateways have acknowledged.
 """
 
 import json
@@ -24,11 +24,11 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, PoolName, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
+from tomoul.plan.groups import pool_template
 from tomoul.plan.isolation import isolated
 from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.naming import gateway_name, pool_name
-from tomoul.plan.pods import engine_pod
-from tomoul.plan.revision import revision_of, stamped
+from tomoul.plan.revision import revision_of
 from tomoul.plan.routing import model_route, plan_routing_table, route_hash
 from tomoul.plan.world import (
     ApiFact,
@@ -99,11 +99,16 @@ def _settings(found: Mapping[str, Any]) -> Settings:
 
 
 def _facts(found: Mapping[str, Any], world: World) -> Facts:
-    assert found.keys() <= {"deployments", "pods", "nodes", "tables", "programmed", "autoscalers", "apis", "canaries"}
+    known = {"deployments", "group_sets", "pods", "nodes", "tables", "programmed", "autoscalers", "apis", "canaries"}
+    assert found.keys() <= known
     return Facts(
         deployments={
             _key(name, world): DeploymentFact(**_revised(fact, name, world))
             for name, fact in found.get("deployments", {}).items()
+        },
+        group_sets={
+            _key(name, world): DeploymentFact(**_revised(fact, name, world))
+            for name, fact in found.get("group_sets", {}).items()
         },
         pods={
             _key(name, world): [_pod(**_revised(pod, name, world)) for pod in pods]
@@ -156,7 +161,7 @@ def _revised(fact: Mapping[str, Any], name: str, world: World) -> Mapping[str, A
         found = found.model_copy(update={"spec": found.spec.model_copy(update={"engine": engine})})
     # A canary's template has the revision of the pool that it may take over.
     of: PoolName = "no-store" if pool == "no-store" else "default"
-    template = stamped(engine_pod(found, world.regions[region], of, world.settings))
+    template = pool_template(found, world.regions[region], of, world.settings)
     fact["revision"] = revision_of(template)
     return fact | ({"template": json.dumps(template)} if "updated" in fact else {})
 

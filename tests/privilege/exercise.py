@@ -13,7 +13,7 @@ import yaml
 
 from tests.agent.envoy import Envoy, short_folder
 from tests.chart.helm import one, render
-from tests.controlplane import keda
+from tests.controlplane import keda, leaderworkersets
 from tests.controlplane.api import Object, eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tests.controlplane.process import Process
@@ -27,6 +27,7 @@ SYSTEM = "tomoul-system"
 MODELS = "models"
 API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
+_FIELDS = ("apiVersion", "kind", "metadata", "spec")
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -133,6 +134,7 @@ class Exercise:
                 self._change(chat)
                 self._repair()
                 self._scale(solo)
+                self._span(solo)
                 self._revoke(tenant)
                 self._lose_a_gateway()
                 self._miss_deletions(operator, agent)
@@ -191,6 +193,24 @@ class Exercise:
         self.api.apply(where, {**autoscaler, "spec": {**to, "maxReplicas": 1}})
         self.api.apply(f"{objects}/passing", {**scaled_object, "spec": {**to, "triggers": []}})
 
+    def _span(self, solo: Object) -> None:
+        """A model's replicas become several pods, once LeaderWorkerSet is installed, and single ones again."""
+        spanning = yaml.safe_load(yaml.safe_dump(solo))
+        spanning["spec"] |= {"engine": {"type": "VLLM"}, "capabilities": {}, "cache": {"noStore": "Refuse"}}
+        spanning["spec"] |= {"resources": {"accelerator": "nvidia-l4", "nodes": 2}, "rollout": {"strategy": "Replace"}}
+        self.apply(spanning)
+        self.api.apply(leaderworkersets.PATH, leaderworkersets.CRD)
+        (made,) = eventually(lambda: self._group_sets())
+        self.apply(solo)
+        eventually(lambda: not self._group_sets())
+        leftover = {"name": "passing", "labels": {"app.kubernetes.io/managed-by": "tomoul"}}
+        empty = {**made, "metadata": leftover}
+        self.api.apply(leaderworkersets.path("passing", MODELS), {name: empty[name] for name in _FIELDS})
+
+    def _group_sets(self) -> list[Object]:
+        found: list[Object] = self.api.get(f"{leaderworkersets.SETS}/namespaces/{MODELS}/leaderworkersets")["items"]
+        return found
+
     def _add_keys(self) -> None:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme"}, "stringData": {"a": "k" * 32}}
         self.api.create(f"/api/v1/namespaces/{MODELS}/secrets", secret)
@@ -230,6 +250,7 @@ class Exercise:
         self.api.delete("/api/v1/nodes/passing")
         self.api.delete(path("HorizontalPodAutoscaler", "passing", MODELS))
         self.api.delete(f"/apis/keda.sh/v1alpha1/namespaces/{MODELS}/scaledobjects/passing")
+        self.api.delete(leaderworkersets.path("passing", MODELS))
         # Nobody answers behind it here, and a namespace is only gone once all APIs have said what they have there.
         self.api.delete(f"{API_SERVICES}/{EXTERNAL_METRICS}")
         self.api.delete("/api/v1/namespaces/passing")

@@ -152,3 +152,36 @@ def test_every_pod_that_there_is_has_a_policy(scrapers: tuple[str, ...]) -> None
         if pod.labels:
             assert not connects(policies, pods["outside"], pod, 12345), name
     assert one([dict(policy) for policy in policies], "NetworkPolicy", "tomoul-operator")
+
+
+def test_a_worker_is_reached_by_the_pods_of_its_own_model_and_region_alone() -> None:
+    found = documents("regions")
+    names = [region["metadata"]["name"] for region in found]
+    for name in ("big", "other"):
+        model = documents("tiny-solo")[-1]
+        model["metadata"]["name"] = name
+        model["spec"] |= {"model": {"id": f"acme/{name}"}, "engine": {"type": "VLLM"}, "capabilities": {}}
+        model["spec"] |= {"resources": {"accelerator": "nvidia-l4", "nodes": 2}, "cache": {"noStore": "Refuse"}}
+        model["spec"] |= {"regions": [{"name": each, "replicas": 1} for each in names], "routing": {}}
+        found.append(model)
+    objects = plan(world_of(found)).objects
+    policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
+    pods: Pods = {"outside": Peer(""), "stranger": Peer("models"), "operator": Peer(SYSTEM)}
+    for item in objects:
+        if item["kind"] == "LeaderWorkerSet":
+            for part in ("leader", "worker"):
+                labels = item["spec"]["leaderWorkerTemplate"][f"{part}Template"]["metadata"]["labels"]
+                name = f"{part} of {labels['tomoul.ai/model-deployment']} in {labels['tomoul.ai/region']}"
+                pods[name] = Peer(item["metadata"]["namespace"], labels, {"http": 8000})
+        if item["kind"] == "Deployment":
+            labels = item["spec"]["template"]["metadata"]["labels"]
+            pods[f"gateway {labels['tomoul.ai/region']}"] = Peer(item["metadata"]["namespace"], labels)
+    assert len(pods) == 3 + 2 * 2 * len(names) + len(names)
+    leader, worker = f"leader of big in {names[0]}", f"worker of big in {names[0]}"
+    for port in (8000, 29501, 40000):
+        assert reaching(policies, pods, worker, port) == {leader}
+    assert reaching(policies, pods, leader, 29501) == {worker}
+    assert reaching(policies, pods, leader, 8000) == {worker, f"gateway {names[0]}"}
+    for pod in (leader, worker):
+        assert connects(policies, pods[pod], pods["stranger"], 53, "UDP"), "a leader is found by its name"
+        assert not connects(policies, pods[pod], pods["outside"], 443)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.plan.groups import group_lines
 from tests.plan.specs import spec
 from tomoul.api.cache import Offload
 from tomoul.plan.engines import sglang
@@ -30,6 +31,7 @@ LINES = [
     ["--model-path", "model", "--tool-call-parser", "no-such-parser"],
     list(sglang.container(OFFLOADING, "default", deterministic=True).args),
     list(sglang.container(OFFLOADING, "no-store", deterministic=True).args),
+    *group_lines(engine="SGLang", resources={"accelerator": "nvidia-h100", "count": 8, "nodes": 2, "pipeline": 2}),
 ]
 
 
@@ -66,12 +68,19 @@ def test_sglang_takes_what_is_rendered_and_understands_it_as_meant(told: dict[st
 
 
 def test_sglang_understands_its_deterministic_mode_and_offload_as_meant(told: dict[str, Any]) -> None:
-    cached, no_store = told["parsed"][6:]
+    cached, no_store = told["parsed"][6:8]
     assert cached["enable_deterministic_inference"]
     assert no_store["enable_deterministic_inference"]
     assert (cached["enable_hierarchical_cache"], cached["hicache_size"]) == (True, 25)
     assert (no_store["enable_hierarchical_cache"], no_store["disable_radix_cache"]) == (False, True)
     assert cached["hicache_storage_backend"] is None
+
+
+def test_the_pods_of_a_group_find_each_other_at_the_first_one(told: dict[str, Any]) -> None:
+    for rank, found in enumerate(told["parsed"][8:]):
+        assert (found["nnodes"], found["node_rank"]) == (2, rank)
+        assert found["dist_init_addr"] == "chat-0.chat.models:29501"
+        assert (found["tp_size"], found["pp_size"]) == (8, 2)
 
 
 def test_sglang_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:

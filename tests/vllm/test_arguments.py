@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.plan.groups import group_lines
 from tests.plan.specs import spec
 from tomoul.api.cache import Offload
 from tomoul.plan.engines import vllm
@@ -32,6 +33,7 @@ LINES = [
     ["model", "--no-such-flag"],
     list(vllm.container(OFFLOADING, "default").args),
     list(vllm.container(OFFLOADING, "no-store").args),
+    *group_lines(resources={"accelerator": "nvidia-h100", "count": 8, "nodes": 2, "pipeline": 2}),
 ]
 GONE = {"VLLM_USE_V1"}
 """Variables that only older versions know."""
@@ -55,7 +57,7 @@ def test_the_version_is_the_one_that_runs_if_none_is_named(told: dict[str, Any])
 
 
 def test_vllm_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str, Any]) -> None:
-    full, no_store, plain, disabled, adapted, wrong, _, _ = told["parsed"]
+    full, no_store, plain, disabled, adapted, wrong, *_ = told["parsed"]
     assert "error" in wrong, "a flag that there is not must fail, or this proves nothing"
     for found in (full, no_store, plain, disabled, adapted):
         assert "error" not in found
@@ -78,10 +80,20 @@ def test_vllm_takes_what_is_rendered_and_understands_it_as_meant(told: dict[str,
 def test_what_is_offloaded_is_so_many_gib_in_the_pool_with_a_cache_and_nothing_in_the_other(
     told: dict[str, Any],
 ) -> None:
-    *_, cached, no_store = told["parsed"]
+    cached, no_store = told["parsed"][6:8]
     assert "error" not in cached
     assert (cached["kv_offloading_size"], cached["kv_offloading_backend"]) == (48, "native")
     assert (no_store["kv_offloading_size"], no_store["enable_prefix_caching"]) == (None, False)
+
+
+def test_the_pods_of_a_group_find_each_other_and_only_the_first_has_a_server(told: dict[str, Any]) -> None:
+    leader, worker = told["parsed"][8:]
+    for rank, found in enumerate((leader, worker)):
+        assert "error" not in found
+        assert (found["nnodes"], found["node_rank"], found["headless"]) == (2, rank, rank > 0)
+        assert (found["master_addr"], found["master_port"]) == ("chat-0.chat.models", 29501)
+        assert (found["tensor_parallel_size"], found["pipeline_parallel_size"]) == (8, 2)
+    assert leader["model_tag"] == worker["model_tag"]
 
 
 def test_vllm_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:

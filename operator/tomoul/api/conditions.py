@@ -30,6 +30,7 @@ class Reason(StrEnum):
     UNREADABLE_REGION = "UnreadableRegion"
     UNKNOWN_ACCELERATOR = "UnknownAccelerator"
     UNSUPPORTED_BY_ENGINE = "UnsupportedByEngine"
+    LEADER_WORKER_SET_MISSING = "LeaderWorkerSetMissing"
     MODEL_ID_CONFLICT = "ModelIdConflict"
     JURISDICTION_FORBIDDEN = "JurisdictionForbidden"
     REGION_DISABLED = "RegionDisabled"

@@ -32,6 +32,8 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_NAME = "app.kubernetes.io/name"
 MANAGED_BY = "tomoul"
 COMPONENT_ENGINE = "engine"
+COMPONENT_WORKER = "engine-worker"
+"""Pods that are a part of a replica and take no calls themselves, so that no Service selects them."""
 COMPONENT_GATEWAY = "gateway"
 COMPONENT_OPERATOR = "operator"
 

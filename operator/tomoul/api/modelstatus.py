@@ -13,12 +13,17 @@ from tomoul.api.rules import INT64, ListBy
 
 
 class PoolStatus(StatusModel):
-    """One Deployment of engine pods."""
+    """One Deployment of engine pods, or one LeaderWorkerSet of groups of them."""
 
     name: str = Field(max_length=32, description="Pool name: `default` or `no-store`")
-    deployment: str = Field(default="", max_length=63, description="Deployment name")
-    replicas: int = Field(default=0, description="Pods wanted")
-    ready: int = Field(default=0, description="Pods ready")
+    deployment: str = Field(default="", max_length=63, description="Name of its Deployment and Service")
+    leader_worker_set: str | None = Field(
+        default=None,
+        max_length=63,
+        description="Name of its LeaderWorkerSet, in the place of a Deployment, if a replica is several pods",
+    )
+    replicas: int = Field(default=0, description="Replicas wanted")
+    ready: int = Field(default=0, description="Replicas ready")
 
 
 class RegionModelStatus(StatusModel):

@@ -12,6 +12,7 @@ from tomoul.kube.errors import Forbidden, Invalid
 from tomoul.kube.resources import (
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
+    LEADER_WORKER_SETS,
     ROUTING_TABLES,
     SCALED_OBJECTS,
     Resource,
@@ -21,6 +22,7 @@ from tomoul.kube.resources import (
 from tomoul.plan.world import DeploymentFact, Key, Manifest
 
 _AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALERS, SCALED_OBJECTS)
+_SCALED = (DEPLOYMENTS, LEADER_WORKER_SETS)
 NAMESPACE_ENDS = "because it is being terminated"
 """What the API server says of a namespace that nothing may be added to any more."""
 
@@ -44,10 +46,13 @@ async def converge(
     owner_uid: str,
     objects: Sequence[Manifest],
     keep: AbstractSet[str] = frozenset(),
+    still_serving: AbstractSet[tuple[str, str]] = frozenset(),
     *,
     planned: bool = False,
 ) -> bool:
     """Apply `objects`, then delete the owner's other children, RoutingTables and those of the regions `keep` apart.
+
+    Of these also stay those that are `still_serving`, by kind and name.
 
     Autoscalers that are not wanted go first: they would fight with what takes their place. An object that is refused
     does not keep the others from being applied. Returns whether anything was asked of the API server; `planned` as in
@@ -55,7 +60,11 @@ async def converge(
     """
     refusals: dict[str, list[str]] = {}
     wanted = {(resource_of(manifest), key_of(manifest)) for manifest in objects}
-    unwanted = _unwanted(observed, owner_uid, wanted, keep)
+    unwanted = [
+        (resource, key)
+        for resource, key in _unwanted(observed, owner_uid, wanted, keep)
+        if (resource.kind, key.name) not in still_serving
+    ]
     wrote = bool(unwanted)
     for resource, key in unwanted:
         if resource in _AUTOSCALERS:
@@ -114,14 +123,14 @@ async def ensure(
             raise NotYetError(f"{resource.kind} {key.name} belongs to an owner that is gone")
         if live.owner_uid == owner_uid and live.hash == stamp and owns(parsed_fields(live), stamped):
             return False
-        if resource == DEPLOYMENTS:
+        if resource in _SCALED:
             await _hand_over_replicas(writer, live, stamped)
     await writer.apply(stamped, planned=planned)
     return True
 
 
 async def _hand_over_replicas(writer: Writer, live: Child[DeploymentFact], manifest: Manifest) -> None:
-    """Keep the scale of a Deployment whose `replicas` we stop to set.
+    """Keep the scale of what has replicas where we stop to set them.
 
     A field that its last owner drops falls back to its default, which is one pod, until an autoscaler acts.
     """

@@ -14,6 +14,7 @@ from tomoul.api.meta import (
     COMPONENT_GATEWAY,
     LABEL_COMPONENT,
     LABEL_MODEL_DEPLOYMENT,
+    LABEL_POOL,
     LABEL_PROMPT_CACHE,
     LABEL_REGION,
     LABEL_REVISION,
@@ -23,7 +24,10 @@ from tomoul.controller.containers import containers, time_of
 from tomoul.controller.fields import applied_fields, owned
 from tomoul.kube.client import Object
 from tomoul.plan.jurisdiction import allowed_jurisdictions
+from tomoul.plan.multinode import LABEL_WORKER_INDEX
+from tomoul.plan.naming import pool_name
 from tomoul.plan.quantity import amounts
+from tomoul.plan.revision import revision_of
 from tomoul.plan.world import ApiFact, AutoscalerFact, DeploymentFact, Key, NodeFact, PodFact, Taint
 
 MANAGER = "tomoul-operator"
@@ -60,6 +64,8 @@ class Child(Generic[F]):
     fields: str
     """`fieldsV1` of what the operator has applied, as JSON; `parsed_fields` reads it."""
     fact: F
+    pool: str = ""
+    """Of a LeaderWorkerSet: see `pool_of`."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,27 @@ def deployment(item: Object) -> Child[DeploymentFact]:
         template=applied_template(item),
     )
     return _child(item, fact)
+
+
+def leader_worker_set(item: Object) -> Child[DeploymentFact]:
+    """A LeaderWorkerSet; its status counts groups. It knows no deadline."""
+    spec, status = item["spec"], item.get("status") or {}
+    groups = spec.get("leaderWorkerTemplate", {})
+    generation = item["metadata"].get("generation", 0)
+    fact = DeploymentFact(
+        generation=generation,
+        # LeaderWorkerSet tells it from 0.9 on.
+        observed_generation=status.get("observedGeneration", generation),
+        replicas=spec.get("replicas", 1),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        total=status.get("replicas", 0),
+        revision=revision_of(groups),
+        surge=_surges({"rollingUpdate": spec.get("rolloutStrategy", {}).get("rollingUpdateConfiguration", {})}),
+        size=groups.get("size", 1),
+        template=applied_template(item, "leaderWorkerTemplate"),
+    )
+    return _child(item, fact, pool_of(item["metadata"]))
 
 
 class RoutingTableReader:
@@ -183,7 +210,7 @@ def namespace(item: Object) -> Namespace:
 
 
 def pod(item: Object) -> Pod:
-    """A pod that a Deployment's ReplicaSet made, or any other one with our labels, which belongs to none."""
+    """A pod that a Deployment's ReplicaSet or a LeaderWorkerSet made, or another one with our labels, of none."""
     metadata, spec, status = item["metadata"], item["spec"], item.get("status", {})
     conditions = {entry["type"]: entry for entry in status.get("conditions", ())}
     placed = conditions.get("PodScheduled", {})
@@ -211,12 +238,27 @@ def pod(item: Object) -> Pod:
         prompt_cache=(metadata.get("labels") or {}).get(LABEL_PROMPT_CACHE, ""),
         revision=_revision(metadata),
         address=status.get("podIP", ""),
+        group_index=_group_index(metadata),
     )
     return Pod(Key(metadata["namespace"], _deployment_of(metadata)), _parent(metadata), fact)
 
 
+def _group_index(metadata: Mapping[str, Any]) -> int | None:
+    index = (metadata.get("labels") or {}).get(LABEL_WORKER_INDEX, "")
+    return int(index) if index.isdecimal() else None
+
+
+def pool_of(metadata: Mapping[str, Any]) -> str:
+    """Name of the Deployment that the pool of a LeaderWorkerSet, or of a pod of one, would else have; empty if none."""
+    labels = metadata.get("labels") or {}
+    model, region, pool = (labels.get(name, "") for name in (LABEL_MODEL_DEPLOYMENT, LABEL_REGION, LABEL_POOL))
+    return pool_name(model, region, pool) if model and region and pool else ""
+
+
 def _deployment_of(metadata: Mapping[str, Any]) -> str:
     """A Deployment's pods belong to the ReplicaSet `<deployment>-<pod-template-hash>`."""
+    if _group_index(metadata) is not None:
+        return pool_of(metadata)
     suffix = f"-{(metadata.get('labels') or {}).get('pod-template-hash', '')}"
     for owner in metadata.get("ownerReferences", ()):
         if owner["kind"] == "ReplicaSet" and owner["name"].endswith(suffix):
@@ -224,7 +266,7 @@ def _deployment_of(metadata: Mapping[str, Any]) -> str:
     return ""
 
 
-def _child(item: Object, fact: F) -> Child[F]:
+def _child(item: Object, fact: F, pool: str = "") -> Child[F]:
     metadata = item["metadata"]
     owners = [owner["uid"] for owner in metadata.get("ownerReferences", ()) if owner.get("controller")]
     applied = applied_fields(item, MANAGER)
@@ -238,6 +280,7 @@ def _child(item: Object, fact: F) -> Child[F]:
         # But for the owner they are the same in all objects of a kind, and there is one string for them all.
         fields=sys.intern(fields.replace(owners[0], _OWNER) if owners else fields),
         fact=fact,
+        pool=pool,
     )
 
 
@@ -249,10 +292,10 @@ def _parent(metadata: Mapping[str, Any]) -> Parent:
     return Parent(region, Key(metadata.get("namespace", ""), model))
 
 
-def applied_template(item: Object) -> str:
-    """The pod template of a Deployment, as JSON, without what others have added to it; empty if we applied none."""
-    template = applied_fields(item, MANAGER).get("f:spec", {}).get("f:template")
-    return orjson.dumps(owned(template, item["spec"]["template"])).decode() if template else ""
+def applied_template(item: Object, field: str = "template") -> str:
+    """The field of the spec with the template of pods, as JSON, without what others have added; empty if not ours."""
+    template = applied_fields(item, MANAGER).get("f:spec", {}).get(f"f:{field}")
+    return orjson.dumps(owned(template, item["spec"][field])).decode() if template else ""
 
 
 def _revision(metadata: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ class Figures(Collector):
         for name in self._observed.world().regions:
             if self._observed.settings.hosts(name):
                 counts.update({(model, name, state): 0 for model in (True, False) for state in ("desired", "ready")})
-        for child in self._observed.deployments.values():
+        for child in (*self._observed.deployments.values(), *self._observed.leader_worker_sets.values()):
             has_model, region = child.parent.model is not None, child.parent.region
             counts[has_model, region, "desired"] += child.fact.replicas
             counts[has_model, region, "ready"] += child.fact.ready

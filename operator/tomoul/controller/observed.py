@@ -20,6 +20,7 @@ from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
 from tomoul.plan.claims import Claims
 from tomoul.plan.loading import DownloadFact
+from tomoul.plan.multinode import LWS_API
 from tomoul.plan.scaling import KEDA_API
 from tomoul.plan.world import (
     ApiFact,
@@ -82,6 +83,9 @@ class Observed:
         self.scaled_objects: Store[Child[AutoscalerFact]] = Store(
             resources.SCALED_OBJECTS, facts.scaled_object, selector=OURS, listener=self._on_autoscaler
         )
+        self.leader_worker_sets: Store[Child[DeploymentFact]] = Store(
+            resources.LEADER_WORKER_SETS, facts.leader_worker_set, selector=OURS, listener=self._on_group_set
+        )
         self.others: Mapping[Resource, Store[Child[None]]] = {
             resource: Store(resource, facts.child, selector=OURS, listener=self._on_child)
             for resource in (
@@ -111,7 +115,10 @@ class Observed:
             *self.others.values(),
         )
         self.stores: Mapping[Resource, Store[Any]] = {store.resource: store for store in stores}
-        self.optional: Mapping[str, Store[Any]] = {KEDA_API: self.scaled_objects}
+        self.optional: Mapping[str, Store[Any]] = {
+            KEDA_API: self.scaled_objects,
+            LWS_API: self.leader_worker_sets,
+        }
         """Stores of kinds that may not exist, by the APIService that tells whether they do; fed by `optional.py`."""
         self._optional = {store.resource: store for store in self.optional.values()}
         self._named = NamedModels(settings)
@@ -120,6 +127,7 @@ class Observed:
         self._tenants: dict[Key, Tenant] = {}
         self._unreadable_tenants: set[Key] = set()
         self._deployments: dict[Key, DeploymentFact] = {}
+        self._group_sets: dict[Key, DeploymentFact] = {}
         self._tables: dict[str, RoutingTable] = {}
         self._autoscalers: dict[Key, AutoscalerFact] = {}
         self._apis: dict[str, ApiFact] = {}
@@ -159,6 +167,7 @@ class Observed:
             tenants=self._tenants,
             facts=Facts(
                 deployments=self._deployments,
+                group_sets=self._group_sets,
                 pods=self._pods_of.pods,
                 nodes=self._nodes,
                 tables=self._tables,
@@ -229,6 +238,16 @@ class Observed:
             self._deployments.pop(change.key, None)
         else:
             self._deployments[change.key] = change.new.fact
+        self._on_child(change)
+
+    def _on_group_set(self, change: Change[Child[DeploymentFact]]) -> None:
+        for child, present in ((change.old, False), (change.new, True)):
+            if child is not None and child.pool:
+                pool = Key(change.key.namespace, child.pool)
+                if present:
+                    self._group_sets[pool] = child.fact
+                else:
+                    self._group_sets.pop(pool, None)
         self._on_child(change)
 
     def _on_table(self, change: Change[Child[RoutingTable | None]]) -> None:

@@ -10,8 +10,9 @@ from tomoul.controller.converge import NotYetError, Refused, converge
 from tomoul.controller.declared import spec_of
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_model, write_invalid, write_status
-from tomoul.kube.resources import MODEL_DEPLOYMENTS
+from tomoul.kube.resources import LEADER_WORKER_SETS, MODEL_DEPLOYMENTS
 from tomoul.plan.model import plan_model
+from tomoul.plan.multinode import LWS_API, is_multinode
 from tomoul.plan.world import Key
 
 
@@ -29,12 +30,16 @@ async def reconcile_model(context: Context, key: Key) -> None:
     if Key("", key.namespace) not in context.observed.namespaces:
         # Its label may forbid a region, and what was started there for a moment was there.
         raise NotYetError(f"namespace {key.namespace} is not known yet")
+    if is_multinode(found.resource.spec) and not _knows_groups(context):
+        raise NotYetError("it is not known yet which LeaderWorkerSets there are")
     plan = plan_model(context.observed.world(), key, context.observed.claims())
     if not await may_have(context, MODEL_DEPLOYMENTS, key, found, plan.objects):
         return
     status, refused, wrote = plan.status, None, True
     try:
-        wrote = await converge(context.observed, context.writer, found.uid, plan.objects, plan.keep, planned=True)
+        wrote = await converge(
+            context.observed, context.writer, found.uid, plan.objects, plan.keep, plan.still_serving, planned=True
+        )
     except Refused as error:
         refused = error
     # The answers to what was applied are known by now: a new revision must not be judged by its predecessor's pods.
@@ -60,6 +65,12 @@ async def reconcile_model(context: Context, key: Key) -> None:
         context.triggers.tried(key, sorted(decided))
     if refused is not None:
         raise refused
+
+
+def _knows_groups(context: Context) -> bool:
+    """Whether all LeaderWorkerSets are known, or their kind is not there."""
+    installed = LWS_API in context.observed.world().facts.apis
+    return not installed or context.observed.is_listed(LEADER_WORKER_SETS)
 
 
 def _ready_in(status: ModelDeploymentStatus) -> set[str]:

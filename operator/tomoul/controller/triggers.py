@@ -18,6 +18,7 @@ from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
 from tomoul.plan.cpus import cpus_for
+from tomoul.plan.multinode import LWS_API, is_multinode
 from tomoul.plan.scaling import EXTERNAL_METRICS_API, KEDA_API
 from tomoul.plan.seeds import repeats_on_cpus
 from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
@@ -128,6 +129,12 @@ class Triggers:
             for key, model in self._observed.world().models.items():
                 if any(target.scaling or target.no_store_scaling for target in model.spec.regions):
                     self._queue.add(WorkKey(Kind.MODEL, *key))
+        if name == LWS_API:
+            # Whether they are accepted, and so routed, rests on it.
+            for key, model in self._observed.world().models.items():
+                if is_multinode(model.spec):
+                    self._queue.add(WorkKey(Kind.MODEL, *key))
+                    self._tables()
 
     def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._queue.add(WorkKey(Kind.MODEL, *change.key))

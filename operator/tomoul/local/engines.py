@@ -12,6 +12,9 @@ from tomoul.gateway.compile.resources import PoolKey
 from tomoul.local.models import NotLocalError, local_file
 from tomoul.plan.world import Key, Manifest, World
 
+_KINDS = ("Deployment", "LeaderWorkerSet")
+"""What of a plan has engines as its replicas."""
+
 
 @dataclass(frozen=True)
 class EngineCommand:
@@ -51,7 +54,7 @@ def engine_commands(
     refusals: dict[str, None] = {}
     for manifest in objects:
         labels = manifest["metadata"].get("labels", {})
-        if manifest["kind"] != "Deployment" or labels.get(LABEL_COMPONENT) != COMPONENT_ENGINE:
+        if manifest["kind"] not in _KINDS or labels.get(LABEL_COMPONENT) != COMPONENT_ENGINE:
             continue
         key = Key(manifest["metadata"]["namespace"], labels[LABEL_MODEL_DEPLOYMENT])
         model = world.models[key]
@@ -80,6 +83,8 @@ def engine_commands(
 def _files(model: ModelDeployment, folder: Path) -> list[Path]:
     """The model's file, then its adapters'."""
     engine = model.spec.engine.type
+    if model.spec.resources.nodes > 1:
+        raise NotLocalError(f"`spec.resources.nodes: {model.spec.resources.nodes}` takes several machines")
     if engine is not EngineType.LLAMA_CPP:
         raise NotLocalError(f"`spec.engine.type: {engine}` needs its image; only LlamaCpp runs as a process")
     if secret := next((each.name for each in model.spec.engine.env if each.secret is not None), ""):

@@ -9,6 +9,7 @@ from tomoul.plan.claims import Claim, Claims, NameKind
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.jurisdiction import jurisdiction_refusal, source_refusal
+from tomoul.plan.multinode import engine_refusal, missing_refusal
 from tomoul.plan.unreadable import unreadable_rival
 from tomoul.plan.world import Key, World
 
@@ -16,7 +17,7 @@ from tomoul.plan.world import Key, World
 def refusals(world: World, key: Key, claims: Claims) -> Mapping[str, Refusal | None]:
     """For each region of a ModelDeployment, in its order, why it is not accepted there, or None if it is."""
     model = world.models[key]
-    everywhere = engine_of(model.spec).refusal(model.spec)
+    everywhere = engine_of(model.spec).refusal(model.spec) or engine_refusal(model.spec)
     return {
         target.name: everywhere or _region_refusal(world, key, model, index, claims)
         for index, target in enumerate(model.spec.regions)
@@ -74,6 +75,8 @@ def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, 
         hint = _one_of(names, "leave it out to run on CPUs")
         message = f"Region `{name}` has no accelerator `{model.spec.resources.accelerator}`; {hint}"
         return Refusal(Reason.UNKNOWN_ACCELERATOR, "spec.resources.accelerator", message)
+    if world.settings.hosts(name) and (missing := missing_refusal(model.spec, world.facts)) is not None:
+        return missing
     return _conflict(world, key, model, name, claims)
 
 

@@ -11,7 +11,7 @@ def answering(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> 
     wanted = [rollout for rollout in rollouts if rollout.wanted > 0]
     if not wanted:
         return SCALED_TO_ZERO
-    silent = [rollout for rollout in wanted if not any(pod.answered for pod in rollout.living)]
+    silent = [rollout for rollout in wanted if not any(pod.answered for pod in rollout.serving)]
     if not silent:
         return Verdict("True", Reason.ENGINE_ANSWERED)
     failed = failing(silent, lost_nodes)

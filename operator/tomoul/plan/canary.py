@@ -119,7 +119,7 @@ def _judged(canary: Canary, revision: str, found: CanaryFacts, counts: CanaryFac
 
 
 def _ready(revision: str, pods: Sequence[PodFact]) -> bool:
-    return any(pod.ready and not pod.terminating and pod.revision == revision for pod in pods)
+    return any(pod.ready and not pod.terminating and not pod.is_worker and pod.revision == revision for pod in pods)
 
 
 def _percent(counts: CallCounts) -> float:

@@ -68,7 +68,7 @@ def demand(world: World) -> Mapping[tuple[str, str], Demand]:
             if accelerator is None or not world.settings.hosts(name):
                 continue
             before = totals.get((name, accelerator.name), NO_DEMAND)
-            count = model.spec.resources.count
+            count = model.spec.resources.gpus
             bounds = [_bounds(model.spec, name, pool) for pool in pools(model.spec)]
             totals[name, accelerator.name] = Demand(
                 before.least + count * sum(bound.least for bound in bounds),

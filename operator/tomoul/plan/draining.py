@@ -7,7 +7,7 @@ such as a scraper, makes the hook wait for its full time. All that it needs of t
 needs: bash.
 """
 
-from tomoul.plan.engines.base import PORT
+from tomoul.plan.engines.base import GROUP_PORT, PORT
 
 WITHDRAWAL_SECONDS = 5
 """How long a pod that ends may still get calls, and gateways keep connections to it that have none."""
@@ -25,6 +25,26 @@ while ((SECONDS < end)); do
   sleep 1
 done
 """
+
+
+_FOLLOW = """\
+[[ -r /proc/net/tcp ]] || exec sleep "$2"
+end=$((SECONDS + $2))
+leader="[0-9A-F]+:[0-9A-F]+ [0-9A-F]+:$1 01 "
+while ((SECONDS < end)); do
+  [[ $(</proc/net/tcp) =~ $leader || $(</proc/net/tcp6) =~ $leader ]] || exit 0
+  sleep 1
+done
+"""
+
+
+def follow_command(drain_seconds: int, port: int = GROUP_PORT) -> list[str]:
+    """Command for a worker, that ends once its leader has, which drains its calls; by then these must have ended.
+
+    A worker keeps a connection to `port` of its leader. By name it could not be found any more: the name's Service may
+    have gone, or mean the leader of the next revision.
+    """
+    return ["bash", "-c", _FOLLOW, "follow", f"{port:04X}", str(WITHDRAWAL_SECONDS + drain_seconds)]
 
 
 def drain_command(drain_seconds: int, port: int = PORT, withdrawal_seconds: int = WITHDRAWAL_SECONDS) -> list[str]:

@@ -60,6 +60,9 @@ def failure_of(pods: Sequence[PodFact], lost_nodes: Collection[str]) -> Failure 
         if found is not None:
             return _worded(pod, found)
     for pod in pods:
+        if (ended := _ended_its_group(pod)) is not None:
+            return _worded(pod, ended)
+    for pod in pods:
         if any(_replaces(other, pod) for other in living):
             return _worded(pod, _Cause(_given_up(pod), f"node `{pod.node}` gave it up, {_words(pod)}"))
     return None
@@ -137,6 +140,19 @@ def _stall(download: DownloadFact, since: datetime) -> str:
     told = f" ({download.error})" if download.error else ""
     have = f"{download.bytes} of {download.total} bytes are there" if download.total else "nothing is there yet"
     return f"no byte of the weights has come since {since:%Y-%m-%dT%H:%M:%SZ}, {have}{told}"
+
+
+def _ended_its_group(pod: PodFact) -> _Cause | None:
+    """Why a container was started anew, for which LeaderWorkerSet has given up its pod's group; None if it did not.
+
+    That is known for as long as the pod is on its way out.
+    """
+    if not pod.terminating or pod.group_index is None:
+        return None
+    for each in pod.containers:
+        if not each.init and each.ended is not None and (each.running_since is not None or each.waiting):
+            return _of_termination(each, each.ended)
+    return None
 
 
 def _lost_readiness(pod: PodFact, container: ContainerFact) -> bool:

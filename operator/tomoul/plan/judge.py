@@ -27,21 +27,27 @@ SCALED_TO_ZERO = Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted
 
 
 class Rollout(NamedTuple):
-    """One Deployment, the replicas wanted of it, and its pods."""
+    """One Deployment or LeaderWorkerSet, the replicas wanted of it, and its pods."""
 
     name: str
     wanted: int
     fact: DeploymentFact | None
     pods: Sequence[PodFact]
+    size: int = 1
+    """Pods of one replica."""
+    former_ready: int = 0
+    """Replicas that are ready of the other kind, which this one takes over from."""
+    former: Sequence[PodFact] = ()
+    """Pods of that."""
 
     @property
     def ready(self) -> int:
-        """Pods that are ready, of whatever revision."""
-        return self.fact.ready if self.fact is not None else 0
+        """Replicas that are ready, of whatever revision."""
+        return self.former_ready + (self.fact.ready if self.fact is not None else 0)
 
     @property
     def updated(self) -> int:
-        """Pods of the newest revision; none while Kubernetes has not looked at it yet."""
+        """Replicas of the newest revision; none while Kubernetes has not looked at it yet."""
         if self.fact is None or self.fact.observed_generation < self.fact.generation:
             return 0
         return self.fact.updated
@@ -50,6 +56,18 @@ class Rollout(NamedTuple):
     def living(self) -> list[PodFact]:
         """Pods that are not on their way out."""
         return [pod for pod in self.pods if not pod.terminating and not pod.ended]
+
+    @property
+    def placed(self) -> int:
+        """Pods that have a node. Those of a group are made anew only once the former ones have left theirs."""
+        held = (pod for pod in self.pods if not pod.ended and (not pod.terminating or pod.group_index is not None))
+        return sum(pod.scheduled for pod in held)
+
+    @property
+    def serving(self) -> list[PodFact]:
+        """Pods that take calls or are to take them."""
+        found = (*self.pods, *self.former)
+        return [pod for pod in found if not pod.terminating and not pod.ended and not pod.is_worker]
 
 
 def condition(kind: ConditionType, verdict: Verdict, generation: int) -> Condition:
@@ -75,9 +93,9 @@ def scheduled(rollouts: Sequence[Rollout]) -> Verdict:
             words = _PREEMPTION.sub("", pod.unschedulable).rstrip(". ")
             return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {words}")
     waiting = [
-        f"{rollout.wanted - placed} of {rollout.wanted} pods of `{rollout.name}`"
+        f"{wanted - placed} of {wanted} pods of `{rollout.name}`"
         for rollout in rollouts
-        if (placed := sum(pod.scheduled for pod in rollout.living)) < rollout.wanted
+        if (placed := rollout.placed) < (wanted := rollout.wanted * rollout.size)
     ]
     if waiting:
         return Verdict("False", Reason.WAITING_FOR_PODS, f"{' and '.join(waiting)} have no node yet")
@@ -98,7 +116,7 @@ def running(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Ve
     told = "; ".join([counts, *starting(rollouts)])
     if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
         return Verdict("False", _shortage(rollouts), told)
-    if any(rollout.updated < rollout.wanted for rollout in rollouts):
+    if any(rollout.updated < rollout.wanted or rollout.former_ready for rollout in rollouts):
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, told)
     return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
 
@@ -149,7 +167,7 @@ def _counts(rollouts: Sequence[Rollout]) -> str:
     found = []
     for rollout in rollouts:
         text = f"{rollout.ready} of {rollout.wanted} replicas of `{rollout.name}` are ready"
-        if rollout.ready and rollout.updated < rollout.wanted:
+        if rollout.ready and (rollout.updated < rollout.wanted or rollout.former_ready):
             text += f" ({rollout.updated} of the newest revision)"
         found.append(text)
     return ", ".join(found)

@@ -29,6 +29,12 @@ def engine_selector(model_deployment: str, region: str, pool: str | None = None)
     return selector if pool is None else selector | {LABEL_POOL: pool}
 
 
+def replica_selector(model_deployment: str, region: str, pool: str | None = None) -> dict[str, str]:
+    """Labels of all pods that replicas are made of, workers included: of one pool, or of all pools of the region."""
+    selector = {LABEL_MODEL_DEPLOYMENT: model_deployment, LABEL_REGION: region}
+    return selector if pool is None else selector | {LABEL_POOL: pool}
+
+
 def engine_labels(model_deployment: str, region: str, pool: str | None = None) -> dict[str, str]:
     """Labels of engine pods and of everything made for them; the EndpointSlices copy them from the Service."""
     return engine_selector(model_deployment, region, pool) | {LABEL_NAME: "tomoul-engine", LABEL_MANAGED_BY: MANAGED_BY}

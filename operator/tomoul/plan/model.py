@@ -33,7 +33,8 @@ from tomoul.plan.judge import (
     shortened,
     stalled,
 )
-from tomoul.plan.naming import pool_name
+from tomoul.plan.naming import group_set_name
+from tomoul.plan.poolstate import existing_rollouts, still_serving, wanted_rollouts
 from tomoul.plan.promptcache import policy_status, unkept
 from tomoul.plan.propagate import propagated
 from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
@@ -44,7 +45,7 @@ from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty
 from tomoul.plan.secretfields import with_fields
 from tomoul.plan.seeds import Seeds, seed_status, seed_verdict
 from tomoul.plan.shortage import shortage
-from tomoul.plan.workload import POOLS, pools, wanted_replicas, workload
+from tomoul.plan.workload import pools, workload
 from tomoul.plan.world import Key, Manifest, World
 
 _PENDING = Verdict("Unknown", Reason.PENDING, "Judged once the model is accepted")
@@ -58,6 +59,8 @@ class ModelPlan:
     status: ModelDeploymentStatus
     keep: frozenset[str] = frozenset()
     """Regions in which the model is refused: what runs there is neither changed nor removed."""
+    still_serving: frozenset[tuple[str, str]] = frozenset()
+    """Kind and name of what is not wanted any more, and must stay until what takes its place serves."""
 
 
 def plan_model(
@@ -74,6 +77,7 @@ def plan_model(
     objects: list[Manifest] = []
     rows: list[RegionModelStatus] = []
     keep: set[str] = set()
+    serving: set[tuple[str, str]] = set()
     for name, refusal in sorted(refusals(world, key, claims).items()):
         region = active_here(world, name)
         if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
@@ -81,6 +85,7 @@ def plan_model(
             made = (*workload(model, region, world.settings, rollout), *autoscalers(model, region, world))
             objects += [propagated(manifest, model, world.settings) for manifest in made]
             rows.append(_row(world, model, region, claims, rollout))
+            serving |= still_serving(world, model, name)
         elif refusal is not None and region is not None:
             keep.add(name)
             rows.append(_kept_row(world, model, region, claims, refusal))
@@ -89,7 +94,7 @@ def plan_model(
             rows.append(_refused_row(model, name, refusal))
         elif refusal is not None and (world.settings.hosts(name) or refusal.reason is Reason.UNKNOWN_REGION):
             rows.append(_refused_row(model, name, refusal))
-    return ModelPlan(tuple(objects), roll_up(model, rows), frozenset(keep))
+    return ModelPlan(tuple(objects), roll_up(model, rows), frozenset(keep), frozenset(serving))
 
 
 def _row(
@@ -98,7 +103,7 @@ def _row(
     name = region.metadata.name
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
-    rollouts = _rollouts(world, model, name)
+    rollouts = wanted_rollouts(world, model, name)
     accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
     cache = _cache_policy(world, model, name, rollouts)
     seeds = told_seeds(world, model, region, pools(model.spec))
@@ -110,7 +115,7 @@ def _kept_row(
 ) -> RegionModelStatus:
     """The row of a model that is refused: what it ran before goes on, if it ever ran."""
     name = region.metadata.name
-    rollouts = _existing(world, model, name)
+    rollouts = existing_rollouts(world, model, name)
     if not rollouts:
         return _refused_row(model, name, refusal)
     route = model_route(world, model.spec.model.id, name, claims)
@@ -173,7 +178,13 @@ def _judged(
         name=name,
         conditions=_conditions(model, verdicts),
         pools=tuple(
-            PoolStatus(name=pool, deployment=rollout.name, replicas=rollout.wanted, ready=rollout.ready)
+            PoolStatus(
+                name=pool,
+                deployment=rollout.name,
+                leader_worker_set=group_set_name(model.metadata.name, name, pool) if rollout.size > 1 else None,
+                replicas=rollout.wanted,
+                ready=rollout.ready,
+            )
             for pool, rollout in rollouts.items()
         ),
         rollout=rollout.status if rollout is not None else said.rollout,
@@ -220,34 +231,11 @@ def _conditions(model: ModelDeployment, verdicts: dict[ConditionType, Verdict]) 
     return tuple(condition(kind, verdict, generation) for kind, verdict in verdicts.items())
 
 
-def _rollouts(world: World, model: ModelDeployment, region: str) -> dict[PoolName, Rollout]:
-    found: dict[PoolName, Rollout] = {}
-    for pool in pools(model.spec):
-        key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, pool))
-        fact = world.facts.deployments.get(key)
-        asked = wanted_replicas(model.spec, region, pool)
-        # An autoscaler decides where the spec does not; a Deployment without either has Kubernetes' default of one.
-        wanted = asked if asked is not None else fact.replicas if fact is not None else 1
-        found[pool] = Rollout(key.name, wanted, fact, world.facts.pods.get(key, ()))
-    return found
-
-
 def _told(model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict) -> Verdict:
     """The verdict. Pools are empty by right where nobody calls; a Secret that is missing is told with its field."""
     if verdict.reason is Reason.SCALED_TO_ZERO and all(may_be_empty(model.spec, region, pool) for pool in rollouts):
         return Verdict("True", Reason.SCALED_TO_ZERO, "Nobody calls: the next call is refused and starts a replica")
     return verdict._replace(message=with_fields(verdict.message, model.spec)) if verdict.status != "True" else verdict
-
-
-def _existing(world: World, model: ModelDeployment, region: str) -> dict[PoolName, Rollout]:
-    """The rollouts of the pools that there are, as they are."""
-    found: dict[PoolName, Rollout] = {}
-    for pool in POOLS:
-        key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, pool))
-        fact = world.facts.deployments.get(key)
-        if fact is not None:
-            found[pool] = Rollout(key.name, fact.replicas, fact, world.facts.pods.get(key, ()))
-    return found
 
 
 def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout]) -> Verdict:

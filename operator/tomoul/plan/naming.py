@@ -21,14 +21,29 @@ def table_name(region: str) -> str:
     return region
 
 
+MAX_GROUP_SET_NAME = 47
+"""Longest name of a LeaderWorkerSet: behind it come a group of up to 1000 and, in a label, a StatefulSet's hash."""
+
+
 def pool_name(model_deployment: str, region: str, pool: str) -> str:
     """Name of a pool's Deployment, Service and PodDisruptionBudget."""
     return _hashed(model_deployment, region, pool)
 
 
+def group_set_name(model_deployment: str, region: str, pool: str) -> str:
+    """Name of a pool's LeaderWorkerSet. Not the pool's: LeaderWorkerSet makes a Service of that name for its pods."""
+    digest = _hash("\0".join((model_deployment, region, pool, "group")))
+    return _cut(f"{model_deployment}-{region}", digest, MAX_GROUP_SET_NAME)
+
+
 def workload_name(model_deployment: str, region: str) -> str:
     """Name of what all pools of a ModelDeployment in a region share: ServiceAccount and NetworkPolicy."""
     return _hashed(model_deployment, region, "")
+
+
+def workers_name(model_deployment: str, region: str) -> str:
+    """Name of the NetworkPolicy of a ModelDeployment's workers in a region."""
+    return _hashed(model_deployment, region, "workers")
 
 
 def _readable(prefix: str, name: str) -> str:
@@ -44,8 +59,8 @@ def _hashed(model_deployment: str, region: str, pool: str) -> str:
     return _cut(f"{model_deployment}-{region}", digest)
 
 
-def _cut(text: str, digest: str) -> str:
-    return f"{text[: MAX_NAME - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
+def _cut(text: str, digest: str, longest: int = MAX_NAME) -> str:
+    return f"{text[: longest - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
 
 
 def _hash(text: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tomoul.api.meta import COMPONENT_GATEWAY, COMPONENT_OPERATOR, LABEL_COMPONENT, LABEL_REGION
+from tomoul.api.meta import COMPONENT_GATEWAY, COMPONENT_OPERATOR, COMPONENT_WORKER, LABEL_COMPONENT, LABEL_REGION
 from tomoul.plan.engines.base import PORT
 from tomoul.plan.weights import LOADER_PORT
 from tomoul.plan.world import Settings
@@ -12,27 +12,55 @@ _DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP
 
 
 def engine_policy(
-    selector: dict[str, str], region: str, downloads: Sequence[int], settings: Settings
+    selector: dict[str, str],
+    region: str,
+    downloads: Sequence[int],
+    settings: Settings,
+    together: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """`spec` of the policy of a model's engines in `region`, whose loaders connect to the ports `downloads`."""
+    """`spec` of the policy of a model's engines in `region`, whose loaders connect to the ports `downloads`.
+
+    `together`: labels of the pods that a replica is made of, where it is several.
+    """
     gateways = {
         "namespaceSelector": _namespace(settings.namespace),
         "podSelector": {"matchLabels": {LABEL_COMPONENT: COMPONENT_GATEWAY, LABEL_REGION: region}},
     }
+    calls = {"from": [gateways, *_scrapers(settings)], "ports": [{"port": PORT, "protocol": "TCP"}]}
+    return _policy_of_pods(selector, [calls], downloads, settings, together)
+
+
+def worker_policy(together: dict[str, str], downloads: Sequence[int], settings: Settings) -> dict[str, Any]:
+    """`spec` of the policy of pods that only the others of their replica reach; `together`: the labels of all."""
+    return _policy_of_pods({**together, LABEL_COMPONENT: COMPONENT_WORKER}, [], downloads, settings, together)
+
+
+def _policy_of_pods(
+    selector: dict[str, str],
+    ingress: list[dict[str, Any]],
+    downloads: Sequence[int],
+    settings: Settings,
+    together: dict[str, str] | None,
+) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "podSelector": {"matchLabels": selector},
         "policyTypes": ["Ingress"],
-        "ingress": [{"from": [gateways, *_scrapers(settings)], "ports": [{"port": PORT, "protocol": "TCP"}]}],
+        "ingress": ingress,
     }
+    # At ports that their libraries choose.
+    others = [{"podSelector": {"matchLabels": together}}] if together is not None else []
+    if others:
+        spec["ingress"].append({"from": others})
     if downloads:
         # How far the loader is, it tells the operator alone.
         spec["ingress"].append({"from": [_operator(settings)], "ports": [{"port": LOADER_PORT, "protocol": "TCP"}]})
     if settings.engine_egress == "Restricted":
         # Prompts go into an engine and answers come out of it: nothing in its pod has to begin a connection but the
-        # loader, from which Kubernetes' policies cannot tell it.
+        # loader, from which Kubernetes' policies cannot tell it, and what works with the other pods of the replica.
         spec["policyTypes"].append("Egress")
         stores = [{"port": port, "protocol": "TCP"} for port in downloads]
-        spec["egress"] = [_DNS, {"ports": stores}] if stores else []
+        egress = ([{"ports": stores}] if stores else []) + ([{"to": others}] if others else [])
+        spec["egress"] = [_DNS, *egress] if egress else []
     return spec
 
 

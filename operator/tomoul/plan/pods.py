@@ -32,7 +32,7 @@ _PROBE_SECONDS = 5
 
 
 def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings: Settings) -> dict[str, Any]:
-    """The pod template of a pool's Deployment."""
+    """The template of a pool's pods; `plan/groups.py` makes leaders and workers of it."""
     spec = model.spec
     name = model.metadata.name
     repeats = deterministic(spec, region, settings)
@@ -75,7 +75,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
     }
     if loaders := _loaders(spec, settings):
         pod["initContainers"] = loaders
-    pod |= _placement(spec, region, one_product=repeats)
+    pod |= _placement(spec, region, one_product=repeats or spec.resources.nodes > 1)
     labels = engine_labels(name, region.metadata.name, pool)
     labels[LABEL_PROMPT_CACHE] = engine_of(spec).prompt_cache(spec, pool)
     annotations = adapters_annotation(spec)

@@ -2,22 +2,46 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tomoul.api.meta import LABEL_REVISION
 from tomoul.plan.world import Manifest
 
 _LENGTH = 10
+_LEADER, _WORKER = "leaderTemplate", "workerTemplate"
 
 
 def stamped(template: Manifest) -> dict[str, Any]:
-    """A pod template with its revision as a label."""
+    """The template of a pod, or of a LeaderWorkerSet's groups, with its revision as a label of each pod."""
     text = json.dumps(template, sort_keys=True, separators=(",", ":"))
-    revision = hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+    return labelled(template, {LABEL_REVISION: hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]})
+
+
+def labelled(template: Manifest, labels: Mapping[str, str]) -> dict[str, Any]:
+    """A template with these labels on each pod."""
+    if is_group(template):
+        return {**template, **{name: labelled(template[name], labels) for name in (_LEADER, _WORKER)}}
     metadata = template["metadata"]
-    return {**template, "metadata": {**metadata, "labels": {**metadata["labels"], LABEL_REVISION: revision}}}
+    return {**template, "metadata": {**metadata, "labels": {**metadata["labels"], **labels}}}
+
+
+def is_group(template: Manifest) -> bool:
+    """Whether it is the template of a LeaderWorkerSet's groups, and not of single pods."""
+    return _LEADER in template
+
+
+def serving_pod(template: Manifest) -> Manifest:
+    """The template of the pod that takes the calls."""
+    found: Manifest = template.get(_LEADER, template)
+    return found
+
+
+def pods_of_replica(template: Manifest) -> int:
+    """How many pods a replica is made of."""
+    return int(template["size"]) if is_group(template) else 1
 
 
 def revision_of(template: Manifest) -> str:
     """The revision that a template carries; empty if it has none."""
-    return str(template.get("metadata", {}).get("labels", {}).get(LABEL_REVISION, ""))
+    return str(serving_pod(template).get("metadata", {}).get("labels", {}).get(LABEL_REVISION, ""))

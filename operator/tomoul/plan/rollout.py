@@ -14,7 +14,8 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.canary import CanaryFacts, Trial, plan_trial
 from tomoul.plan.judge import Verdict
 from tomoul.plan.naming import pool_name
-from tomoul.plan.revision import revision_of
+from tomoul.plan.poolpods import pool_fact
+from tomoul.plan.revision import labelled, revision_of
 from tomoul.plan.strategy import Choice, choose, rolling
 from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
@@ -24,7 +25,7 @@ CANARY: PoolName = "canary"
 
 @dataclass(frozen=True)
 class PoolRollout:
-    """What a pool's Deployment should be."""
+    """What a pool's Deployment or LeaderWorkerSet should be."""
 
     template: Manifest
     choice: Choice
@@ -37,7 +38,7 @@ class RegionRollout:
     pools: Mapping[PoolName, PoolRollout]
     status: RolloutStatus = field(default_factory=RolloutStatus)
     canary: Manifest | None = None
-    """The pod template of the canary's Deployment, while there should be one."""
+    """The template of the canary's pods, while there should be one."""
     overdue: bool = False
     """Whether a canary has not come to a verdict within the deadline."""
 
@@ -50,7 +51,7 @@ def region_rollout(
     before = next((row.rollout for row in said.regions if row.name == region.metadata.name), None)
     templates = {pool: pod_template(model, region, pool, world.settings) for pool in names}
     keys = {pool: _key(model, region, pool) for pool in names}
-    known = {pool: facts.deployments.get(key) for pool, key in keys.items()}
+    known = {pool: pool_fact(facts, model.spec, key) for pool, key in keys.items()}
     behind = sum(fact is not None and fact.revision != revision_of(templates[pool]) for pool, fact in known.items())
     revision, stable = revision_of(templates["default"]), known["default"]
     found = _canary_facts(world, model, region)
@@ -108,13 +109,13 @@ def _key(model: ModelDeployment, region: Region, pool: PoolName) -> Key:
 
 def _canary_facts(world: World, model: ModelDeployment, region: Region) -> CanaryFacts:
     key, facts = _key(model, region, CANARY), world.facts
-    return CanaryFacts(key.name, facts.deployments.get(key), facts.pods.get(key, ()), facts.canaries.get(key))
+    found = pool_fact(facts, model.spec, key)
+    return CanaryFacts(key.name, found, facts.pods.get(key, ()), facts.canaries.get(key))
 
 
 def _as_canary(template: Manifest) -> Manifest:
     """The template of the pool `default`, revision included, for pods of the canary's own Service."""
-    metadata = template["metadata"]
-    return {**template, "metadata": {**metadata, "labels": {**metadata["labels"], LABEL_POOL: CANARY}}}
+    return labelled(template, {LABEL_POOL: CANARY})
 
 
 def _overdue(model: ModelDeployment, found: CanaryFacts) -> bool:

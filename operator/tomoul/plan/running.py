@@ -10,7 +10,7 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.cpus import cpu_obstacle
 from tomoul.plan.engines.base import Obstacle
 from tomoul.plan.naming import pool_name
-from tomoul.plan.poolpods import pods_answering
+from tomoul.plan.poolpods import pods_answering, pool_fact
 from tomoul.plan.revision import revision_of
 from tomoul.plan.seeds import Seeds, planned_seeds, repeats_on_cpus
 from tomoul.plan.template import pod_template
@@ -23,7 +23,7 @@ def pool_revisions(world: World, model: ModelDeployment, region: Region, pool: P
     found = frozenset(pod.revision for pod in pods_answering(world, key, name, pool))
     if found:
         return found
-    fact = world.facts.deployments.get(Key(key.namespace, pool_name(key.name, name, pool)))
+    fact = pool_fact(world.facts, model.spec, Key(key.namespace, pool_name(key.name, name, pool)))
     revision = fact.revision if fact is not None else ""
     return frozenset({revision or wanted_revision(world, model, region, pool)})
 

@@ -16,7 +16,8 @@ from tomoul.api.routingtable import PoolName
 from tomoul.api.scaling import Scaling
 from tomoul.plan.judge import Rollout, Verdict
 from tomoul.plan.labels import engine_labels, object_meta
-from tomoul.plan.naming import pool_name
+from tomoul.plan.multinode import LWS_API_VERSION, is_multinode
+from tomoul.plan.naming import group_set_name, pool_name
 from tomoul.plan.workload import pools
 from tomoul.plan.world import AutoscalerFact, Facts, Key, Manifest, Settings, World
 
@@ -36,11 +37,13 @@ class ScaledPool(NamedTuple):
     """One pool that scales."""
 
     key: Key
-    """Of its Deployment."""
+    """Of its Deployment, or the one that it would have if its replicas were single pods."""
     region: str
     model_id: str
     pool: PoolName
     scaling: Scaling
+    group_set: Key | None = None
+    """Its LeaderWorkerSet, which has its replicas if these are groups of pods."""
 
 
 def scaling_of(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> Scaling | None:
@@ -73,8 +76,17 @@ def autoscalers(model: ModelDeployment, region: Region, world: World) -> tuple[M
             name = pool_name(model.metadata.name, region.metadata.name, pool)
             labels = engine_labels(model.metadata.name, region.metadata.name, pool)
             meta = object_meta(name, labels, model, model.metadata.namespace)
-            found.append(make(meta, scaling, world.settings))
+            found.append(make(meta, scaling, scale_target(model, region.metadata.name, pool), world.settings))
     return tuple(found)
+
+
+def scale_target(model: ModelDeployment, region: str, pool: PoolName) -> dict[str, str]:
+    """What has the replicas of a pool, as autoscalers name it; both kinds have the subresource `scale`."""
+    name = model.metadata.name
+    if is_multinode(model.spec):
+        made = group_set_name(name, region, pool)
+        return {"apiVersion": LWS_API_VERSION, "kind": "LeaderWorkerSet", "name": made}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": pool_name(name, region, pool)}
 
 
 def judged_scaling(
@@ -102,10 +114,13 @@ def _pools_of(model: ModelDeployment, key: Key, region: str) -> Iterator[ScaledP
     for pool in pools(model.spec):
         if (scaling := scaling_of(model.spec, region, pool)) is not None:
             name = pool_name(key.name, region, pool)
-            yield ScaledPool(Key(key.namespace, name), region, model.spec.model.id, pool, scaling)
+            groups = Key(key.namespace, group_set_name(key.name, region, pool)) if is_multinode(model.spec) else None
+            yield ScaledPool(Key(key.namespace, name), region, model.spec.model.id, pool, scaling, groups)
 
 
-def _horizontal_pod_autoscaler(meta: Mapping[str, Any], scaling: Scaling, settings: Settings) -> Manifest:
+def _horizontal_pod_autoscaler(
+    meta: Mapping[str, Any], scaling: Scaling, of: Mapping[str, str], settings: Settings
+) -> Manifest:
     metric = {"name": METRIC, "selector": {"matchLabels": {METRIC_LABEL: meta["name"]}}}
     target = {"type": "AverageValue", "averageValue": str(scaling.target_in_flight)}
     return {
@@ -113,7 +128,7 @@ def _horizontal_pod_autoscaler(meta: Mapping[str, Any], scaling: Scaling, settin
         "kind": "HorizontalPodAutoscaler",
         "metadata": meta,
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": meta["name"]},
+            "scaleTargetRef": dict(of),
             # It leaves a Deployment with no replicas alone: between 0 and 1 it is the operator that decides.
             "minReplicas": max(scaling.min_replicas, 1),
             "maxReplicas": scaling.max_replicas,
@@ -123,14 +138,14 @@ def _horizontal_pod_autoscaler(meta: Mapping[str, Any], scaling: Scaling, settin
     }
 
 
-def _scaled_object(meta: Mapping[str, Any], scaling: Scaling, settings: Settings) -> Manifest:
+def _scaled_object(meta: Mapping[str, Any], scaling: Scaling, of: Mapping[str, str], settings: Settings) -> Manifest:
     host = f"{METRICS_SERVICE}.{settings.namespace}.svc:{METRICS_SERVICE_PORT}"
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
         "metadata": meta,
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": meta["name"]},
+            "scaleTargetRef": dict(of),
             "minReplicaCount": scaling.min_replicas,
             "maxReplicaCount": scaling.max_replicas,
             "pollingInterval": KEDA_POLL_SECONDS,

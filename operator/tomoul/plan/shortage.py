@@ -43,22 +43,24 @@ def shortage(world: World, model: ModelDeployment, region: Region, rollouts: Ite
         found = (each for each in told if each.name == accelerator.name)
         counts = next(found, AcceleratorCapacity(name=accelerator.name))
     count = model.spec.resources.count
-    labels = (f" on nodes with the label `{name}={value}`, which keeps seeds" for name, value in product.items())
+    nodes = model.spec.resources.nodes
+    who = "each replica" if nodes == 1 else f"each of the {nodes} pods of a replica"
+    why = "which keeps seeds" if nodes == 1 else "since its GPUs are of one product"
+    labels = (f" on nodes with the label `{name}={value}`, {why}" for name, value in product.items())
     return Shortage(
         needed=count * waiting,
         free=max(counts.allocatable - counts.requested, 0),
         allocatable=counts.allocatable,
-        each=f"{count} × `{accelerator.name}` ({accelerator.resource}) for each replica{''.join(labels)}",
+        each=f"{count} × `{accelerator.name}` ({accelerator.resource}) for {who}{''.join(labels)}",
     )
 
 
 def _product(world: World, model: ModelDeployment, region: Region, accelerator: Accelerator) -> Mapping[str, str]:
-    """The label of those of the accelerator's nodes that alone will do, where its seeds are kept."""
-    repeats = deterministic(model.spec, region, world.settings)
-    return (product_selector(accelerator, region) or {}) if repeats else {}
+    """The label of those of the accelerator's nodes that alone will do, where its GPUs have to be of one product."""
+    single = model.spec.resources.nodes > 1 or deterministic(model.spec, region, world.settings)
+    return (product_selector(accelerator, region) or {}) if single else {}
 
 
 def _without_node(rollout: Rollout) -> int:
     """Pods that are wanted and have no node yet, whether they exist or not; a rollout may have one more than wanted."""
-    placed = sum(pod.scheduled for pod in rollout.living)
-    return max(len(rollout.living) - placed, rollout.wanted - placed)
+    return max(len(rollout.living), rollout.wanted * rollout.size) - rollout.placed

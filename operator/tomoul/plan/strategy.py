@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
-from tomoul.plan.revision import revision_of
+from tomoul.plan.revision import pods_of_replica, revision_of, serving_pod
 from tomoul.plan.room import room_for
 from tomoul.plan.world import DeploymentFact, Facts, Manifest, PodFact
 
@@ -47,7 +47,7 @@ def choose(
         return NOTHING_TO_REPLACE
     if fact.revision == revision_of(template):
         return _kept(template, fact, pods, before)
-    room = room_for(facts, template, at_once)
+    room = room_for(facts, serving_pod(template), at_once * pods_of_replica(template))
     if room.fits:
         return Choice(RolloutStrategy.SURGE, RolloutReason.REPLICA_FITS, f"One more replica fits: {room.words}")
     return Choice(RolloutStrategy.REPLACE, RolloutReason.NO_ROOM, f"One more replica does not fit: {room.words}")
@@ -74,7 +74,8 @@ def _unschedulable(revision: str, pods: Sequence[PodFact]) -> str:
     Once one pod has surged, the next gets the place that an old one leaves, which it keeps for as long as it drains.
     """
     new = [pod for pod in pods if pod.revision == revision and not (pod.terminating or pod.ended)]
-    if any(pod.scheduled for pod in new):
+    # Of a group a part may have found its nodes: that one has surged only a leader that serves tells.
+    if any(pod.scheduled if pod.group_index is None else pod.ready and not pod.is_worker for pod in new):
         return ""
     for pod in new:
         if pod.unschedulable:

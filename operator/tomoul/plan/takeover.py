@@ -3,6 +3,7 @@
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import ModelRoute, RouteCapabilities
 from tomoul.plan.naming import pool_name
+from tomoul.plan.poolpods import pool_fact
 from tomoul.plan.running import wanted_revision
 from tomoul.plan.seeds import weaker
 from tomoul.plan.world import Key, World
@@ -16,7 +17,7 @@ def common_route(world: World, model: ModelDeployment, region: str, route: Model
     if model.spec.rollout.canary is None:
         return route
     key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, "default"))
-    fact = world.facts.deployments.get(key)
+    fact = pool_fact(world.facts, model.spec, key)
     if fact is None or fact.revision == wanted_revision(world, model, world.regions[region], "default"):
         return route
     new, old = route.capabilities, last.capabilities

@@ -7,8 +7,7 @@ third of a plan, so the last few are kept, by the identity of what they were mad
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import PoolName
-from tomoul.plan.pods import engine_pod
-from tomoul.plan.revision import stamped
+from tomoul.plan.groups import pool_template
 from tomoul.plan.world import Manifest, Settings
 
 _KEPT = 64
@@ -18,11 +17,11 @@ _recent: dict[tuple[int, int, PoolName, int], _Made] = {}
 
 
 def pod_template(model: ModelDeployment, region: Region, pool: PoolName, settings: Settings) -> Manifest:
-    """The pod template of a pool's Deployment, stamped with its revision; nobody may change it in place."""
+    """The template of a pool's pods, or of its groups of pods, with its revision; nobody may change it in place."""
     key = (id(model), id(region), pool, id(settings))  # ids of what an entry holds belong to nothing else
     made = _recent.get(key)
     if made is None:
         if len(_recent) >= _KEPT:
             del _recent[next(iter(_recent))]
-        made = _recent[key] = (model, region, settings, stamped(engine_pod(model, region, pool, settings)))
+        made = _recent[key] = (model, region, settings, pool_template(model, region, pool, settings))
     return made[3]

@@ -8,9 +8,12 @@ from tomoul.api.region import Region
 from tomoul.api.rollout import RolloutStrategy
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import PORT
-from tomoul.plan.labels import engine_labels, engine_selector, object_meta
-from tomoul.plan.naming import pool_name, workload_name
-from tomoul.plan.network import engine_policy
+from tomoul.plan.groups import group_set
+from tomoul.plan.labels import engine_labels, engine_selector, object_meta, replica_selector
+from tomoul.plan.multinode import is_multinode
+from tomoul.plan.naming import group_set_name, pool_name, workers_name, workload_name
+from tomoul.plan.network import engine_policy, worker_policy
+from tomoul.plan.revision import is_group
 from tomoul.plan.rollout import CANARY, PoolRollout, RegionRollout
 from tomoul.plan.strategy import NOTHING_TO_REPLACE
 from tomoul.plan.weights import all_download_ports
@@ -42,34 +45,41 @@ def workload(
 ) -> tuple[Manifest, ...]:
     """The objects of a ModelDeployment in a region: those of each pool, and those that the pools share."""
     objects = [_service_account(model, region, settings), _network_policy(model, region, settings)]
+    if is_multinode(model.spec):
+        objects.append(_workers_policy(model, region, settings))
     for pool in pools(model.spec):
         objects += [
-            _deployment(model, region, pool, rollout.pools[pool]),
+            _replicas(model, region, pool, rollout.pools[pool]),
             _service(model, region, pool),
             _disruption_budget(model, region, pool),
         ]
     if rollout.canary is not None:
         trial = PoolRollout(rollout.canary, NOTHING_TO_REPLACE)
-        objects += [_deployment(model, region, CANARY, trial), _service(model, region, CANARY)]
+        objects += [_replicas(model, region, CANARY, trial), _service(model, region, CANARY)]
     return tuple(objects)
 
 
-def _deployment(model: ModelDeployment, region: Region, pool: PoolName, rollout: PoolRollout) -> Manifest:
+def _replicas(model: ModelDeployment, region: Region, pool: PoolName, rollout: PoolRollout) -> Manifest:
+    """What keeps the pool's replicas: a Deployment of pods, or a LeaderWorkerSet of groups of them."""
     surge = rollout.choice.strategy is RolloutStrategy.SURGE
-    spec: dict[str, Any] = {
-        "selector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name, pool)},
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1},
-        },
-        "revisionHistoryLimit": 3,
-        "progressDeadlineSeconds": model.spec.rollout.deadline_seconds,
-        "template": rollout.template,
-    }
+    meta = _pool_meta(model, region, pool)
+    if is_group(rollout.template):
+        name = group_set_name(model.metadata.name, region.metadata.name, pool)
+        made = group_set({**meta, "name": name}, rollout.template, surge=surge)
+    else:
+        limits = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
+        spec: dict[str, Any] = {
+            "selector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name, pool)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": limits},
+            "revisionHistoryLimit": 3,
+            "progressDeadlineSeconds": model.spec.rollout.deadline_seconds,
+            "template": rollout.template,
+        }
+        made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
     replicas = 1 if pool == CANARY else wanted_replicas(model.spec, region.metadata.name, pool)
     if replicas is not None:
-        spec["replicas"] = replicas
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _pool_meta(model, region, pool), "spec": spec}
+        made["spec"]["replicas"] = replicas
+    return made
 
 
 def _service(model: ModelDeployment, region: Region, pool: PoolName) -> Manifest:
@@ -86,6 +96,10 @@ def _service(model: ModelDeployment, region: Region, pool: PoolName) -> Manifest
 
 
 def _disruption_budget(model: ModelDeployment, region: Region, pool: PoolName) -> Manifest:
+    selector = engine_selector(model.metadata.name, region.metadata.name, pool)
+    if is_multinode(model.spec):
+        # With any pod of a group its replica goes: while one is made anew, no other is given up.
+        selector = replica_selector(model.metadata.name, region.metadata.name, pool)
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -94,7 +108,7 @@ def _disruption_budget(model: ModelDeployment, region: Region, pool: PoolName) -
             "maxUnavailable": 1,
             # A pod that is not ready serves nobody: it must not keep a node from being drained.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name, pool)},
+            "selector": {"matchLabels": selector},
         },
     }
 
@@ -114,11 +128,23 @@ def _service_account(model: ModelDeployment, region: Region, settings: Settings)
 
 def _network_policy(model: ModelDeployment, region: Region, settings: Settings) -> Manifest:
     selector = engine_selector(model.metadata.name, region.metadata.name)
+    together = replica_selector(model.metadata.name, region.metadata.name) if is_multinode(model.spec) else None
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": _region_meta(model, region),
-        "spec": engine_policy(selector, region.metadata.name, all_download_ports(model.spec), settings),
+        "spec": engine_policy(selector, region.metadata.name, all_download_ports(model.spec), settings, together),
+    }
+
+
+def _workers_policy(model: ModelDeployment, region: Region, settings: Settings) -> Manifest:
+    name = model.metadata.name, region.metadata.name
+    together = replica_selector(*name)
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {**_region_meta(model, region), "name": workers_name(*name)},
+        "spec": worker_policy(together, all_download_ports(model.spec), settings),
     }
 
 

@@ -125,6 +125,13 @@ class PodFact:
     """Which adapters its engine has, by its annotation: see `plan.adapters`; empty if it has none."""
     prompt_cache: str = ""
     """What its engine does with prompts, by its label: `none`, `salted` or `shared`; empty if it has none."""
+    group_index: int | None = None
+    """Its place in the group of pods that is a replica, 0 for the leader; None where it is a replica by itself."""
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether another pod takes the calls that it works on."""
+        return bool(self.group_index)
 
     @property
     def ended(self) -> bool:
@@ -147,7 +154,7 @@ class PodFact:
 
 @dataclass(frozen=True)
 class DeploymentFact:
-    """What a plan needs to know of a Deployment."""
+    """What a plan needs to know of a Deployment, or of a LeaderWorkerSet, whose replicas are groups of pods."""
 
     generation: int = 0
     observed_generation: int = 0
@@ -161,10 +168,12 @@ class DeploymentFact:
     """Revision of its template, by the label of its pods; empty if they have none."""
     surge: bool = False
     """Whether it starts new pods before it stops old ones."""
+    size: int = 1
+    """Pods of each replica."""
     overdue: bool = False
     """Whether its deadline has passed without progress, as its condition Progressing says."""
     template: str = ""
-    """What the operator has applied as its pod template, as JSON."""
+    """What the operator has applied as the template of its pods, or of its groups of pods, as JSON."""
 
 
 class Taint(NamedTuple):
@@ -245,8 +254,10 @@ class Facts:
 
     deployments: Mapping[Key, DeploymentFact] = field(default_factory=dict)
     """Engine and gateway Deployments by namespace and name."""
+    group_sets: Mapping[Key, DeploymentFact] = field(default_factory=dict)
+    """LeaderWorkerSets of engines, by namespace and name of the Deployment that their pool would else have."""
     pods: Mapping[Key, Sequence[PodFact]] = field(default_factory=dict)
-    """Pods by namespace and name of the Deployment that they belong to."""
+    """Pods by namespace and name of the Deployment that they belong to; those of groups by that of their pool."""
     nodes: Sequence[NodeFact] = ()
     tables: Mapping[str, RoutingTable] = field(default_factory=dict)
     """RoutingTables by name as last read, with their status."""

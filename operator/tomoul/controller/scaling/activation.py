@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 from tomoul.controller.context import Context
-from tomoul.controller.facts import SCALE_MANAGER
+from tomoul.controller.facts import SCALE_MANAGER, Child
 from tomoul.controller.scaling.sampler import SAMPLE_SECONDS, Sampler
 from tomoul.kube.errors import KubeError
-from tomoul.kube.resources import DEPLOYMENTS
+from tomoul.kube.resources import DEPLOYMENTS, LEADER_WORKER_SETS
 from tomoul.plan.scaling import ScaledPool, has_keda
 from tomoul.plan.world import DeploymentFact, Key
 
@@ -49,24 +49,25 @@ async def keep_activating(context: Context, sampler: Sampler, seconds: float = S
             try:
                 await _activate(context, sampler, idle, pool)
             except KubeError as error:
-                logger.warning("the scale of Deployment %s/%s: %s", *pool.key, error)
+                logger.warning("the scale of pool %s/%s: %s", *pool.key, error)
         await asyncio.sleep(seconds)
 
 
 async def _activate(context: Context, sampler: Sampler, idle: IdleTimes, pool: ScaledPool) -> None:
     world = context.observed.world()
-    live = context.observed.deployments.get(pool.key)
+    resource, key = (DEPLOYMENTS, pool.key) if pool.group_set is None else (LEADER_WORKER_SETS, pool.group_set)
+    live: Child[DeploymentFact] | None = context.observed.child(resource, key)
     if has_keda(world.facts) or live is None or live.deleting:
         return
     wanted = idle.wanted(pool, live.fact, sampler.requests_in_flight(pool.key))
     if wanted == live.fact.replicas:
         return
-    logger.info("Deployment %s/%s: %d replicas → %d", *pool.key, live.fact.replicas, wanted)
+    logger.info("%s %s/%s: %d replicas → %d", resource.kind, *key, live.fact.replicas, wanted)
     await context.writer.apply(
         {
-            "apiVersion": DEPLOYMENTS.api_version,
-            "kind": DEPLOYMENTS.kind,
-            "metadata": {"namespace": pool.key.namespace, "name": pool.key.name, "uid": live.uid},
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"namespace": key.namespace, "name": key.name, "uid": live.uid},
             "spec": {"replicas": wanted},
         },
         manager=SCALE_MANAGER,

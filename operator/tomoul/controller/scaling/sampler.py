@@ -66,7 +66,8 @@ class Sampler:
         gateways = self._gateways(pool.region)
         live = [pod.name for pod in gateways if pod.ready and not pod.terminating]
         calls = self._demand.calls(cluster_of(pool), live, [pod.name for pod in gateways])
-        fact = self._observed.world().facts.deployments.get(key)
+        facts = self._observed.world().facts
+        fact = (facts.deployments if pool.group_set is None else facts.group_sets).get(key)
         starting = fact is not None and fact.replicas > 0 and fact.ready == 0
         return max(calls, 1) if calls is not None and starting else calls
 

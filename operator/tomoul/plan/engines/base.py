@@ -15,6 +15,10 @@ from tomoul.plan.weights import weights_path
 
 PORT = 8000
 """Port of every engine's HTTP server."""
+GROUP_PORT = 29501
+"""Port of a leader at which its workers find it, and keep a connection for as long as they work together."""
+LEADER_ADDRESS, RANK = "$(LWS_LEADER_ADDRESS)", "$(LWS_WORKER_INDEX)"
+"""What LeaderWorkerSet tells each pod of a group in variables, as Kubernetes puts it into arguments."""
 HEALTH_PATH = "/health"
 MODELS_DIR = "/models"
 """Where a PersistentVolumeClaim with weights is mounted."""
@@ -108,6 +112,13 @@ class ContainerOf(Protocol):
         """Its command line; `deterministic` only where `seeds` names no obstacle."""
 
 
+class GroupArguments(Protocol):
+    """What the command line of a pod has besides, by which it works with the others of its replica."""
+
+    def __call__(self, spec: ModelDeploymentSpec, *, worker: bool) -> tuple[str, ...]:
+        """Those of a worker or the leader; `LEADER_ADDRESS` and `RANK` stand for what differs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineDefinition:
     """What differs between engines; each module of this package that has one, named ENGINE, is an engine."""
@@ -139,6 +150,8 @@ class EngineDefinition:
     """How it names its own figures, or None where nobody knows."""
     keeps_connections: bool
     """Whether a connection stays open behind every answer, unless the answer says `Connection: close`."""
+    group_arguments: GroupArguments | None = None
+    """None where it runs in one pod."""
     parses_tools: bool = False
     """Whether it needs `capabilities.tools.parser`; the API server refuses tools without."""
     loads_one_file: bool = False

@@ -71,6 +71,18 @@ def offload_refusal(spec: ModelDeploymentSpec, version: Version | None, since: V
     return None
 
 
+def group_refusal(spec: ModelDeploymentSpec, version: Version | None, since: Version) -> Refusal | None:
+    """Why an engine whose pods work together since version `since` cannot do so in this one, or None."""
+    if spec.resources.nodes == 1 or (version is not None and version >= since):
+        return None
+    known = f"this is {version}" if version is not None else "the tag of `spec.engine.image` names no version"
+    message = (
+        f"is known to work from {spec.engine.type} {since} on, and {known}; "
+        "use a newer one, or say in `spec.engine.version` which it is"
+    )
+    return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.resources.nodes", message)
+
+
 def offloaded_bytes(spec: ModelDeploymentSpec, pool: PoolName) -> int:
     """How much a pod of a pool may offload; never anything where nothing is to be kept."""
     offload = spec.cache.offload
@@ -100,6 +112,9 @@ def repeating(
         return Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
     if spec.resources.accelerator is None:
         message = f"{name} repeats an answer only on GPUs; name their `spec.resources.accelerator`"
+        return Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
+    if spec.resources.nodes > 1:
+        message = f"nobody has shown that {name} repeats an answer on several nodes; use `spec.resources.nodes: 1`"
         return Obstacle(Reason.ENGINE_CANNOT_REPEAT, message)
     if (flag := named_flag(spec.engine.args, guessing)) is not None:
         message = f"tokens that are guessed ahead change answers; remove `{flag}`"

@@ -8,7 +8,10 @@ from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
+    GROUP_PORT,
+    LEADER_ADDRESS,
     PORT,
+    RANK,
     BodyFields,
     CachePromise,
     EngineContainer,
@@ -25,7 +28,14 @@ from tomoul.plan.engines.base import (
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import offload_refusal, offloaded_bytes, repeating, salted_cache, salted_promise
+from tomoul.plan.engines.promises import (
+    group_refusal,
+    offload_refusal,
+    offloaded_bytes,
+    repeating,
+    salted_cache,
+    salted_promise,
+)
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.5.23"
@@ -47,6 +57,9 @@ _GIGABYTE = 10**9
 # https://github.com/sgl-project/sglang/pull/10317 made the adapter a part of the radix cache's key. Versions between it
 # and this one are not told apart: they lose the salt anyway.
 _ADAPTERS_SINCE = _SALT_SINCE
+# The version whose source was read: `_calculate_rank_ranges` of srt/entrypoints/engine.py gives each node whole stages,
+# or each stage whole nodes. Of older ones nothing was found against it, and nothing was looked at.
+_JOINS_SINCE = Version(0, 5, 23)
 _ADAPTERS = "`spec.adapters` lists the LoRA adapters"
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
@@ -54,7 +67,7 @@ _SOURCE = "`spec.source` names the weights"
 _COUNT = "`spec.resources.count` decides how many GPUs work together"
 _SESSION = "it keeps what calls said for later calls"
 _PIPELINE = "`spec.resources.pipeline` decides how many stages the GPUs form"
-_ONE_NODE = "a replica is one pod, on one node"
+_NODES = "`spec.resources.nodes` decides how many pods one replica is made of"
 _RESERVED = {
     "--model": _SOURCE,
     "--model-path": _SOURCE,
@@ -92,10 +105,10 @@ _RESERVED = {
     "--tp-size": _COUNT,
     "--pipeline-parallel-size": _PIPELINE,
     "--pp-size": _PIPELINE,
-    "--nnodes": _ONE_NODE,
-    "--node-rank": _ONE_NODE,
-    "--dist-init-addr": _ONE_NODE,
-    "--nccl-init-addr": _ONE_NODE,
+    "--nnodes": _NODES,
+    "--node-rank": _NODES,
+    "--dist-init-addr": _NODES,
+    "--nccl-init-addr": _NODES,
     "--tool-call-parser": "`spec.capabilities.tools` decides about tool calling",
     "--enable-cache-report": "usage is counted by it",
     "--crash-dump-folder": "prompts must not be written to files",
@@ -122,7 +135,7 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
     """Command line of SGLang's server in a pool."""
     args = ["--model-path", model_path(spec.source)]
     args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
-    args += ["--tp-size", str(spec.resources.count // spec.resources.pipeline)]
+    args += ["--tp-size", str(spec.resources.gpus // spec.resources.pipeline)]
     if spec.resources.pipeline > 1:
         args += ["--pp-size", str(spec.resources.pipeline)]
     if spec.capabilities.context_window is not None:
@@ -144,6 +157,12 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
     return EngineContainer(args=tuple(args), command=("python3", "-m", "sglang.launch_server"), shared_memory=True)
 
 
+def group_arguments(spec: ModelDeploymentSpec, *, worker: bool) -> tuple[str, ...]:
+    """The first node serves; the others answer nothing but their own health."""
+    found = ("--nnodes", str(spec.resources.nodes), "--node-rank", RANK if worker else "0")
+    return (*found, "--dist-init-addr", f"{LEADER_ADDRESS}:{GROUP_PORT}")
+
+
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that SGLang cannot do, or None."""
     version = engine_version(spec, DEFAULT_VERSION)
@@ -159,6 +178,8 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         or reserved_variable(spec, _RESERVED_ENV)
         or offload_refusal(spec, version, _OFFLOADS_SINCE)
         or _too_little(spec)
+        or group_refusal(spec, version, _JOINS_SINCE)
+        or _torn_stages(spec)
     )
 
 
@@ -204,11 +225,19 @@ def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     return BodyFields(salt="cache_salt", remove=_NOT_A_CLIENTS, usage_option="continuous_usage_stats")
 
 
+def _torn_stages(spec: ModelDeploymentSpec) -> Refusal | None:
+    nodes, pipeline = spec.resources.nodes, spec.resources.pipeline
+    if nodes % pipeline == 0 or pipeline % nodes == 0:
+        return None
+    message = f"must be a divisor or a multiple of `nodes`, {nodes}: nodes get whole stages, or stages whole nodes"
+    return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.resources.pipeline", message)
+
+
 def _too_little(spec: ModelDeploymentSpec) -> Refusal | None:
     offload = spec.cache.offload
     if offload is None or offloaded_bytes(spec, "default") >= spec.resources.count * _GIGABYTE:
         return None
-    message = f"`{offload.memory}` must be at least `1G` for each of the {spec.resources.count} GPUs"
+    message = f"`{offload.memory}` must be at least `1G` for each of a pod's {spec.resources.count} GPUs"
     return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.offload.memory", message)
 
 
@@ -223,6 +252,7 @@ ENGINE = EngineDefinition(
     seeds=seeds,
     adapter_fields=adapter_fields,
     body_fields=body_fields,
+    group_arguments=group_arguments,
     # Not from `_ADAPTERS_SINCE` on.
     mixes_adapters=False,
     metrics=METRICS,

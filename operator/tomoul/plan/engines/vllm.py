@@ -7,7 +7,10 @@ from typing import Any
 from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
+    GROUP_PORT,
+    LEADER_ADDRESS,
     PORT,
+    RANK,
     BodyFields,
     CachePromise,
     EngineContainer,
@@ -22,7 +25,14 @@ from tomoul.plan.engines.base import (
     reserved_argument,
 )
 from tomoul.plan.engines.environment import reserved_variable
-from tomoul.plan.engines.promises import offload_refusal, offloaded_bytes, repeating, salted_cache, salted_promise
+from tomoul.plan.engines.promises import (
+    group_refusal,
+    offload_refusal,
+    offloaded_bytes,
+    repeating,
+    salted_cache,
+    salted_promise,
+)
 from tomoul.plan.engines.version import Version, engine_version
 
 DEFAULT_VERSION = "0.32.0"
@@ -40,6 +50,9 @@ _GUESSING = ("--spec*", "-sc")
 # The version whose source was read: v1/kv_offload/base.py keys what is offloaded by the hash of the block, into which
 # v1/core/kv_cache_utils.py takes the salt. It stores and finds blocks even with --no-enable-prefix-caching.
 _OFFLOADS_SINCE = Version(0, 32, 0)
+# The version whose source was read: of several nodes all but the first run `--headless`, which ends in
+# v1/executor/multiproc_executor.py; before, several nodes took Ray.
+_JOINS_SINCE = Version(0, 32, 0)
 _CACHE = "`spec.cache` decides who shares the prompt cache"
 _ADDRESS = "the gateway reaches the engine where the operator says"
 _SOURCE = "`spec.source` names the weights"
@@ -48,7 +61,7 @@ _COUNT = "`spec.resources.count` decides how many GPUs work together"
 _KEY = "the gateway alone calls the engine, and without a key"
 _ADAPTERS = "`spec.adapters` lists the LoRA adapters"
 _PIPELINE = "`spec.resources.pipeline` decides how many stages the GPUs form"
-_ONE_NODE = "a replica is one pod, on one node"
+_NODES = "`spec.resources.nodes` decides how many pods one replica is made of"
 _RESERVED = {
     "--model": _SOURCE,
     "--revision": _SOURCE,
@@ -74,12 +87,13 @@ _RESERVED = {
     "-tp": _COUNT,
     "--pipeline-parallel-size": _PIPELINE,
     "-pp": _PIPELINE,
-    "--nnodes": _ONE_NODE,
-    "-n": _ONE_NODE,
-    "--node-rank": _ONE_NODE,
-    "-r": _ONE_NODE,
-    "--master-addr": _ONE_NODE,
-    "--headless": _ONE_NODE,
+    "--nnodes": _NODES,
+    "-n": _NODES,
+    "--node-rank": _NODES,
+    "-r": _NODES,
+    "--master-addr": _NODES,
+    "--master-port": _NODES,
+    "--headless": _NODES,
     "--enable-lora": _ADAPTERS,
     "--no-enable-lora": _ADAPTERS,
     "--lora-modules": _ADAPTERS,
@@ -117,15 +131,16 @@ def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool 
     """Command line of `vllm serve` in a pool."""
     args = [model_path(spec.source)]
     args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
-    args += ["--tensor-parallel-size", str(spec.resources.count // spec.resources.pipeline)]
+    args += ["--tensor-parallel-size", str(spec.resources.gpus // spec.resources.pipeline)]
     if spec.resources.pipeline > 1:
         args += ["--pipeline-parallel-size", str(spec.resources.pipeline)]
     if spec.capabilities.context_window is not None:
         args += ["--max-model-len", str(spec.capabilities.context_window)]
     args += ["--no-enable-prefix-caching" if is_uncached(spec, pool) else "--enable-prefix-caching"]
     if (offloaded := offloaded_bytes(spec, pool)) > 0:
-        # Of all GPUs together, in GiB.
-        args += ["--kv-offloading-size", f"{offloaded / 2**30:g}", "--kv-offloading-backend", "native"]
+        # Of all GPUs of the replica together, in GiB.
+        size = offloaded * spec.resources.nodes / 2**30
+        args += ["--kv-offloading-size", f"{size:g}", "--kv-offloading-backend", "native"]
     if spec.capabilities.tools is not None and spec.capabilities.tools.parser is not None:
         args += ["--enable-auto-tool-choice", "--tool-call-parser", spec.capabilities.tools.parser]
     args += _adapters(spec)
@@ -144,12 +159,20 @@ def _adapters(spec: ModelDeploymentSpec) -> list[str]:
     return ["--enable-lora", *counts, "--lora-modules", *modules]
 
 
+def group_arguments(spec: ModelDeploymentSpec, *, worker: bool) -> tuple[str, ...]:
+    """The leader serves, and its executor tells the workers, which have no server, what to compute."""
+    where = ("--master-addr", LEADER_ADDRESS, "--master-port", str(GROUP_PORT))
+    rank = ("--node-rank", RANK, "--headless") if worker else ("--node-rank", "0")
+    return ("--nnodes", str(spec.resources.nodes), *where, *rank)
+
+
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that vLLM cannot do, or None."""
     return (
         reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
         or reserved_variable(spec, _RESERVED_ENV)
         or offload_refusal(spec, engine_version(spec, DEFAULT_VERSION), _OFFLOADS_SINCE)
+        or group_refusal(spec, engine_version(spec, DEFAULT_VERSION), _JOINS_SINCE)
     )
 
 
@@ -198,6 +221,7 @@ ENGINE = EngineDefinition(
     seeds=seeds,
     adapter_fields=adapter_fields,
     body_fields=body_fields,
+    group_arguments=group_arguments,
     # Each block's hash has the adapter's name in it: `_gen_lora_extra_hash_keys` of vllm/v1/core/kv_cache_utils.py.
     mixes_adapters=False,
     metrics=METRICS,
