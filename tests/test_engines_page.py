@@ -58,12 +58,13 @@ def test_each_version_from_which_an_engine_keeps_a_promise_is_told_in_the_table(
     rows = {"_SALT_SINCE": "`noStore: Isolated`", "_REPEATS_SINCE": "a deterministic `seed`: [what it takes](#seeds)"}
     rows |= {"_OFFLOADS_SINCE": "`cache.offload`: [what it means](#offload)"}
     rows |= {"_ADAPTERS_SINCE": "`spec.adapters` ([LoRA](../adapters.md))"}
+    rows |= {"_JOINS_SINCE": "several nodes (`resources.nodes`): [what it takes](nodes.md)"}
     told = 0
     for name, module in VERSIONED.items():
         for since in rows.keys() & vars(module).keys():
             assert f"from {getattr(module, since)}" in promises()[rows[since]][name]
             told += 1
-    assert told == 7
+    assert told == 9
 
 
 def test_the_page_of_an_engine_names_the_image_that_runs_by_default() -> None:
