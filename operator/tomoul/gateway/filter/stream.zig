@@ -73,7 +73,7 @@ const Swap = struct {
     fn find(self: *Swap, line: []const u8) ?usize {
         const own = self.own[0..self.own_length];
         if (self.at + own.len <= line.len and std.mem.eql(u8, line[self.at..][0..own.len], own)) return self.at;
-        self.at = std.mem.indexOf(u8, line, own) orelse return null;
+        self.at = text.find(line, own) orelse return null;
         return self.at;
     }
 };
@@ -212,7 +212,7 @@ pub const Rewriter = struct {
         }
         if (self.names != null and !std.unicode.utf8ValidateSlice(whole)) return self.breakOff(out, to);
         if (!self.has_token) self.has_token = bringsToken(whole[start..]);
-        if (std.mem.indexOf(u8, whole, "\"usage\"") != null) return self.metered(whole, start, out, to);
+        if (text.find(whole, "\"usage\"") != null) return self.metered(whole, start, out, to);
         return self.named(whole, start, out, to);
     }
 
@@ -255,7 +255,7 @@ pub const Rewriter = struct {
         // What an engine does not tell stands beside the id, unless it tells it after all.
         var untold = self.untold.iterator();
         while (untold.next()) |which| {
-            if (std.mem.indexOf(u8, whole, which.key()) != null) return self.learned(names, whole, start, out, to);
+            if (text.find(whole, which.key()) != null) return self.learned(names, whole, start, out, to);
         }
         var found: [std.enums.values(Shared).len]*Swap = undefined;
         var count: usize = 0;
@@ -365,8 +365,8 @@ fn bringsToken(chunk: []const u8) bool {
 /// Whether a string or array that is not empty follows the key somewhere.
 fn filled(chunk: []const u8, key: []const u8, opening: u8) bool {
     var from: usize = 0;
-    while (std.mem.indexOfPos(u8, chunk, from, key)) |found| {
-        from = found + key.len;
+    while (text.find(chunk[from..], key)) |found| {
+        from += found + key.len;
         const value = std.mem.trimLeft(u8, chunk[from..], " ");
         if (value.len < 2 or value[0] != opening) continue;
         const closing: u8 = if (opening == '[') ']' else '"';

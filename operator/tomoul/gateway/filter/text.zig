@@ -23,6 +23,26 @@ pub fn isPlain(text: []const u8) bool {
     return true;
 }
 
+/// Where `needle`, of three bytes or more, first is in `haystack`. The standard library makes a table of 2 KB first, which
+/// in a line of a stream is most of the work.
+pub fn find(haystack: []const u8, needle: []const u8) ?usize {
+    const width = 32;
+    const Block = @Vector(width, u8);
+    // Not its ends, which are quotes where it is a member's name.
+    const second, const last = .{ @as(Block, @splat(needle[1])), @as(Block, @splat(needle[needle.len - 2])) };
+    var at: usize = 0;
+    while (at + width + needle.len <= haystack.len) : (at += width) {
+        const seconds: Block = haystack[at + 1 ..][0..width].*;
+        const lasts: Block = haystack[at + needle.len - 2 ..][0..width].*;
+        var both = @as(u32, @bitCast(seconds == second)) & @as(u32, @bitCast(lasts == last));
+        while (both != 0) : (both &= both - 1) {
+            const found = at + @ctz(both);
+            if (std.mem.startsWith(u8, haystack[found..], needle)) return found;
+        }
+    }
+    return std.mem.indexOfPosLinear(u8, haystack, at, needle);
+}
+
 /// Appends `text` as a JSON string. Bytes past ASCII are taken to be UTF-8.
 pub fn appendQuoted(into: *Text, allocator: std.mem.Allocator, text: []const u8) !void {
     try into.append(allocator, '"');
@@ -134,4 +154,21 @@ test "what is plain is so wherever in it something else stands" {
             try std.testing.expect(isPlain(sample[0..length]));
         }
     }
+}
+
+test "what is looked for is found wherever it is, and where it is first" {
+    const needle = "\"usage\"";
+    for (0..120) |length| {
+        var haystack: [120]u8 = undefined;
+        for (&haystack, 0..) |*c, index| c.* = "\"us"[index % 3];
+        try std.testing.expectEqual(null, find(haystack[0..length], needle));
+        var at: usize = 0;
+        while (at + needle.len <= length) : (at += 1) {
+            var sample = haystack;
+            @memcpy(sample[at..][0..needle.len], needle);
+            if (at + 3 * needle.len <= length) @memcpy(sample[at + 2 * needle.len ..][0..needle.len], needle);
+            try std.testing.expectEqual(at, find(sample[0..length], needle));
+        }
+    }
+    try std.testing.expectEqual(1, find("xabc", "abc"));
 }
