@@ -44,11 +44,6 @@ pub fn forget(call: *const Call) void {
     if (kept.get(id) == call) _ = kept.remove(id);
 }
 
-/// Whether another region's gateway has the call now.
-pub fn isAway(call: *const Call) bool {
-    return call.dress == .gateway;
-}
-
 /// The next try's cluster: the next one in turn that has a host.
 fn next(call: *Call, routing: *abi.Routing) usize {
     const all = call.clusters;
