@@ -11,12 +11,13 @@ from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.tenant import Tenant
+from tomoul.controller.sharing import shared
 from tomoul.kube.client import Object
 
 R = TypeVar("R", ModelDeployment, Region, Tenant)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Declared(Generic[R]):
     """A resource that people write."""
 
@@ -44,7 +45,7 @@ def declared(item: Object, kind: type[R]) -> Declared[R]:
     except InvalidResource as error:
         return Declared(*base, None, str(error), item.get("status") or {}, _model_id(item))
     assert isinstance(resource, kind), f"{item['kind']} parsed as {type(resource).__name__}"
-    return Declared(*base, resource)
+    return Declared(*base, shared(resource))
 
 
 def spec_of(value: Declared[R]) -> object:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -22,6 +23,7 @@ from tomoul.api.meta import (
 from tomoul.api.routingtable import RoutingTable
 from tomoul.controller.containers import containers, time_of
 from tomoul.controller.fields import applied_fields, owned
+from tomoul.controller.sharing import shared
 from tomoul.kube.client import Object
 from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.multinode import LABEL_WORKER_INDEX
@@ -42,7 +44,7 @@ _OWNER = "<owner>"
 F = TypeVar("F")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Parent:
     """What an object was made for: a ModelDeployment in a region, or a region's gateways."""
 
@@ -50,7 +52,7 @@ class Parent:
     model: Key | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Child(Generic[F]):
     """An object that the operator makes."""
 
@@ -68,7 +70,7 @@ class Child(Generic[F]):
     """Of a LeaderWorkerSet: see `pool_of`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A pod of an engine or a gateway."""
 
@@ -77,7 +79,7 @@ class Pod:
     fact: PodFact
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Namespace:
     """A namespace, in which models may run or not."""
 
@@ -151,7 +153,7 @@ class RoutingTableReader:
                 lean = {**item, "spec": {"region": known.spec.region}}
                 table = RoutingTable.model_validate(lean, extra="ignore").model_copy(update={"spec": known.spec})
             else:
-                table = RoutingTable.model_validate(item, extra="ignore")
+                table = shared(RoutingTable.model_validate(item, extra="ignore"))
         except ValidationError:
             return _child(item, None)
         self._read[metadata["name"]] = table
@@ -273,7 +275,7 @@ def _child(item: Object, fact: F, pool: str = "") -> Child[F]:
     fields = orjson.dumps(applied).decode() if applied else ""
     return Child(
         uid=metadata["uid"],
-        owner_uid=owners[0] if owners else "",
+        owner_uid=sys.intern(owners[0]) if owners else "",
         parent=_parent(metadata),
         deleting="deletionTimestamp" in metadata,
         hash=(metadata.get("annotations") or {}).get(HASH_ANNOTATION, ""),
@@ -289,7 +291,13 @@ def _parent(metadata: Mapping[str, Any]) -> Parent:
     region, model = labels.get(LABEL_REGION, ""), labels.get(LABEL_MODEL_DEPLOYMENT, "")
     if labels.get(LABEL_COMPONENT) == COMPONENT_GATEWAY or not model:
         return Parent(region)
-    return Parent(region, Key(metadata.get("namespace", ""), model))
+    return _parent_of(region, metadata.get("namespace", ""), model)
+
+
+@lru_cache(maxsize=1024)
+def _parent_of(region: str, namespace: str, model: str) -> Parent:
+    # One for all that a model has in a region.
+    return Parent(region, Key(namespace, model))
 
 
 def applied_template(item: Object, field: str = "template") -> str:

@@ -235,7 +235,6 @@ class HttpKubeClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context),
                 proxy=self.configuration.proxy,
-                read_bufsize=2**21,
             )
         return self._session
 

@@ -1,5 +1,6 @@
 """The kinds that the operator and the agent read or write, and where the API server has them."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,4 +100,5 @@ def resource_of(manifest: Mapping[str, Any]) -> Resource:
 def key_of(manifest: Mapping[str, Any]) -> Key:
     """Namespace (empty where there is none) and name of an object."""
     metadata = manifest["metadata"]
-    return Key(metadata.get("namespace", ""), metadata["name"])
+    # Several kinds have objects of one name, and each Store keeps its keys.
+    return Key(sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"]))

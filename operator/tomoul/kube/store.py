@@ -35,7 +35,7 @@ class Change(Generic[T]):
     """Whether the part that causes work has changed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry(Generic[T]):
     value: T | None
     """None: deleted."""

@@ -152,7 +152,7 @@ class PodFact:
         return self.ready or (bool(mains) and all(container.started for container in mains))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DeploymentFact:
     """What a plan needs to know of a Deployment, or of a LeaderWorkerSet, whose replicas are groups of pods."""
 
