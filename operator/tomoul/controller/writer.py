@@ -21,8 +21,8 @@ from tomoul.plan.world import Key, Manifest
 
 logger = logging.getLogger(__name__)
 
-WRITES_PER_SECOND, BURST = 250.0, 250
-"""What is asked of the API server at most, beside its own fairness; eight workers seldom reach it."""
+WRITES_PER_SECOND, BURST = 500.0, 250
+"""What is asked of the API server at most, beside its own fairness; the workers seldom reach it."""
 
 
 class TokenBucket:
