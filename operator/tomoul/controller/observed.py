@@ -47,8 +47,6 @@ class Observed:
         self.settings = settings
         self.listener: Listener = lambda change: None
         """Hears every change after the views have been brought up to date."""
-        self.changes = 0
-        """How many changes there were, with which `world()` became another."""
         self.tells_owners = True
         """Whether a change concerns the owner of what changes; see `telling_owners`."""
         self.models: Store[Declared[ModelDeployment]] = Store(
@@ -211,13 +209,9 @@ class Observed:
         store = self._optional.get(resource)
         return store is None or store.synced
 
-    def _tell(self, change: Change[Any]) -> None:
-        self.changes += 1
-        self.listener(change)
-
     def _on_model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._named.see(change)
-        self._tell(change)
+        self.listener(change)
 
     def _on_region(self, change: Change[Declared[Region]]) -> None:
         self._unreadable_regions.discard(change.key.name)
@@ -227,7 +221,7 @@ class Observed:
             self._regions[change.key.name] = change.new.resource
         elif change.key.name not in self._regions and not change.new.deleting:
             self._unreadable_regions.add(change.key.name)
-        self._tell(change)
+        self.listener(change)
 
     def _on_tenant(self, change: Change[Declared[Tenant]]) -> None:
         self._unreadable_tenants.discard(change.key)
@@ -237,7 +231,7 @@ class Observed:
             self._tenants[change.key] = change.new.resource
         elif change.key not in self._tenants and not change.new.deleting:
             self._unreadable_tenants.add(change.key)
-        self._tell(change)
+        self.listener(change)
 
     def _on_deployment(self, change: Change[Child[DeploymentFact]]) -> None:
         if change.new is None:
@@ -276,27 +270,26 @@ class Observed:
             self._apis.pop(change.key.name, None)
         else:
             self._apis[change.key.name] = change.new
-        self._tell(change)
+        self.listener(change)
 
     def _on_pod(self, change: Change[Pod]) -> None:
         self._pods_of.see(change)
-        self._tell(change)
+        self.listener(change)
 
     def set_download(self, key: Key, fact: DownloadFact | None) -> None:
         """What the loader of a pod said last, or None if it is not asked any more."""
-        self.changes += 1
         self._pods_of.set_download(key, self.pods.get(key), fact)
 
     def _on_node(self, change: Change[NodeFact]) -> None:
         self._nodes = None
-        self._tell(change)
+        self.listener(change)
 
     def _on_namespace(self, change: Change[Namespace]) -> None:
         if change.new is None or change.new.jurisdictions is None:
             self._jurisdictions.pop(change.key.name, None)
         else:
             self._jurisdictions[change.key.name] = change.new.jurisdictions
-        self._tell(change)
+        self.listener(change)
 
     def _on_child(self, change: Change[Any]) -> None:
         old: Child[Any] | None = change.old
@@ -308,4 +301,4 @@ class Observed:
                 self._children.pop(old.owner_uid, None)
         if new is not None:
             self._children.setdefault(new.owner_uid, set()).add((change.resource, change.key))
-        self._tell(change)
+        self.listener(change)

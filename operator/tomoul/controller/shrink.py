@@ -9,13 +9,13 @@ import logging
 from collections.abc import Set as AbstractSet
 
 from tomoul.controller.context import Context
-from tomoul.controller.planned_table import planned_table
 from tomoul.controller.recorder import About
 from tomoul.kube.errors import KubeError
 from tomoul.kube.resources import REGIONS
 from tomoul.kube.resync import resync
 from tomoul.plan.events import kept
 from tomoul.plan.naming import table_name
+from tomoul.plan.routing import plan_routing_table
 from tomoul.plan.world import Key, Manifest
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ async def confirmed_table(context: Context, key: Key, uid: str) -> Manifest | No
     """The RoutingTable of a Region, or None where none belongs. Raises KubeError while a loss cannot be confirmed."""
     region = key.name
     counter = context.metrics.withheld.labels(region)  # there from the start: a counter that comes late is misread
-    manifest = await planned_table(context.observed, region)
+    manifest = _planned(context, region)
     before = _served(context, region)
     lost = _lost(before, manifest)
     if len(lost) * 2 <= len(before):
@@ -41,7 +41,7 @@ async def confirmed_table(context: Context, key: Key, uid: str) -> Manifest | No
         logger.warning("%s", words)
         tell_withheld(context, region, words)
         raise
-    manifest = await planned_table(context.observed, region)
+    manifest = _planned(context, region)
     left = _lost(before, manifest)
     if left < lost:
         counter.inc()
@@ -63,6 +63,10 @@ def tell_withheld(context: Context, region: str, why: str | None) -> None:
         withheld[region] = why
     if changed:
         context.triggers.figures(region)
+
+
+def _planned(context: Context, region: str) -> Manifest | None:
+    return plan_routing_table(context.observed.world(), region, context.observed.claims())
 
 
 def _served(context: Context, region: str) -> AbstractSet[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 
 from tomoul.api.cache import CacheMode, NoStore
@@ -41,33 +41,16 @@ from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, fro
 from tomoul.plan.workload import pools
 from tomoul.plan.world import Key, Manifest, World
 
-_STEP = 50
-"""Routes that are planned in one step."""
-
 
 def plan_routing_table(world: World, region: str, claims: Claims | None = None) -> Manifest | None:
     """The RoutingTable of `region`, or None where no gateway of ours runs: hosted elsewhere, Disabled or unknown."""
-    steps = table_steps(world, region, claims)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            manifest: Manifest | None = end.value
-            return manifest
-
-
-def table_steps(world: World, region: str, claims: Claims | None = None) -> Generator[None, None, Manifest | None]:
-    """`plan_routing_table` in steps of some milliseconds, between which `world` must stay as it is."""
     found = active_here(world, region)
     if found is None:
         return None
     claims = all_claims(world.models) if claims is None else claims
     named = {name for model in world.models.values() for name in served_ids(model)}
     ids = sorted(named | frozen_ids(world, region, claims))
-    routes = []
-    for start in range(0, len(ids), _STEP):
-        routes += [model_route(world, model_id, region, claims) for model_id in ids[start : start + _STEP]]
-        yield
+    routes = (model_route(world, model_id, region, claims) for model_id in ids)
     spec = RoutingTableSpec(
         region=region,
         draining=found.spec.state is RegionState.DRAINING,
