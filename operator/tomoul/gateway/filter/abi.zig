@@ -3,6 +3,8 @@
 //!
 //! What Envoy hands out lives until the end of the hook, or until the same thing is changed.
 
+const std = @import("std");
+
 pub const version = "v0.2.0";
 
 /// Bytes of Envoy's or of ours. A null pointer as a header's value removes the header.
@@ -177,6 +179,9 @@ pub const Routing = opaque {
     }
 };
 
+/// A worker's: memory on the stack would be filled with a pattern first.
+threadlocal var few: [64]Pair = undefined;
+
 /// One HTTP stream, as Envoy knows it.
 pub const Stream = opaque {
     /// The first value of a header, whose name is given in lower case.
@@ -202,13 +207,12 @@ pub const Stream = opaque {
         _ = raw.envoy_dynamic_module_callback_http_set_header(self, map, .of(name), .{ .ptr = null, .length = 0 });
     }
 
-    pub fn headersSize(self: *Stream, map: HeaderMap) usize {
-        return raw.envoy_dynamic_module_callback_http_get_headers_size(self, map);
-    }
-
-    /// All headers; `into` must have room for `headersSize` of them.
-    pub fn headers(self: *Stream, map: HeaderMap, into: []Pair) void {
+    /// All headers, until some are asked for again. Where there are many the list is `allocator`'s, which is an arena's.
+    pub fn headers(self: *Stream, map: HeaderMap, allocator: std.mem.Allocator) ![]const Pair {
+        const count = raw.envoy_dynamic_module_callback_http_get_headers_size(self, map);
+        const into = if (count <= few.len) few[0..count] else try allocator.alloc(Pair, count);
         _ = raw.envoy_dynamic_module_callback_http_get_headers(self, map, into.ptr);
+        return into;
     }
 
     /// Answers in the engine's place. The response hooks of this filter are not called for it.

@@ -4,9 +4,6 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 
-/// A worker's: memory on the stack would be filled with a pattern first.
-threadlocal var few: [64]abi.Pair = undefined;
-
 /// A header's first value, and how often it is there.
 pub const Field = struct {
     count: usize = 0,
@@ -28,10 +25,7 @@ pub const Asked = struct {
     /// Reads a request's headers, and removes those that no client may send. `allocator` is an arena's.
     pub fn read(stream: *abi.Stream, allocator: std.mem.Allocator) !Asked {
         var made: Asked = .{};
-        const size = stream.headersSize(.request);
-        const all = if (size <= few.len) few[0..size] else try allocator.alloc(abi.Pair, size);
-        stream.headers(.request, all);
-        for (all) |header| {
+        for (try stream.headers(.request, allocator)) |header| {
             const name = header.key.slice();
             if (isInternal(name)) {
                 // The name is the header's own, which the removal frees.

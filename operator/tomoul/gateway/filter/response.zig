@@ -213,21 +213,15 @@ const answers = std.StaticStringMap(void).initComptime(.{
     .{"server"}, // Envoy's own in any case
 });
 
-/// A worker's: memory on the stack would be filled with a pattern first.
-threadlocal var few: [32]abi.Pair = undefined;
-
 /// An engine's headers once only those of its answer are left.
 const Head = struct {
     is_encoded: bool = false,
 
     fn read(call: *Call) !Head {
         const stream, const allocator = .{ call.stream, call.allocator() };
-        const count = stream.headersSize(.response);
-        const found = if (count <= few.len) few[0..count] else try allocator.alloc(abi.Pair, count);
-        stream.headers(.response, found);
         var made: Head = .{};
         var removed: std.ArrayListUnmanaged([]const u8) = .{};
-        for (found) |header| {
+        for (try stream.headers(.response, allocator)) |header| {
             const name = header.key.slice();
             if (answers.has(name) or (call.status >= 400 and std.mem.eql(u8, name, "retry-after"))) continue;
             if (std.mem.eql(u8, name, "content-encoding")) made.is_encoded = !std.ascii.eqlIgnoreCase(header.value.slice(), "identity");
@@ -262,8 +256,7 @@ fn forgetFailure(call: *Call) !abi.BodyStatus {
 /// What stands before another region's gateway, such as a load balancer, has answered in its place.
 fn replaceStrangers(call: *Call) !void {
     const stream, const allocator = .{ call.stream, call.allocator() };
-    const found = try allocator.alloc(abi.Pair, stream.headersSize(.response));
-    stream.headers(.response, found);
+    const found = try stream.headers(.response, allocator);
     const names = try allocator.alloc([]const u8, found.len);
     for (found, names) |header, *name| name.* = try allocator.dupe(u8, header.key.slice());
     for (names) |name| {
