@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from tomoul.api.certificates import are_certificates
+from tomoul.api.names import WORD
 from tomoul.api.rules import Check, form
 
-_WORD = "[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
 
@@ -53,7 +53,7 @@ AbsolutePath = Annotated[
 
 
 def _base_url(example: str) -> Check:
-    host = rf"({_WORD}|\[[0-9a-fA-F:.]+\])(:{_PORT})?"
+    host = rf"({WORD}|\[[0-9a-fA-F:.]+\])(:{_PORT})?"
     return form(
         f"https?://{host}",
         "must be `https://` (or `http://` within a trusted network), a host and perhaps a port, without a path, "

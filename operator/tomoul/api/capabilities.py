@@ -4,7 +4,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from tomoul.api.engine import SeedWorth
+from tomoul.api.engine import SeedWorth, in_words
+from tomoul.api.enginetype import PARSES_TOOLS
 from tomoul.api.meta import ApiModel, StatusModel
 
 
@@ -12,7 +13,10 @@ class Tools(ApiModel):
     """Tool calling."""
 
     parser: str | None = Field(
-        default=None, min_length=1, max_length=63, description="Tool-call parser, which VLLM and SGLang need"
+        default=None,
+        min_length=1,
+        max_length=63,
+        description=f"Tool-call parser, which {in_words(PARSES_TOOLS)} need",
     )
 
 

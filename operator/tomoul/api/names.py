@@ -9,7 +9,7 @@ from tomoul.api.rules import Check, form
 
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_WORD = "[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+WORD = "[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _NAME = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 
 
@@ -46,7 +46,7 @@ ModelId = Annotated[
 HuggingFaceRepository = Annotated[
     str,
     Field(min_length=1, max_length=256),
-    form(f"({_WORD}/)?{_WORD}", "must be a repository, such as `microsoft/phi-4`"),
+    form(f"({WORD}/)?{WORD}", "must be a repository, such as `microsoft/phi-4`"),
 ]
 
 Revision = Annotated[
@@ -91,7 +91,7 @@ JsonField = Annotated[
 AcceleratorName = Annotated[
     str,
     Field(min_length=1, max_length=63),
-    form(_WORD, "must be letters, digits and inner `.`, `_`, `-`, such as `nvidia-h100`"),
+    form(WORD, "must be letters, digits and inner `.`, `_`, `-`, such as `nvidia-h100`"),
 ]
 
 ExtendedResource = Annotated[
@@ -103,7 +103,7 @@ ExtendedResource = Annotated[
 LabelValue = Annotated[
     str,
     Field(max_length=63),
-    form(f"({_WORD})?", "must be a label value: letters, digits and inner `.`, `_`, `-`"),
+    form(f"({WORD})?", "must be a label value: letters, digits and inner `.`, `_`, `-`"),
 ]
 
 Namespace = Annotated[

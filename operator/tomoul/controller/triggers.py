@@ -131,10 +131,7 @@ class Triggers:
                     self._queue.add(WorkKey(Kind.MODEL, *key))
         if name == LWS_API:
             # Whether they are accepted, and so routed, rests on it.
-            for key, model in self._observed.world().models.items():
-                if is_multinode(model.spec):
-                    self._queue.add(WorkKey(Kind.MODEL, *key))
-                    self._tables()
+            self._models_and_tables(lambda model: is_multinode(model.spec))
 
     def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._queue.add(WorkKey(Kind.MODEL, *change.key))
@@ -192,11 +189,18 @@ class Triggers:
 
     def _cpus(self, region: str) -> None:
         """Models whose seeds rest on what CPUs the region has."""
-        for key, model in self._observed.world().models.items():
-            if repeats_on_cpus(model.spec) and any(target.name == region for target in model.spec.regions):
-                self._queue.add(WorkKey(Kind.MODEL, *key))
-                # Those of other regions say what its seeds are worth here.
-                self._tables()
+        # Tables of other regions say what a model's seeds are worth here.
+        self._models_and_tables(
+            lambda model: repeats_on_cpus(model.spec) and any(target.name == region for target in model.spec.regions)
+        )
+
+    def _models_and_tables(self, concerned: Callable[[ModelDeployment], bool]) -> None:
+        """Enqueue these models and, if there are any, all tables."""
+        keys = [key for key, model in self._observed.world().models.items() if concerned(model)]
+        for key in keys:
+            self._queue.add(WorkKey(Kind.MODEL, *key))
+        if keys:
+            self._tables()
 
     def _namespace(self, change: Change[Namespace]) -> None:
         # One that comes without the label, and one that goes with its models, change nothing.

@@ -42,8 +42,7 @@ async def reflect(
     With `since`, the version of a list that the store has taken in, the first thing is the watch. Every
     `relist_seconds` (infinity: never) a list repairs what the watch may have missed. `on_listed` is called after each
     complete list: an empty one is no change that the store's listener could hear of, and yet the store is `synced` by
-    it.
-    `on_error` gets each error before the wait.
+    it. `on_error` gets each error before the wait.
     """
     delay = FIRST_DELAY
     while True:

@@ -4,6 +4,7 @@ Of a group only the leader serves: its workers have another component label, so 
 calls reach, has them. All else is alike: image, volumes, loaders, placement, and what their labels say of the cache.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from tomoul.api.meta import COMPONENT_WORKER, LABEL_COMPONENT
@@ -37,17 +38,16 @@ def pool_template(model: ModelDeployment, region: Region, pool: PoolName, settin
     )
 
 
-def group_set(meta: dict[str, Any], template: Manifest, *, surge: bool) -> dict[str, Any]:
-    """The LeaderWorkerSet of a pool, without `replicas`."""
+def group_set(meta: dict[str, Any], template: Manifest, limits: Mapping[str, int]) -> dict[str, Any]:
+    """The LeaderWorkerSet of a pool, without `replicas`; `limits` are its rolling update's."""
     annotations = {**meta.get("annotations", {}), ANNOTATION_RECREATE_AFTER_START: "true"}
-    limits = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
     return {
         "apiVersion": LWS_API_VERSION,
         "kind": "LeaderWorkerSet",
         "metadata": {**meta, "annotations": annotations},
         "spec": {
             "leaderWorkerTemplate": template,
-            "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": limits},
+            "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": dict(limits)},
             # A leader is ready only once its workers have joined it.
             "startupPolicy": "LeaderCreated",
             "networkConfig": {"subdomainPolicy": "Shared"},

@@ -21,12 +21,7 @@ from tomoul.api.region import Region
 
 def engine_selector(model_deployment: str, region: str, pool: str | None = None) -> dict[str, str]:
     """Labels by which engine pods are selected: those of one pool, or of all pools of the region."""
-    selector = {
-        LABEL_COMPONENT: COMPONENT_ENGINE,
-        LABEL_MODEL_DEPLOYMENT: model_deployment,
-        LABEL_REGION: region,
-    }
-    return selector if pool is None else selector | {LABEL_POOL: pool}
+    return {LABEL_COMPONENT: COMPONENT_ENGINE} | replica_selector(model_deployment, region, pool)
 
 
 def replica_selector(model_deployment: str, region: str, pool: str | None = None) -> dict[str, str]:

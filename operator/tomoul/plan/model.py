@@ -84,8 +84,9 @@ def plan_model(
             rollout = region_rollout(world, model, region, pools(model.spec), said)
             made = (*workload(model, region, world.settings, rollout), *autoscalers(model, region, world))
             objects += [propagated(manifest, model, world.settings) for manifest in made]
-            rows.append(_row(world, model, region, claims, rollout))
-            serving |= still_serving(world, model, name)
+            rollouts = wanted_rollouts(world, model, name)
+            rows.append(_row(world, model, region, claims, rollout, rollouts))
+            serving |= still_serving(model, name, rollouts)
         elif refusal is not None and region is not None:
             keep.add(name)
             rows.append(_kept_row(world, model, region, claims, refusal))
@@ -98,12 +99,16 @@ def plan_model(
 
 
 def _row(
-    world: World, model: ModelDeployment, region: Region, claims: Claims, rollout: RegionRollout
+    world: World,
+    model: ModelDeployment,
+    region: Region,
+    claims: Claims,
+    rollout: RegionRollout,
+    rollouts: Mapping[PoolName, Rollout],
 ) -> RegionModelStatus:
     name = region.metadata.name
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
-    rollouts = wanted_rollouts(world, model, name)
     accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
     cache = _cache_policy(world, model, name, rollouts)
     seeds = told_seeds(world, model, region, pools(model.spec))

@@ -1,6 +1,6 @@
 """Pool state: what there is of a model's pools in a region, as its conditions are judged by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.rollout import RolloutStrategy
@@ -49,7 +49,9 @@ def existing_rollouts(world: World, model: ModelDeployment, region: str) -> dict
     return found
 
 
-def still_serving(world: World, model: ModelDeployment, region: str) -> frozenset[tuple[str, str]]:
+def still_serving(
+    model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout]
+) -> frozenset[tuple[str, str]]:
     """Kind and name of what serves in the place of what is to take over from it, and so must stay.
 
     Between single pods and groups of pods there is no rollout: the new ones are made beside the old ones, which go once
@@ -59,7 +61,7 @@ def still_serving(world: World, model: ModelDeployment, region: str) -> frozense
         return frozenset()
     kind, named = ("Deployment", pool_name) if is_multinode(model.spec) else ("LeaderWorkerSet", group_set_name)
     kept = set()
-    for pool, rollout in wanted_rollouts(world, model, region).items():
+    for pool, rollout in rollouts.items():
         made = rollout.ready - rollout.former_ready
         if rollout.former_ready and (rollout.fact is None or made < rollout.wanted):
             kept.add((kind, named(model.metadata.name, region, pool)))

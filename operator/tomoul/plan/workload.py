@@ -62,12 +62,12 @@ def workload(
 def _replicas(model: ModelDeployment, region: Region, pool: PoolName, rollout: PoolRollout) -> Manifest:
     """What keeps the pool's replicas: a Deployment of pods, or a LeaderWorkerSet of groups of them."""
     surge = rollout.choice.strategy is RolloutStrategy.SURGE
+    limits = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
     meta = _pool_meta(model, region, pool)
     if is_group(rollout.template):
         name = group_set_name(model.metadata.name, region.metadata.name, pool)
-        made = group_set({**meta, "name": name}, rollout.template, surge=surge)
+        made = group_set({**meta, "name": name}, rollout.template, limits)
     else:
-        limits = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
         spec: dict[str, Any] = {
             "selector": {"matchLabels": engine_selector(model.metadata.name, region.metadata.name, pool)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": limits},

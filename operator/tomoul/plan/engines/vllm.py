@@ -168,11 +168,12 @@ def group_arguments(spec: ModelDeploymentSpec, *, worker: bool) -> tuple[str, ..
 
 def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     """The first thing in the spec that vLLM cannot do, or None."""
+    version = engine_version(spec, DEFAULT_VERSION)
     return (
         reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
         or reserved_variable(spec, _RESERVED_ENV)
-        or offload_refusal(spec, engine_version(spec, DEFAULT_VERSION), _OFFLOADS_SINCE)
-        or group_refusal(spec, engine_version(spec, DEFAULT_VERSION), _JOINS_SINCE)
+        or offload_refusal(spec, version, _OFFLOADS_SINCE)
+        or group_refusal(spec, version, _JOINS_SINCE)
     )
 
 
