@@ -5,6 +5,7 @@ const abi = @import("abi.zig");
 const documents = @import("document.zig");
 const limits = @import("limits.zig");
 const Tenant = @import("tenants.zig").Tenant;
+const Usage = @import("usage.zig").Usage;
 const alive = @import("alive.zig");
 const course = @import("course.zig");
 const seeds = @import("seed.zig");
@@ -61,7 +62,7 @@ pub const Call = struct {
     /// Which pods it is meant for; null where no new revision is tried.
     trial: ?documents.Trial = null,
     code: ?[]const u8 = null,
-    usage: streams.Usage = .{},
+    usage: Usage = .{},
     ttft_ms: ?u64 = null,
     /// Whether an engine of this region answered.
     served: bool = false,

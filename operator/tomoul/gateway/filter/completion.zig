@@ -4,7 +4,7 @@
 const std = @import("std");
 const json = @import("json.zig");
 const text = @import("text.zig");
-const Usage = @import("stream.zig").Usage;
+const Usage = @import("usage.zig").Usage;
 
 /// What an answer is to say of itself, each as JSON.
 pub const Names = struct { id: []const u8, model: []const u8, fingerprint: []const u8 };

@@ -3,7 +3,7 @@
 const std = @import("std");
 const abi_log = @import("abi_log.zig");
 const Call = @import("call.zig").Call;
-const Usage = @import("stream.zig").Usage;
+const Usage = @import("usage.zig").Usage;
 const Trial = @import("document.zig").Trial;
 
 pub const Facts = struct {

@@ -4,57 +4,15 @@
 const std = @import("std");
 const completion = @import("completion.zig");
 const errors = @import("errors.zig");
+const events = @import("events.zig");
 const ids = @import("ids.zig");
 const json = @import("json.zig");
 const text = @import("text.zig");
 const Text = text.Text;
-
-/// Tokens as the engine told them.
-pub const Usage = struct {
-    prompt_tokens: ?u64 = null,
-    completion_tokens: ?u64 = null,
-    cached_tokens: ?u64 = null,
-
-    /// Of `raw`, the JSON of a `usage` object.
-    pub fn of(raw: []const u8) Usage {
-        var made: Usage = .{};
-        var is_left = [_]bool{true} ** std.meta.fields(Usage).len;
-        var from: usize = 0;
-        while (std.mem.indexOfScalarPos(u8, raw, from, '"')) |quote| {
-            from = quote + 1;
-            // The first of each, at any depth: `cached_tokens` is nested.
-            inline for (std.meta.fields(Usage), &is_left) |field, *left| {
-                const key = "\"" ++ field.name ++ "\"";
-                if (left.* and std.mem.startsWith(u8, raw[quote..], key)) {
-                    left.* = false;
-                    @field(made, field.name) = tokens(raw[quote + key.len ..]);
-                }
-            }
-        }
-        return made;
-    }
-};
-
-/// More tokens than any call has: an engine that tells of them is not believed, since its caller would pay for them.
-const max_tokens = 1_000_000_000;
-
-/// The whole number behind a member's name.
-fn tokens(raw: []const u8) ?u64 {
-    const after = std.mem.trimLeft(u8, raw, ": \t\r\n");
-    const word = after[0 .. std.mem.indexOfAny(u8, after, ",}] \t\r\n") orelse after.len];
-    const count = std.fmt.parseInt(u64, word, 10) catch whole: {
-        const number = std.fmt.parseFloat(f64, word) catch return null;
-        if (!(number >= 0 and number <= max_tokens) or @trunc(number) != number) return null;
-        break :whole @as(u64, @intFromFloat(number));
-    };
-    return if (count <= max_tokens) count else null;
-}
+const Usage = @import("usage.zig").Usage;
 
 /// Usage that the client did not ask for and must not see.
 pub const Hidden = enum { nothing, all, each_but_the_last };
-
-const data = "data:";
-const done_mark = "[DONE]";
 
 /// The members of the chunk at hand.
 threadlocal var chunk_members: json.Members = .{};
@@ -166,7 +124,7 @@ pub const Rewriter = struct {
     /// The end. Without `[DONE]` the engine stopped in the middle, which must not look as if it had finished.
     pub fn finish(self: *Rewriter, out: *Text, to: std.mem.Allocator) !void {
         if (self.names == null) return out.appendSlice(to, self.rest.items);
-        if (isDone(self.rest.items)) {
+        if (events.isDone(self.rest.items)) {
             try self.rest.append(self.allocator, '\n');
             try self.line(self.rest.items, out, to);
         }
@@ -181,7 +139,7 @@ pub const Rewriter = struct {
         self.rest.clearRetainingCapacity();
         if (!self.between_events) try out.append(to, '\n');
         self.between_events = true;
-        try out.appendSlice(to, data ++ " ");
+        try out.appendSlice(to, events.data ++ " ");
         try out.appendSlice(to, try errors.body(self.allocator, 502, "\"The engine broke off the answer\"", "null", "\"engine_failed\"", ""));
         try out.appendSlice(to, "\n\n");
     }
@@ -197,21 +155,21 @@ pub const Rewriter = struct {
         const was_between = self.between_events;
         self.between_events = blank;
         if (blank or whole[0] == ':') return out.appendSlice(to, whole);
-        var start: usize = data.len;
-        if (std.mem.startsWith(u8, whole, data) and whole[start] == ' ') start += 1;
-        if (!std.mem.startsWith(u8, whole, data) or whole[start] != '{') {
+        var start: usize = events.data.len;
+        if (std.mem.startsWith(u8, whole, events.data) and whole[start] == ' ') start += 1;
+        if (!std.mem.startsWith(u8, whole, events.data) or whole[start] != '{') {
             if (self.names == null) return out.appendSlice(to, whole);
-            if (isDone(whole)) {
+            if (events.isDone(whole)) {
                 self.done = true;
                 return out.appendSlice(to, whole);
             }
-            if (!isUnasked(whole)) return self.breakOff(out, to);
+            if (!events.isUnasked(whole)) return self.breakOff(out, to);
             self.between_events = was_between;
             self.dropped = was_between;
             return;
         }
         if (self.names != null and !std.unicode.utf8ValidateSlice(whole)) return self.breakOff(out, to);
-        if (!self.has_token) self.has_token = bringsToken(whole[start..]);
+        if (!self.has_token) self.has_token = events.bringsToken(whole[start..]);
         if (text.find(whole, "\"usage\"") != null) return self.metered(whole, start, out, to);
         return self.named(whole, start, out, to);
     }
@@ -288,7 +246,7 @@ pub const Rewriter = struct {
         const chunk = whole[start..];
         const members = &chunk_members;
         if (!members.read(chunk)) return self.breakOff(out, to);
-        if (isError(members, chunk)) {
+        if (events.isError(members, chunk)) {
             self.done = true;
             const made = try errors.normal(self.allocator, chunk, 500);
             self.code = made.code;
@@ -333,47 +291,6 @@ pub const Rewriter = struct {
         return out.appendSlice(to, chunk[from..]);
     }
 };
-
-/// Whether an event tells of an error, nested or flat.
-fn isError(members: *const json.Members, chunk: []const u8) bool {
-    if (members.of("error", .object) != null or members.of("error", .string) != null) return true;
-    const object = members.of("object", .string) orelse return false;
-    return std.mem.eql(u8, object.inner(chunk), "error");
-}
-
-/// Whether a line is the mark of the end.
-fn isDone(line: []const u8) bool {
-    if (!std.mem.startsWith(u8, line, data)) return false;
-    return std.mem.eql(u8, std.mem.trim(u8, line[data.len..], " \r\n"), done_mark);
-}
-
-/// Whether a line is one that streams of events may have and OpenAI's do not: it is left out.
-fn isUnasked(line: []const u8) bool {
-    for ([_][]const u8{ "event:", "id:", "retry:" }) |field| {
-        if (std.mem.startsWith(u8, line, field)) return true;
-    }
-    return std.mem.startsWith(u8, line, data) and std.mem.trim(u8, line[data.len..], " \r\n").len == 0;
-}
-
-/// Whether a chunk brings a token; the first ones say only whose the answer is.
-fn bringsToken(chunk: []const u8) bool {
-    return filled(chunk, "\"content\":", '"') or filled(chunk, "\"refusal\":", '"') or
-        filled(chunk, "\"tool_calls\":", '[') or filled(chunk, "\"reasoning\":", '"') or
-        filled(chunk, "\"reasoning_content\":", '"');
-}
-
-/// Whether a string or array that is not empty follows the key somewhere.
-fn filled(chunk: []const u8, key: []const u8, opening: u8) bool {
-    var from: usize = 0;
-    while (text.find(chunk[from..], key)) |found| {
-        from += found + key.len;
-        const value = std.mem.trimLeft(u8, chunk[from..], " ");
-        if (value.len < 2 or value[0] != opening) continue;
-        const closing: u8 = if (opening == '[') ']' else '"';
-        if (std.mem.trimLeft(u8, value[1..], if (opening == '[') " " else "")[0] != closing) return true;
-    }
-    return false;
-}
 
 const testing = std.testing;
 const test_names: completion.Names = .{ .id = "\"chatcmpl_X\"", .model = "\"acme/chat\"", .fingerprint = "\"F\"" };
@@ -507,26 +424,4 @@ test "chunks whose id is no string, or that have none, get the completion's" {
         const wanted = named_chunk ++ "]}\n\n" ++ (named_chunk ++ "{\"id\":null}]}\n\n") ** 2 ++ "data: [DONE]\n\n";
         try testing.expectEqualStrings(wanted, try rewritten(arena.allocator(), &rewriter, sent, 7));
     }
-}
-
-test "tokens are whole numbers that a call can have" {
-    const Told = struct { []const u8, ?u64 };
-    for ([_]Told{
-        .{ "7", 7 },      .{ "\n\t7", 7 },                   .{ "7.0", 7 },      .{ "1e3", 1000 },  .{ "-0", 0 },
-        .{ "-5", null },  .{ "7.5", null },                  .{ "\"7\"", null }, .{ "null", null }, .{ "true", null },
-        .{ "nan", null }, .{ "18446744073709551615", null }, .{ "1e300", null }, .{ "[7]", null },  .{ "", null },
-    }) |told| {
-        var buffer: [64]u8 = undefined;
-        const raw = try std.fmt.bufPrint(&buffer, "{{\"prompt_tokens\" :{s} , \"completion_tokens\":2}}", .{told[0]});
-        try testing.expectEqual(told[1], Usage.of(raw).prompt_tokens);
-        try testing.expectEqual(2, Usage.of(raw).completion_tokens);
-    }
-}
-
-test "only a chunk with something in it brings a token" {
-    try testing.expect(bringsToken("{\"delta\":{\"content\": \"x\"}}"));
-    try testing.expect(bringsToken("{\"delta\":{\"tool_calls\":[{}]}}"));
-    try testing.expect(bringsToken("{\"delta\":{\"content\":\"\",\"reasoning_content\":\"x\"}}"));
-    for ([_][]const u8{ "{\"content\":\"\"}", "{\"content\":null}", "{\"tool_calls\":[ ]}", "{\"content\":\"" }) |chunk|
-        try testing.expect(!bringsToken(chunk));
 }

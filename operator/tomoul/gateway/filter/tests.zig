@@ -8,6 +8,7 @@ comptime {
     _ = @import("digest.zig");
     _ = @import("document.zig");
     _ = @import("errors.zig");
+    _ = @import("events.zig");
     _ = @import("facts.zig");
     _ = @import("ids.zig");
     _ = @import("json.zig");
@@ -20,4 +21,5 @@ comptime {
     _ = @import("stream.zig");
     _ = @import("tenants.zig");
     _ = @import("text.zig");
+    _ = @import("usage.zig");
 }
