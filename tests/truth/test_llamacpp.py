@@ -14,7 +14,7 @@ from tests.truth.endpoint import KEYS, REGION, Endpoint, metric, tenant_document
 from tests.truth.machine import found_out, in_any_order
 from tests.truth.oracle import Oracle, Scope
 from tomoul.api.routingtable import GatewayAuth
-from tomoul.plan.engines import llamacpp
+from tomoul.plan.engines import llamacpp, registry
 from tomoul.plan.engines.base import EngineContainer
 
 TENANT, SHARED, OFF = "test/tenant", "test/shared", "test/off"
@@ -102,12 +102,11 @@ def test_the_oracle_finds_out_a_cache_that_tenants_share_against_the_policy(endp
 def test_the_oracle_finds_out_a_pool_for_no_store_calls_whose_cache_is_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = llamacpp.container
-
     def forgetful(*arguments: Any, **options: Any) -> EngineContainer:
-        container = made(*arguments, **options)
+        container = llamacpp.container(*arguments, **options)
         return replace(container, args=tuple(arg for arg in container.args if arg != "--no-cache-prompt"))
 
-    monkeypatch.setattr(llamacpp, "container", forgetful)
+    lying = replace(llamacpp.ENGINE, container=forgetful)
+    monkeypatch.setattr(registry, "ENGINES", {**registry.ENGINES, lying.type: lying})
     with llama(tmp_path) as endpoint:
         assert found_out(Oracle(endpoint, {SHARED: Scope.ALL}))
