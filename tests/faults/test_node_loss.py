@@ -1,7 +1,8 @@
 """A node is lost with all pods on it: its region says so and is served by nobody; the other one notices nothing."""
 
 from tests.controlplane.api import Object, eventually
-from tests.faults.world import MODELS, SYSTEM, State, World, example_model
+from tests.faults.state import State
+from tests.faults.world import MODELS, SYSTEM, World, example_model
 from tests.integration.operators import condition, path
 
 NODE = "node-us-east"

@@ -23,7 +23,8 @@ from tests.faults.plans import (
     Unauthorized,
 )
 from tests.faults.proxy import Fault
-from tests.faults.world import MODELS, State, World, example_model
+from tests.faults.state import State
+from tests.faults.world import MODELS, World, example_model
 from tests.integration.operators import condition, path
 
 DEADLINE = 120.0

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import ALL
-from tests.faults.world import State, World, example_model
+from tests.faults.state import State
+from tests.faults.world import World, example_model
 
 Spec = dict[str, Any]
 BOTH: list[Spec] = [{"name": "eu-west", "replicas": 1}, {"name": "us-east", "replicas": 2}]

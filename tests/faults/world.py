@@ -16,6 +16,7 @@ from tests.controlplane.api import Api, ApiError, Object, eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tests.faults.plans import APART
 from tests.faults.proxy import Fault, Proxy
+from tests.faults.state import State, made, said
 from tests.integration.operators import COLLECTIONS, OURS, OperatorProcess, path
 
 SYSTEM = "faults-system"
@@ -23,7 +24,6 @@ MODELS = "faults-models"
 REGIONS = ("eu-west", "us-east")
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/tomoul-operator"
 MADE = ("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy")
-State = dict[str, Any]
 
 
 def example_model(name: str, *regions: str, **spec: Any) -> Object:
@@ -149,10 +149,10 @@ class World:
         found: State = {}
         for kind in MADE:
             for item in self.api.get(COLLECTIONS[kind], labelSelector=OURS)["items"]:
-                found[f"{kind} {item['metadata']['name']}"] = _made(item)
+                found[f"{kind} {item['metadata']['name']}"] = made(item)
         for kind in ("ModelDeployment", "Region"):
             for item in self.api.get(COLLECTIONS[kind])["items"]:
-                found[f"{kind} {item['metadata']['name']}"] = _said(item)
+                found[f"{kind} {item['metadata']['name']}"] = said(item)
         for item in self.api.get(COLLECTIONS["RoutingTable"])["items"]:
             models = [{**route, "created": 0} for route in item["spec"]["models"]]
             found[f"RoutingTable {item['metadata']['name']}"] = {**item["spec"], "models": models}
@@ -174,7 +174,11 @@ class World:
         eventually(check, seconds)
 
     def settles(self, seconds: float = 60) -> State:
-        """The state once all that is there is Ready and nothing has changed for two seconds."""
+        """The state once all that is there is Ready, nothing is left to do for anybody, and that for two seconds.
+
+        That nothing is left is asked, not waited for: on a slow machine old pods, and tables that were slow to write,
+        wait for many seconds in which nothing changes.
+        """
 
         def still() -> State:
             before = self.state()
@@ -182,10 +186,23 @@ class World:
                 if key.startswith(("ModelDeployment", "Region")):
                     assert value["conditions"].get("Ready", ("",))[0] == "True", (key, value)
             time.sleep(2)
+            self._check_idle()
             assert self.state() == before
             return before
 
         return eventually(still, seconds)
+
+    def _check_idle(self) -> None:
+        """No Deployment is being rolled out, no pod of a former revision is left, and no operator has work."""
+        wanted = 0
+        for item in self.api.get(COLLECTIONS["Deployment"], labelSelector=OURS)["items"]:
+            status, wanted = item["status"], wanted + item["spec"]["replicas"]
+            assert status.get("replicas", 0) == status.get("updatedReplicas", 0) == item["spec"]["replicas"], item
+        assert len(self.api.get("/api/v1/pods", labelSelector=OURS)["items"]) == wanted
+        for operator in self.leaders:
+            metrics = operator.metrics()
+            waiting = {name: metrics[f"tomoul_queue_{name}"] for name in ("depth", "delayed", "processing")}
+            assert not any(waiting.values()), waiting
 
     def _supervise(self) -> None:
         """What a kubelet does, but at once; and the lease of one that was killed ends at once too."""
@@ -229,22 +246,3 @@ class World:
                 api.delete(left)
         eventually(lambda: not self.state(), 60, "everything is collected")
         eventually(lambda: not api.get("/api/v1/pods", labelSelector=OURS)["items"], 60, "pods are collected")
-
-
-def _made(item: Object) -> Object:
-    metadata, spec = item["metadata"], dict(item.get("spec", {}))
-    for name in ("clusterIP", "clusterIPs"):
-        spec.pop(name, None)
-    owners = [(owner["kind"], owner["name"]) for owner in metadata.get("ownerReferences", ())]
-    return {"labels": metadata["labels"], "owners": owners, "spec": spec, "account": item.get("imagePullSecrets")}
-
-
-def _said(item: Object) -> Object:
-    status = item.get("status", {})
-    rows = {row["name"]: _conditions(row) for row in status.get("regions", ())}
-    current = status.get("observedGeneration") == item["metadata"]["generation"]
-    return {"spec": item["spec"], "conditions": _conditions(status), "rows": rows, "current": current}
-
-
-def _conditions(status: Object) -> dict[str, tuple[str, str]]:
-    return {entry["type"]: (entry["status"], entry["reason"]) for entry in status.get("conditions", ())}

@@ -45,6 +45,14 @@ class OperatorGauges(Collector):
         return [
             GaugeMetricFamily("tomoul_queue_depth", "Keys that wait for a worker", value=float(len(self._queue))),
             GaugeMetricFamily(
+                "tomoul_queue_delayed",
+                "Keys that wait for their time: after a failure, or to be done together with what comes next",
+                value=float(self._queue.delayed),
+            ),
+            GaugeMetricFamily(
+                "tomoul_queue_processing", "Keys that are being worked on", value=float(self._queue.processing)
+            ),
+            GaugeMetricFamily(
                 "tomoul_queue_oldest_seconds",
                 "Seconds that the longest waiting key has waited; it grows for ever in a replica that does not lead",
                 value=self._queue.oldest_age,

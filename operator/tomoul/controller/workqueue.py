@@ -43,6 +43,16 @@ class WorkQueue(Generic[K]):
         return len(self._since)
 
     @property
+    def delayed(self) -> int:
+        """Keys that wait for their time."""
+        return len(self._later)
+
+    @property
+    def processing(self) -> int:
+        """Keys that are being worked on."""
+        return len(self._processing)
+
+    @property
     def oldest_age(self) -> float:
         """Seconds that the longest waiting key has waited, or 0."""
         return self._now() - min(self._since.values()) if self._since else 0.0
