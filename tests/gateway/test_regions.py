@@ -48,9 +48,12 @@ def test_a_call_pinned_elsewhere_arrives_byte_for_byte_at_the_other_gateway(plat
 
 
 @pytest.mark.parametrize("code", ["mars", "eu-west2", "eu", "tomoul"])
-def test_an_unknown_region_is_refused_with_400(chat: Chat, platform: Platform, code: str) -> None:
+def test_an_unknown_region_is_refused_with_400_and_the_regions_that_exist(
+    chat: Chat, platform: Platform, code: str
+) -> None:
     answer = chat(region=code)
     assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "unknown_region", "X-Tomoul-Region")
+    assert {"eu-west", "us-east"} <= set(answer.error["available_regions"])
     assert answer.header("x-tomoul-region") == "eu-west"
     assert platform.served_by() == []
 

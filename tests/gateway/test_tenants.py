@@ -302,6 +302,9 @@ def test_a_pin_to_a_region_that_the_key_may_not_be_used_in_is_403(regions: Regio
     for tenant, region in (("eu", "us-east"), ("us", "eu-west")):
         answer = refused(regions.chat(tenant, region=region), 403, "region_not_permitted")
         assert answer.error["param"] == "X-Tomoul-Region"
+        own = {"eu": ["eu-west"], "us": ["us-east"]}[tenant]
+        assert answer.error["available_regions"] == own
+        assert refused(regions.chat(tenant, region="mars"), 400, "unknown_region").error["available_regions"] == own
     assert regions.served() == []
 
 

@@ -23,11 +23,20 @@ pub fn refuseUnknown(call: *Call, name: []const u8) Refused {
     return refuse(call, 404, "model_not_found", .{ .param = "model" }, "The model `{s}` does not exist", .{text.shown(name).slice()});
 }
 
-pub fn availableRegions(call: *Call, model: *const Model) ![]const u8 {
+/// A member of an error: those of some regions that the call's tenant may reach.
+pub fn availableRegions(call: *Call, regions: []const []const u8) ![]const u8 {
     var listed: text.Text = .{};
     try listed.appendSlice(call.allocator(), ",\"available_regions\":");
-    _ = try documents.appendRegions(&listed, call.allocator(), model, call.tenant);
+    _ = try documents.appendRegions(&listed, call.allocator(), regions, call.tenant);
     return listed.items;
+}
+
+/// The same of all regions that exist.
+pub fn existingRegions(call: *Call) ![]const u8 {
+    const regions = call.document.source.regions;
+    const names = try call.allocator().alloc([]const u8, regions.len);
+    for (regions, names) |region, *name| name.* = region.name;
+    return availableRegions(call, names);
 }
 
 /// Answers `GET /v1/models`, or with an escaped `name` that of one model.

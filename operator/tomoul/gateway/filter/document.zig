@@ -186,16 +186,16 @@ pub fn appendCard(into: *text.Text, allocator: std.mem.Allocator, model: *const 
     }
     try into.appendSlice(allocator, model.card[0 .. model.card.len - 1]);
     try into.appendSlice(allocator, if (model.card.len > 2) ",\"regions\":" else "\"regions\":");
-    const any = try appendRegions(into, allocator, model, tenant);
+    const any = try appendRegions(into, allocator, model.regions, tenant);
     try into.append(allocator, '}');
     return any;
 }
 
-/// Appends a model's regions that a tenant may reach, as JSON; false if there are none.
-pub fn appendRegions(into: *text.Text, allocator: std.mem.Allocator, model: *const Model, tenant: ?*const Tenant) !bool {
+/// Appends those of some regions that a tenant may reach, as JSON; false if there are none.
+pub fn appendRegions(into: *text.Text, allocator: std.mem.Allocator, regions: []const []const u8, tenant: ?*const Tenant) !bool {
     try into.append(allocator, '[');
     const opened = into.items.len;
-    for (model.regions) |region| {
+    for (regions) |region| {
         if (tenant) |whose| {
             if (!whose.mayReach(region)) continue;
         }

@@ -1,6 +1,7 @@
 //! The region that a call names.
 
 const std = @import("std");
+const catalogue = @import("catalogue.zig");
 const documents = @import("document.zig");
 const errors = @import("errors.zig");
 const text = @import("text.zig");
@@ -24,8 +25,10 @@ pub fn named(call: *Call, asked: *const Asked) Refused!?*const documents.Region 
     // Forwarded once more, it could go round for ever.
     if (!std.mem.eql(u8, code, own) and asked.forwarded.count > 0)
         return errors.forCapacity(call, "The endpoint of the region `{s}` leads to the region `{s}`", .{ shown.slice(), own });
-    return call.document.regions.get(code) orelse
-        refuse(call, 400, "unknown_region", param, "The region `{s}` does not exist", .{shown.slice()});
+    return call.document.regions.get(code) orelse refuse(call, 400, "unknown_region", .{
+        .param = param.param,
+        .more = try catalogue.existingRegions(call),
+    }, "The region `{s}` does not exist", .{shown.slice()});
 }
 
 fn isRegionCode(code: []const u8) bool {

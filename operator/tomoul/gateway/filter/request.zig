@@ -49,7 +49,10 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
         call.pin = region.name;
         const own = call.document.source.region;
         if (!tenant.mayReach(region.name))
-            return refuse(call, 403, "region_not_permitted", .{ .param = "X-Tomoul-Region" }, "The API key may not be used in the region `{s}`", .{region.name});
+            return refuse(call, 403, "region_not_permitted", .{
+                .param = "X-Tomoul-Region",
+                .more = try catalogue.existingRegions(call),
+            }, "The API key may not be used in the region `{s}`", .{region.name});
         if (!std.mem.eql(u8, region.name, own)) {
             const cluster = region.cluster orelse
                 return errors.forCapacity(call, "The region `{s}` cannot be reached from here", .{region.name});
@@ -104,7 +107,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     if (model.require_region and call.pin == null) {
         return refuse(call, 400, "region_required", .{
             .param = "X-Tomoul-Region",
-            .more = try catalogue.availableRegions(call, model),
+            .more = try catalogue.availableRegions(call, model.regions),
         }, "The model `{s}` answers only calls that name a region in `X-Tomoul-Region`", .{model.id});
     }
     var salt_buffer: [salts.length]u8 = undefined;

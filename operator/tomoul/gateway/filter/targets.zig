@@ -43,7 +43,7 @@ pub fn of(call: *Call, model: *const Model, buffer: *[salts.length]u8) Refused!s
         return errors.forCapacity(call, "The region `{s}` takes only calls that name it now", .{region});
     return refuse(call, 404, "model_not_available_in_region", .{
         .param = "model",
-        .more = try catalogue.availableRegions(call, model),
+        .more = try catalogue.availableRegions(call, model.regions),
     }, "The model `{s}` is not available in the region `{s}`", .{ model.id, region });
 }
 
@@ -80,7 +80,7 @@ fn sendToPermitted(call: *Call, model: *const Model, pool: []const documents.Tar
     if (target.clusters.len > 0) return take(call, target);
     return refuse(call, 403, "region_not_permitted", .{
         .param = "X-Tomoul-Region",
-        .more = try catalogue.availableRegions(call, model),
+        .more = try catalogue.availableRegions(call, model.regions),
     }, "The API key may not be used in the regions that would answer; name one that it may be used in", .{});
 }
 
