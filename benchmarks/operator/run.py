@@ -5,15 +5,20 @@ import platform
 import random
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.operator.phases import changes, growth, restart, start, storm
+from benchmarks.operator.changes import changes
+from benchmarks.operator.phases import growth, restart, start, storm
 from benchmarks.operator.world import World
 from tests.integration.operators import OperatorProcess
 
+PHASES = ("small", "rest", "rapid", "restart", "storm", "resync")
+"""What is measured beside the growth of the fleet, in this order but for `small`, the growth of a small fleet, which
+comes first. `rest`, `rapid` and `resync` are changes: at rest, one upon the other, and while everything is listed."""
 SMALL = 150
+CHANGES = 40
 BARE_MODELS = 100
 """Models whose children the bare client applies, before and again after the operator's turn."""
 
@@ -25,48 +30,58 @@ def machine() -> str:
     return f"{cpus} CPUs, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
 
 
-def run(models: int, events: int, part: Callable[[str], None]) -> dict[str, Any]:
+def run(models: int, phases: Collection[str], events: int, part: Callable[[str], None]) -> dict[str, Any]:
     """All figures. `part` is called before each part, which takes some minutes."""
     report: dict[str, Any] = {"machine": machine(), "models": models, "fleets": {}}
-    for size in dict.fromkeys((min(SMALL, models), models)):
+    sizes = {min(SMALL, models): (), models: phases} if "small" in phases else {models: phases}
+    for size, wanted in sizes.items():
         with tempfile.TemporaryDirectory(prefix="tomoul-bench-") as folder, World(Path(folder)) as world:
-            report["fleets"][str(size)] = _fleet(world, size, events if size == models else 0, part)
+            report["fleets"][str(size)] = _fleet(world, size, wanted, events, part)
     return report
 
 
-def _fleet(world: World, size: int, events: int, part: Callable[[str], None]) -> dict[str, Any]:
+def _fleet(
+    world: World, size: int, phases: Collection[str], events: int, part: Callable[[str], None]
+) -> dict[str, Any]:
     pick = random.Random(7)
+    found: dict[str, Any] = {}
+
+    def changed(phase: str, operator: OperatorProcess, memory: str) -> None:
+        part(f"{size} models: changes, {phase}")
+        numbers = pick.sample(range(size), min(CHANGES, size))
+        found[phase] = changes(world, operator, numbers, memory, rest=phase == "rest")
+        _say(found[phase])
+
     part(f"{size} models: applied")
     bare = [world.bare(range(min(BARE_MODELS, size)))]
     operator = start(world, "first")
     try:
-        found: dict[str, Any] = {"growth": growth(world, operator, size, 1200)}
+        found["growth"] = growth(world, operator, size, 1200)
         bare.append(world.bare(range(BARE_MODELS, BARE_MODELS + min(BARE_MODELS, size))))
         found["bare"] = bare
         _say(found)
-        if events:
-            part(f"{size} models: changes, when idle")
-            found["changes_idle"] = changes(world, operator, pick.sample(range(size), min(40, size)), "9Gi")
-            _say(found["changes_idle"])
+        if "rest" in phases:
+            changed("rest", operator, "9Gi")
+        if "rapid" in phases:
+            changed("rapid", operator, "10Gi")
     finally:
         _end(operator)
-    if not events:
-        return found
-    part(f"{size} models: restart, storm")
-    operator, found["restart"] = restart(world)
-    try:
-        _say(found["restart"])
-        found["storm"] = storm(world, operator, events, size)
-        _say(found["storm"])
-    finally:
-        _end(operator)
-    part(f"{size} models: changes while everything is listed again")
-    operator, _ = restart(world, "--resync-seconds=1")
-    try:
-        found["changes_resync"] = changes(world, operator, pick.sample(range(size), min(40, size)), "10Gi")
-        _say(found["changes_resync"])
-    finally:
-        _end(operator)
+    if "restart" in phases or "storm" in phases:
+        part(f"{size} models: restart, storm")
+        operator, found["restart"] = restart(world)
+        try:
+            _say(found["restart"])
+            if "storm" in phases:
+                found["storm"] = storm(world, operator, events, size)
+                _say(found["storm"])
+        finally:
+            _end(operator)
+    if "resync" in phases:
+        operator, _ = restart(world, "--resync-seconds=1")
+        try:
+            changed("resync", operator, "11Gi")
+        finally:
+            _end(operator)
     return found
 
 

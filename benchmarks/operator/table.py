@@ -24,7 +24,17 @@ def markdown(report: dict[str, Any]) -> str:
     fleets = list(report["fleets"].values())
     for what, value in _COSTS.items():
         costs.append(f"| {what} | " + " | ".join(_short(value(fleet)) for fleet in fleets) + " |")
-    return "\n\n".join([head, "\n".join(table), "\n".join(costs)]) + "\n"
+    return "\n\n".join([head, "\n".join(table), "\n".join(costs), *_changes(fleets[-1])]) + "\n"
+
+
+def _changes(fleet: dict[str, Any]) -> list[str]:
+    measured = [phase for phase in ("rest", "rapid", "resync") if phase in fleet]
+    if not measured:
+        return []
+    lines = ["| | " + " | ".join(measured) + " |", "| --- " * (len(measured) + 1) + "|"]
+    for what, name in _OF_CHANGES.items():
+        lines.append(f"| {what} | " + " | ".join(_short(fleet[phase][name]) for phase in measured) + " |")
+    return ["\n".join(lines)]
 
 
 def _short(value: float) -> str:
@@ -50,4 +60,11 @@ _COSTS = {
     "operator's CPU ms per object": lambda fleet: _per_child(fleet, "cpu_seconds_until_steady"),
     "writes of RoutingTables": lambda fleet: fleet["growth"]["table_writes"],
     "operator's memory afterwards, MB": lambda fleet: fleet["growth"]["resident_mb"][0],
+}
+_OF_CHANGES = {
+    "median, s": "p50_seconds",
+    "p95, s": "p95_seconds",
+    "longest, s": "longest_seconds",
+    "operator's CPU seconds per change": "cpu_seconds_per_change",
+    "API server's and etcd's": "server_cpu_seconds_per_change",
 }

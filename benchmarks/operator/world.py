@@ -3,23 +3,21 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from benchmarks.operator.effort import cpu_seconds
 from benchmarks.operator.fleet import BARE_NAMESPACE, NAMESPACE, model, regions, write_bare
-from tests.controlplane.api import APPLY_PATCH, Api
+from benchmarks.operator.gateways import Gateways
+from tests.controlplane.api import Api
 from tests.controlplane.harness import ControlPlane
-from tests.integration.operators import COLLECTIONS, GROUP, path
+from tests.integration.operators import COLLECTIONS, GROUP
 from tomoul.plan.labels import gateway_labels
 from tomoul.plan.naming import gateway_name
 
 SYSTEM = "tomoul-system"
 CONNECTIONS = 8
-_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class World:
@@ -111,56 +109,3 @@ class World:
             {"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
         ]
         self.api.patch(f"{collection}/{name}/status", {"status": {"phase": "Running", "conditions": ready}})
-
-
-class Gateways:
-    """One gateway a region: acknowledges each generation of its RoutingTables half a second later at the latest."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self._stop = threading.Event()
-        self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Acknowledge no more. Raises what went wrong."""
-        self._stop.set()
-        self._thread.join()
-        if self.failure is not None:
-            raise self.failure
-
-    def _run(self) -> None:
-        known: dict[str, int] = {}
-        try:
-            while not self._stop.wait(0.25):
-                for item in self._tables():
-                    name, generation = item["metadata"]["name"], item["metadata"]["generation"]
-                    if known.get(name) != generation:
-                        self._acknowledge(name, item["metadata"]["labels"]["tomoul.ai/region"], generation)
-                        known[name] = generation
-        except BaseException as error:
-            self.failure = error
-        finally:
-            self._api.close()
-
-    def _tables(self) -> list[dict[str, Any]]:
-        connection = self._api.connect()
-        try:
-            headers = {**self._api.headers(), "Accept": _METADATA}
-            connection.request("GET", COLLECTIONS["RoutingTable"], headers=headers)
-            found: list[dict[str, Any]] = json.loads(connection.getresponse().read())["items"] or []
-            return found
-        finally:
-            connection.close()
-
-    def _acknowledge(self, table: str, region: str, generation: int) -> None:
-        pod = f"{gateway_name(region)}-0-0"
-        body = {
-            "apiVersion": "tomoul.ai/v1alpha1",
-            "kind": "RoutingTable",
-            "metadata": {"name": table},
-            "status": {"gateways": [{"name": pod, "acceptedGeneration": generation}]},
-        }
-        where = f"{path('RoutingTable', table)}/status"
-        self._api.request("PATCH", where, body, APPLY_PATCH, fieldManager=f"tomoul-agent-{pod}", force="true")

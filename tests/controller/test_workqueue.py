@@ -138,3 +138,15 @@ async def test_the_queue_tells_how_long_keys_waited_and_since_when_no_worker_has
     await keys.get()
     assert waits == [("a", 7), ("b", 9)]
     assert keys.idle_seconds == 0
+
+
+async def test_what_is_left_to_do_waits_is_worked_on_or_comes_later() -> None:
+    keys = queue()
+    keys.add("a")
+    keys.add("b")
+    await keys.get()
+    keys.retry("c")
+    assert (len(keys), keys.processing, keys.delayed) == (1, 1, 1)
+    keys.done("a")
+    await asyncio.sleep(1)
+    assert (len(keys), keys.processing, keys.delayed) == (2, 0, 0)
