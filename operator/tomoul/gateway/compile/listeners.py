@@ -2,19 +2,19 @@
 
 from typing import Any
 
+from tomoul.api.routing import Timeouts
 from tomoul.gateway.compile.access_log import METRICS_NAMESPACE, access_log
 from tomoul.gateway.compile.document import EXTENSION_TYPE
 from tomoul.gateway.compile.local_reply import local_reply_config
 from tomoul.gateway.compile.names import (
     FILTER,
+    HEALTH_CHECK,
     LISTENER,
+    READY_PATH,
     ROUTE_CONFIGURATION,
     TYPES,
 )
 from tomoul.gateway.compile.resources import EnvoyResource, GatewayOptions
-
-READY_PATH = "/-/ready"
-"""Answers 200 once Envoy has its configuration, and 503 while it drains."""
 
 _ROOM_BESIDE_BODY = 64 * 1024
 
@@ -52,6 +52,8 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
         "use_remote_address": True,
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "0.0.0.0", "prefix_len": 32}]},  # noqa: S104
         "always_set_request_id_in_response": True,
+        # As in filter/course.zig, which has the route found anew for a model with another idle time.
+        "stream_idle_timeout": f"{Timeouts().idle_seconds}s",
         "normalize_path": True,
         "common_http_protocol_options": {
             "idle_timeout": "3600s",
@@ -72,7 +74,9 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
 
 def _health_check() -> dict[str, Any]:
     return {
-        "name": "envoy.filters.http.health_check",
+        "name": HEALTH_CHECK,
+        # But for the one route that is for probes: it would see every call.
+        "disabled": True,
         "typed_config": {
             "@type": f"{TYPES}.extensions.filters.http.health_check.v3.HealthCheck",
             "pass_through_mode": False,

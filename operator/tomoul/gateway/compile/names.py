@@ -9,6 +9,11 @@ FILTER = "tomoul"
 """Name of the filter, of its module and of the resource that configures it."""
 
 LISTENER = "gateway"
+HEALTH_CHECK = "envoy.filters.http.health_check"
+
+READY_PATH = "/-/ready"
+"""Answers 200 once Envoy has its configuration, and 503 while it drains."""
+
 ROUTE_CONFIGURATION = "gateway"
 
 # Response header between Envoy's own errors and the filter: the error's code.

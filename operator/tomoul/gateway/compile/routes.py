@@ -1,4 +1,4 @@
-"""The RouteConfiguration: one route for all calls, which never changes.
+"""The RouteConfiguration: one route for all calls and one for probes, which never change.
 
 The filter's module names a call's cluster and timeouts, and how it is tried again (filter/course.zig).
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 from tomoul.api.routing import Timeouts
 from tomoul.api.routingtable import ModelRoute
-from tomoul.gateway.compile.names import FILTER, FILTER_STATE_HASH, ROUTE_CONFIGURATION, TYPES
+from tomoul.gateway.compile.names import FILTER, FILTER_STATE_HASH, HEALTH_CHECK, READY_PATH, ROUTE_CONFIGURATION, TYPES
 from tomoul.gateway.compile.resources import EnvoyResource
 
 # A call that the engine may have begun is never sent twice: only what failed before its first byte was sent.
@@ -17,7 +17,7 @@ _RETRIES = 2
 
 
 def route_configuration() -> EnvoyResource:
-    """The route of all calls."""
+    """The route of all calls, and of probes."""
     return {
         "name": ROUTE_CONFIGURATION,
         "virtual_hosts": [
@@ -26,6 +26,14 @@ def route_configuration() -> EnvoyResource:
                 "domains": ["*"],
                 "routes": [
                     {
+                        "name": "probes",
+                        "match": {"path": READY_PATH},
+                        "typed_per_filter_config": {
+                            HEALTH_CHECK: {"@type": f"{TYPES}.config.route.v3.FilterConfig", "config": {}}
+                        },
+                        "direct_response": {"status": 503},
+                    },
+                    {
                         "name": "calls",
                         "match": {"prefix": "/"},
                         "route": {
@@ -33,7 +41,7 @@ def route_configuration() -> EnvoyResource:
                             "auto_host_rewrite": True,
                             "hash_policy": [{"filter_state": {"key": FILTER_STATE_HASH}}],
                         },
-                    }
+                    },
                 ],
             }
         ],

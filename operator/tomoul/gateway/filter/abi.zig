@@ -57,6 +57,7 @@ const raw = struct {
     extern fn envoy_dynamic_module_callback_log(LogLevel, Buffer) void;
     extern fn envoy_dynamic_module_callback_http_get_header(*Stream, HeaderMap, Buffer, *Buffer, usize, ?*usize) bool;
     extern fn envoy_dynamic_module_callback_http_set_header(*Stream, HeaderMap, Buffer, Buffer) bool;
+    extern fn envoy_dynamic_module_callback_http_add_header(*Stream, HeaderMap, Buffer, Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_get_headers_size(*Stream, HeaderMap) usize;
     extern fn envoy_dynamic_module_callback_http_get_headers(*Stream, HeaderMap, [*]Pair) bool;
     extern fn envoy_dynamic_module_callback_http_send_response(*Stream, u32, [*]const Pair, usize, Buffer, Buffer) void;
@@ -69,6 +70,7 @@ const raw = struct {
     extern fn envoy_dynamic_module_callback_http_get_metadata_string(*Stream, MetadataSource, Buffer, Buffer, *Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_set_filter_state_typed(*Stream, Buffer, Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_clear_route_cache(*Stream) void;
+    extern fn envoy_dynamic_module_callback_http_clear_route_cluster_cache(*Stream) void;
     extern fn envoy_dynamic_module_callback_http_get_cluster_host_count(*Stream, u32, *usize, *usize, *usize) bool;
     extern fn envoy_dynamic_module_callback_http_filter_reset_stream(*Stream, ResetReason, Buffer) void;
     extern fn envoy_dynamic_module_callback_cluster_specifier_get_request_header_value(*Routing, Buffer, *Buffer, usize, ?*usize) bool;
@@ -203,6 +205,11 @@ pub const Stream = opaque {
         _ = raw.envoy_dynamic_module_callback_http_set_header(self, map, .of(name), .of(value));
     }
 
+    /// Adds a header that is known not to be there: to set one makes Envoy look for it, by a table that it then makes.
+    pub fn addHeader(self: *Stream, map: HeaderMap, name: []const u8, value: []const u8) void {
+        _ = raw.envoy_dynamic_module_callback_http_add_header(self, map, .of(name), .of(value));
+    }
+
     pub fn removeHeader(self: *Stream, map: HeaderMap, name: []const u8) void {
         _ = raw.envoy_dynamic_module_callback_http_set_header(self, map, .of(name), .{ .ptr = null, .length = 0 });
     }
@@ -258,12 +265,14 @@ pub const Stream = opaque {
         return raw.envoy_dynamic_module_callback_http_set_filter_state_typed(self, .of(name), .of(value));
     }
 
-    pub fn clearRouteCache(self: *Stream) void {
-        raw.envoy_dynamic_module_callback_http_clear_route_cache(self);
+    /// Has Envoy ask for the cluster of the route that it has found; all of the choice takes effect but for the idle time.
+    pub fn chooseCluster(self: *Stream) void {
+        raw.envoy_dynamic_module_callback_http_clear_route_cluster_cache(self);
     }
 
-    /// Has Envoy find the route at once, and not when it is needed.
+    /// Has Envoy find the route anew, at once and not when it is needed.
     pub fn route(self: *Stream) void {
+        raw.envoy_dynamic_module_callback_http_clear_route_cache(self);
         var counts: [3]usize = undefined; // all, healthy, degraded
         _ = raw.envoy_dynamic_module_callback_http_get_cluster_host_count(self, 0, &counts[0], &counts[1], &counts[2]);
     }

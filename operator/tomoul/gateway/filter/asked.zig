@@ -21,6 +21,7 @@ pub const Asked = struct {
     content_type: Field = .{},
     content_encoding: Field = .{},
     content_length: Field = .{},
+    accept_encoding: Field = .{},
 
     /// Reads a request's headers, and removes those that no client may send. `allocator` is an arena's.
     pub fn read(stream: *abi.Stream, allocator: std.mem.Allocator) !Asked {
@@ -57,6 +58,7 @@ const names: std.StaticStringMap(std.meta.FieldEnum(Asked)) = .initComptime(.{
     .{ "content-type", .content_type },
     .{ "content-encoding", .content_encoding },
     .{ "content-length", .content_length },
+    .{ "accept-encoding", .accept_encoding },
 });
 
 /// What Envoy takes for its own operator's word, vLLM and SGLang for their router's, and an older gateway, to which a call

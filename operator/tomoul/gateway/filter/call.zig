@@ -25,10 +25,21 @@ pub const Path = enum {
             .models => "/v1/models",
         };
     }
+
+    /// The one that is allowed there.
+    pub fn method(self: Path) []const u8 {
+        return if (self == .chat) "POST" else "GET";
+    }
 };
 
 /// How what comes back is handled.
 pub const Answer = enum { passes, completion, failure, stream, replaced };
+
+/// This worker's calls that are over, whose memory the next ones get.
+threadlocal var spare: [64]*Call = undefined;
+threadlocal var spare_count: usize = 0;
+/// Of each of them.
+const spare_bytes = 16 * 1024;
 
 pub const Call = struct {
     stream: *abi.Stream,
@@ -55,6 +66,8 @@ pub const Call = struct {
     dress: course.Dress = .client,
     /// Whether the client said that a gateway forwarded it.
     was_forwarded: bool = false,
+    /// Whether the client takes compressed answers.
+    takes_encoded: bool = false,
     /// What the client called with, and the call's id; where both may be needed again.
     key: ?[]const u8 = null,
     request_id: ?[]const u8 = null,
@@ -80,7 +93,8 @@ pub const Call = struct {
     status: u16 = 0,
     /// What leaves in the place of a body that is `replaced`.
     instead: []const u8 = "",
-    rewriter: streams.Rewriter = undefined,
+    /// Of an answer that is a stream.
+    rewriter: *streams.Rewriter = undefined,
     /// Of a stream whose engine is here.
     watch: alive.Watch = .{},
     /// Through which comments leave: see voice.zig.
@@ -93,11 +107,18 @@ pub const Call = struct {
     ended: bool = false,
 
     pub fn create(document: *const documents.Document, stream: *abi.Stream) !*Call {
-        const self = try std.heap.c_allocator.create(Call);
+        const self = if (spare_count > 0) kept: {
+            spare_count -= 1;
+            break :kept spare[spare_count];
+        } else fresh: {
+            const made = try std.heap.c_allocator.create(Call);
+            made.arena = .init(std.heap.c_allocator);
+            break :fresh made;
+        };
         self.* = .{
             .stream = stream,
             .document = document,
-            .arena = .init(std.heap.c_allocator),
+            .arena = self.arena,
             .started = monotonic(),
         };
         voice.expect(self);
@@ -133,6 +154,12 @@ pub const Call = struct {
         voice.forget(self);
         logger.forget(self);
         course.forget(self);
+        if (spare_count < spare.len) {
+            _ = self.arena.reset(.{ .retain_with_limit = spare_bytes });
+            spare[spare_count] = self;
+            spare_count += 1;
+            return;
+        }
         self.arena.deinit();
         std.heap.c_allocator.destroy(self);
     }

@@ -6,11 +6,14 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const documents = @import("document.zig");
 const guard = @import("guard.zig");
 const Call = @import("call.zig").Call;
 
 /// As in routes.py.
 const most_retries = 2;
+/// As in listeners.py: how long a call may be idle whose route says nothing.
+const usual_idle_seconds = 300;
 const pool_prefix = "pool/";
 const region_prefix = "region/";
 
@@ -28,8 +31,12 @@ pub fn begin(call: *Call) !void {
     if (call.clusters.len > 1) try keep(call);
     asking = call;
     defer asking = null;
-    call.stream.clearRouteCache();
-    call.stream.route();
+    // Envoy takes up a route's idle time only as it finds the route, which is most of the work.
+    if (timeoutsOf(call).idle_seconds == usual_idle_seconds) call.stream.chooseCluster() else call.stream.route();
+}
+
+fn timeoutsOf(call: *const Call) documents.Timeouts {
+    return if (call.model) |model| model.timeouts else call.document.source.longest_timeouts;
 }
 
 fn keep(call: *Call) !void {
@@ -99,7 +106,7 @@ fn choose(call: *Call, routing: *abi.Routing) !bool {
     const cluster = call.clusters[call.at];
     dressFor(call, cluster);
     routing.setCluster(cluster);
-    const timeouts = if (call.model) |model| model.timeouts else call.document.source.longest_timeouts;
+    const timeouts = timeoutsOf(call);
     routing.setTimeouts(timeouts.request_seconds, timeouts.idle_seconds);
     // Without a model this is another region's call, whose gateway's 503 is its answer, after retries of its own.
     return routing.setRetries(if (call.model == null) "elsewhere" else "here");

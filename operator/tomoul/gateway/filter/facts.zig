@@ -43,8 +43,7 @@ pub const Facts = struct {
         var made: Facts = .{
             .start_unix_ns = timing.start_unix,
             .request_id = entry.requestId(),
-            .method = entry.header(.request, ":method"),
-            .region = entry.header(.response, "x-tomoul-region") orelse own,
+            .region = own,
             .status = entry.status(),
             .duration_ms = milliseconds(timing.complete),
             .first_byte_ms = milliseconds(timing.first_upstream_received),
@@ -56,8 +55,14 @@ pub const Facts = struct {
             .flags = entry.flags(),
             .details = entry.details(),
         };
+        // What of an engine's answer this gateway has let go under its own headers need not be looked up in them again.
+        const passed = if (call) |seen| seen.served and !seen.local else false;
+        const region = if (passed) own else entry.header(.response, "x-tomoul-region");
+        const code = if (passed) null else entry.header(.response, "x-tomoul-code");
+        made.region = region orelse own;
+        made.method = if (passed) call.?.path.method() else entry.header(.request, ":method");
         const seen = call orelse {
-            made.code = entry.header(.response, "x-tomoul-code");
+            made.code = code;
             return made;
         };
         made.path = seen.path.text(); // any other could carry what does not belong into a log
@@ -66,15 +71,15 @@ pub const Facts = struct {
         made.pin = seen.pin;
         made.cache = seen.cache;
         // Envoy's own answer is what left, though the filter may have begun another.
-        made.code = entry.header(.response, "x-tomoul-code") orelse seen.code orelse
+        made.code = code orelse seen.code orelse
             if (seen.served and !isDone(seen)) brokenCode(made.flags) else null;
         made.usage = seen.usage;
         made.ttft_ms = seen.ttft_ms;
         made.answered = seen.served;
         if (made.upstream != null) {
-            made.served = seen.stream.hostMetadata("tomoul", "kind");
+            made.served = if (passed) "pool" else seen.stream.hostMetadata("tomoul", "kind");
             // One that did not wait was to be answered there.
-            if (entry.header(.response, "x-tomoul-region") == null)
+            if (region == null)
                 made.region = seen.stream.hostMetadata("tomoul", "region") orelse own;
         }
         if (seen.trial) |trial| {

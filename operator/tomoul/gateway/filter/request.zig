@@ -33,13 +33,14 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
     const asked: Asked = try .read(call.stream, call.allocator());
     const whole = asked.path.first;
     call.was_forwarded = asked.forwarded.count > 0;
+    call.takes_encoded = asked.accept_encoding.count > 0;
     const path = whole[0 .. std.mem.indexOfAny(u8, whole, "?#") orelse whole.len];
     const is_chat = std.mem.eql(u8, path, chat_path);
     const is_list = std.mem.eql(u8, path, models_path);
     if (!is_chat and !is_list and !std.mem.startsWith(u8, path, models_path ++ "/"))
         return refuse(call, 404, "not_found", .{}, "There is nothing at `{s}`", .{text.shown(path).slice()});
     call.path = if (is_chat) .chat else .models;
-    const allowed = if (is_chat) "POST" else "GET";
+    const allowed = call.path.method();
     if (!std.mem.eql(u8, asked.method.first, allowed))
         return refuse(call, 405, "method_not_allowed", .{ .allow = allowed }, "Only {s} is allowed here", .{allowed});
 
@@ -123,7 +124,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
         if (!stream.setFilterState("envoy.hashable_string", &hash)) @panic("Envoy takes no hash");
     }
     try rewrite.apply(call, place, sent, members, model, .{ .salt = salt, .stream_options = options, .max_tokens = max_tokens, .seed = seed });
-    stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
+    if (call.takes_encoded) stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
     try targets.send(call, where, model);
 }
 

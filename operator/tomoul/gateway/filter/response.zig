@@ -7,6 +7,7 @@ const alive = @import("alive.zig");
 const bodies = @import("body.zig");
 const completion = @import("completion.zig");
 const errors = @import("errors.zig");
+const Head = @import("head.zig").Head;
 const ids = @import("ids.zig");
 const streams = @import("stream.zig");
 const text = @import("text.zig");
@@ -22,12 +23,20 @@ threadlocal var output: bodies.Scratch = .{};
 pub fn headers(call: *Call, end_of_stream: bool) !bool {
     const stream = call.stream;
     const own = call.document.source.region;
-    const kind = if (call.local) null else stream.hostMetadata("tomoul", "kind");
-    call.status = std.fmt.parseInt(u16, stream.header(.response, ":status") orelse "", 10) catch 0;
-    const content_type = stream.header(.response, "content-type") orelse "";
-    const is_stream = call.status < 400 and isEventStream(content_type);
+    const head: Head = try .read(stream, call.allocator());
+    call.status = head.status;
+    const is_stream = call.status < 400 and isEventStream(head.content_type);
 
-    if (kind != null and std.mem.eql(u8, kind.?, "region")) {
+    if (call.local or call.dress == .client) {
+        stream.setHeader(.response, "x-tomoul-region", own);
+        var left: [admission.allowance_headers]abi.Pair = undefined;
+        for (try admission.allowanceHeaders(call, &left)) |header| stream.setHeader(.response, header.key.slice(), header.value.slice());
+        if (stream.header(.response, "x-tomoul-code")) |code| {
+            call.code = try call.allocator().dupe(u8, code);
+            stream.removeHeader(.response, "x-tomoul-code");
+        }
+        return true;
+    } else if (call.dress == .gateway) {
         // Another region's gateway has done all that is to do, but cannot know who asked for a stream's usage.
         call.elsewhere = true;
         // Of a seed that is this gateway's own there is nothing to tell.
@@ -36,20 +45,16 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         if (stream.headerCount(.response, "x-tomoul-region") == 0) {
             try replaceStrangers(call);
         } else if (is_stream and call.hidden != .nothing) {
-            startStream(call, null);
+            try startStream(call, null);
         }
     } else {
-        const head: Head = if (kind != null) try .read(call) else .{};
-        stream.setHeader(.response, "x-tomoul-region", own);
-        var left: [admission.allowance_headers]abi.Pair = undefined;
-        for (try admission.allowanceHeaders(call, &left)) |header| stream.setHeader(.response, header.key.slice(), header.value.slice());
-        if (kind == null) {
-            if (stream.header(.response, "x-tomoul-code")) |code| {
-                call.code = try call.allocator().dupe(u8, code);
-                stream.removeHeader(.response, "x-tomoul-code");
-            }
-            return true;
+        // Only its own are left of the engine's headers, so that none of these is there.
+        for (head.foreign) |name| {
+            if (call.status < 400 or !std.mem.eql(u8, name, "retry-after")) stream.removeHeader(.response, name);
         }
+        stream.addHeader(.response, "x-tomoul-region", own);
+        var left: [admission.allowance_headers]abi.Pair = undefined;
+        for (try admission.allowanceHeaders(call, &left)) |header| stream.addHeader(.response, header.key.slice(), header.value.slice());
         call.served = true;
         const is_none = head.is_encoded or is_stream != call.is_stream or (is_stream and end_of_stream);
         const is_broken = isNoAnswer(call.status) or (call.status == 200 and is_none);
@@ -59,21 +64,20 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         } else if (call.status >= 400) {
             call.answer = .failure;
             stream.setHeader(.response, "content-type", "application/json");
-            if (errors.waitOf(call.status, stream.header(.response, "retry-after"))) |seconds| {
+            if (errors.waitOf(call.status, head.retry_after)) |seconds| {
                 var digits: [3]u8 = undefined;
                 stream.setHeader(.response, "retry-after", std.fmt.bufPrint(&digits, "{d}", .{seconds}) catch unreachable);
             } else stream.removeHeader(.response, "retry-after");
             if (!errors.worthAnotherTry(call.status)) stream.setHeader(.response, "x-should-retry", "false");
         } else if (is_stream) {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
-            startStream(call, try namesOf(call));
+            try startStream(call, try namesOf(call));
             if (!end_of_stream) try call.watch.start(stream, call.document.source.comment_seconds, call.model.?.timeouts.idle_seconds);
         } else {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
-            if (!std.ascii.startsWithIgnoreCase(content_type, "application/json"))
+            if (!std.ascii.startsWithIgnoreCase(head.content_type, "application/json"))
                 stream.setHeader(.response, "content-type", "application/json");
-            const length = std.fmt.parseInt(u64, stream.header(.response, "content-length") orelse "0", 10) catch 0;
-            if (length > call.document.source.max_body_bytes) {
+            if (head.content_length > call.document.source.max_body_bytes) {
                 abi.log(.warn, "tomoul: an answer too large to buffer keeps its engine's id and is not counted");
             } else call.answer = .completion;
         }
@@ -168,9 +172,10 @@ fn namesOf(call: *Call) !completion.Names {
     };
 }
 
-fn startStream(call: *Call, names: ?completion.Names) void {
+fn startStream(call: *Call, names: ?completion.Names) !void {
     call.answer = .stream;
-    call.rewriter = .init(call.allocator(), names, call.hidden);
+    call.rewriter = try call.allocator().create(streams.Rewriter);
+    call.rewriter.* = .init(call.allocator(), names, call.hidden);
     call.stream.removeHeader(.response, "content-length");
 }
 
@@ -205,33 +210,6 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
 fn isNoAnswer(status: u16) bool {
     return (status < 400 and status != 200) or status == 401 or status == 403 or status == 407 or status >= 600;
 }
-
-/// What of an engine's headers is about its answer. All others would tell clients of the engine, or what only a gateway can
-/// say.
-const answers = std.StaticStringMap(void).initComptime(.{
-    .{":status"}, .{"content-type"}, .{"content-length"}, .{"transfer-encoding"}, .{"cache-control"}, .{"date"},
-    .{"server"}, // Envoy's own in any case
-});
-
-/// An engine's headers once only those of its answer are left.
-const Head = struct {
-    is_encoded: bool = false,
-
-    fn read(call: *Call) !Head {
-        const stream, const allocator = .{ call.stream, call.allocator() };
-        var made: Head = .{};
-        var removed: std.ArrayListUnmanaged([]const u8) = .{};
-        for (try stream.headers(.response, allocator)) |header| {
-            const name = header.key.slice();
-            if (answers.has(name) or (call.status >= 400 and std.mem.eql(u8, name, "retry-after"))) continue;
-            if (std.mem.eql(u8, name, "content-encoding")) made.is_encoded = !std.ascii.eqlIgnoreCase(header.value.slice(), "identity");
-            // Not as they are met: the first that goes moves the others.
-            try removed.append(allocator, try allocator.dupe(u8, name));
-        }
-        for (removed.items) |name| stream.removeHeader(.response, name);
-        return made;
-    }
-};
 
 /// What an engine answered is none of a completion: the client gets an error. Its body.
 fn breakAnswer(call: *Call) ![]const u8 {
