@@ -7,6 +7,7 @@ const std = @import("std");
 const abi = @import("abi.zig");
 const abi_log = @import("abi_log.zig");
 const facts = @import("facts.zig");
+const text = @import("text.zig");
 const Facts = facts.Facts;
 
 const Label = enum { model, region, tenant, status, code, served, flags, pin, cache, trial, answered_by };
@@ -114,14 +115,14 @@ const separator = 0;
 /// All labels' values as one key, in the order of `Label`; cut where `buffer` ends.
 pub fn keyOf(told: *const Facts, buffer: []u8) []const u8 {
     var flags: [128]u8 = undefined;
-    var status: [10]u8 = undefined;
+    var status: [20]u8 = undefined;
     var length: usize = 0;
     for (std.enums.values(Label)) |label| {
         const value: []const u8 = switch (label) {
             .model => told.model orelse "",
             .region => told.region,
             .tenant => told.tenant orelse "",
-            .status => std.fmt.bufPrint(&status, "{d}", .{told.status}) catch unreachable,
+            .status => text.decimal(&status, told.status),
             .code => told.code orelse "",
             .served => told.served orelse "",
             .flags => facts.flagsText(told.flags, &flags),

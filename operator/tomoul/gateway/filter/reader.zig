@@ -38,7 +38,7 @@ pub const Reader = struct {
         const c = if (self.at < self.text.len) self.text[self.at] else return self.refuse("a value is missing", null, "");
         switch (c) {
             '"' => {
-                try self.skipString();
+                _ = try self.skipString();
                 return .string;
             },
             '{', '[' => {
@@ -49,17 +49,38 @@ pub const Reader = struct {
         }
     }
 
-    /// From a string's opening quote to behind its closing one.
-    pub fn skipString(self: *Reader) error{Malformed}!void {
+    /// From a string's opening quote to behind its closing one; whether it has escapes.
+    pub fn skipString(self: *Reader) error{Malformed}!bool {
+        const text = self.text;
         var at = self.at + 1;
-        while (true) {
-            at = indexOfQuoteOrEscape(self.text, at) orelse return self.refuse("a string is not closed", null, "");
-            if (self.text[at] == '"') {
-                self.at = at + 1;
-                return;
+        var has_escapes = false;
+        blocks: while (at + block_width <= text.len) : (at += block_width) {
+            const block: Block = text[at..][0..block_width].*;
+            var found = bitsOf((block == @as(Block, @splat('"'))) | (block == @as(Block, @splat('\\'))));
+            while (found != 0) {
+                const bit: std.math.Log2Int(Bits) = @intCast(@ctz(found));
+                if (text[at + bit] == '"') {
+                    self.at = at + bit + 1;
+                    return has_escapes;
+                }
+                has_escapes = true;
+                if (bit == block_width - 1) {
+                    at += 1; // what it escapes is the next block's first
+                    continue :blocks;
+                }
+                found &= ~(@as(Bits, 3) << bit); // a backslash, and what it escapes
             }
-            at += 2; // a backslash, and what it escapes
         }
+        while (at < text.len) : (at += 1) {
+            if (text[at] == '"') {
+                self.at = at + 1;
+                return has_escapes;
+            }
+            if (text[at] != '\\') continue;
+            has_escapes = true;
+            at += 1;
+        }
+        return self.refuse("a string is not closed", null, "");
     }
 
     /// From an opening bracket to behind the one that closes it.
@@ -69,7 +90,7 @@ pub const Reader = struct {
         while (self.at < self.text.len) {
             switch (self.text[self.at]) {
                 '"' => {
-                    try self.skipString();
+                    _ = try self.skipString();
                     continue;
                 },
                 '{', '[' => |c| {
@@ -109,6 +130,19 @@ pub const Reader = struct {
     }
 };
 
+const block_width = 32;
+const Block = @Vector(block_width, u8);
+const Bits = std.meta.Int(.unsigned, block_width);
+
+inline fn bitsOf(lanes: @Vector(block_width, bool)) Bits {
+    const bits: Bits = @bitCast(lanes);
+    // As a number from here on: LLVM would otherwise keep the lanes until they are asked for, and then take them one by one.
+    return asm (""
+        : [bits] "=r" (-> Bits),
+        : [_] "0" (bits),
+    );
+}
+
 fn digits(text: []const u8) usize {
     for (text, 0..) |c, index| {
         if (c < '0' or c > '9') return index;
@@ -137,19 +171,50 @@ fn isNumber(word: []const u8) bool {
     return rest.len == 0;
 }
 
-fn indexOfQuoteOrEscape(text: []const u8, from: usize) ?usize {
-    const width = 32;
-    const Block = @Vector(width, u8);
-    var at = from;
-    while (at + width <= text.len) : (at += width) {
-        const block: Block = text[at..][0..width].*;
-        const quotes = block == @as(Block, @splat('"'));
-        const escapes = block == @as(Block, @splat('\\'));
-        const found = @as(u32, @bitCast(quotes)) | @as(u32, @bitCast(escapes));
-        if (found != 0) return at + @ctz(found);
-    }
+/// Behind the value that `text` begins with, found character by character; null where it does not end.
+fn plainEnd(text: []const u8) ?usize {
+    var opened: [64]u8 = undefined;
+    var depth: usize = 0;
+    var is_string = false;
+    var at: usize = 0;
     while (at < text.len) : (at += 1) {
-        if (text[at] == '"' or text[at] == '\\') return at;
+        switch (text[at]) {
+            '"' => is_string = !is_string,
+            '\\' => at += @intFromBool(is_string),
+            '{', '[' => |c| if (!is_string) {
+                opened[depth] = c + 2; // what closes it
+                depth += 1;
+            },
+            '}', ']' => |c| if (!is_string) {
+                depth -= 1;
+                if (opened[depth] != c) return null;
+            },
+            else => {},
+        }
+        if (depth == 0) return at + 1;
     }
     return null;
+}
+
+test "nested values end where they do character by character, wherever blocks end" {
+    var random: std.Random.DefaultPrng = .init(6);
+    const characters = "[]{}\"\"\\\\a :,";
+    for (0..20_000) |_| {
+        var text: [150]u8 = undefined;
+        // Mostly what is in strings, so that many go on for several blocks.
+        const is_prose = random.random().boolean();
+        for (&text) |*c| {
+            const any = random.random().uintLessThan(usize, if (is_prose) 120 else characters.len);
+            c.* = if (any < characters.len) characters[any] else 'a';
+        }
+        text[0] = "[{"[random.random().uintLessThan(usize, 2)];
+        for (text[64..]) |*c| if (!is_prose and (c.* == '[' or c.* == '{')) {
+            c.* = ' '; // no deeper than `plainEnd` goes
+        };
+        const length = 1 + random.random().uintLessThan(usize, text.len);
+        var problem: Problem = .{};
+        var reader: Reader = .{ .text = text[0..length], .problem = &problem };
+        const end = if (reader.skipValue()) |_| reader.at else |_| null;
+        try std.testing.expectEqual(plainEnd(text[0..length]), end);
+    }
 }

@@ -8,19 +8,27 @@ const max_shown = 80;
 
 /// Whether it is printable ASCII that JSON has as it is.
 pub fn isPlain(text: []const u8) bool {
-    const width = 16;
-    const Block = @Vector(width, u8);
-    var at: usize = 0;
-    while (at + width <= text.len) : (at += width) {
-        const block: Block = text[at..][0..width].*;
-        const odd = @as(u16, @bitCast(block -% @as(Block, @splat(32)) > @as(Block, @splat(126 - 32)))) |
-            @as(u16, @bitCast(block == @as(Block, @splat('"')))) | @as(u16, @bitCast(block == @as(Block, @splat('\\'))));
-        if (odd != 0) return false;
+    // In blocks, of which the last may overlap the one before.
+    inline for (.{ 16, 8, 4 }) |width| {
+        if (text.len >= width) {
+            var at: usize = 0;
+            while (at + width < text.len) : (at += width) {
+                if (!isPlainBlock(width, text[at..][0..width].*)) return false;
+            }
+            return isPlainBlock(width, text[text.len - width ..][0..width].*);
+        }
     }
-    for (text[at..]) |c| {
+    for (text) |c| {
         if (c < 32 or c > 126 or c == '"' or c == '\\') return false;
     }
     return true;
+}
+
+fn isPlainBlock(comptime width: usize, block: @Vector(width, u8)) bool {
+    const Block = @TypeOf(block);
+    const odd = (block -% @as(Block, @splat(32)) > @as(Block, @splat(126 - 32))) |
+        (block == @as(Block, @splat('"'))) | (block == @as(Block, @splat('\\')));
+    return !@reduce(.Or, odd);
 }
 
 /// Where `needle`, of three bytes or more, first is in `haystack`. The standard library makes a table of 2 KB first, which
