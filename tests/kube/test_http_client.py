@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import yaml
 
-from tests.controlplane.harness import ControlPlane
+from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tomoul.kube import http_client
 from tomoul.kube.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from tomoul.kube.http_client import HttpKubeClient
@@ -36,6 +37,28 @@ async def test_a_list_is_read_in_pages_and_its_items_know_their_kind(
     assert sorted(item["metadata"]["name"] for item in listing.items) == ["a0", "a1", "a2", "a3", "a4"]
     assert {item["kind"] for item in listing.items} == {"ServiceAccount"}
     assert {item["apiVersion"] for item in listing.items} == {"v1"}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"bogus": 1},
+        {"conditions": [{"type": "Ready", "bogus": 1}]},
+        {"regions": [{"name": "eu-west", "bogus": 1}]},
+        {"regions": [{"name": "eu-west", "pools": [{"name": "default", "bogus": 1}]}]},
+    ],
+)
+async def test_a_status_with_a_field_that_its_schema_does_not_know_is_refused(
+    client: HttpKubeClient, namespace: str, status: dict[str, object]
+) -> None:
+    documents = yaml.safe_load_all((REPOSITORY / "examples" / "tiny-chat.yaml").read_text())
+    model = next(each for each in documents if each["kind"] == "ModelDeployment")
+    model["metadata"]["namespace"] = namespace
+    await client.create(model)
+    written = {**model, "status": status}
+    del written["spec"]
+    with pytest.raises(Invalid, match="bogus"):
+        await client.apply(written, manager="tests", subresource="status")
 
 
 async def test_refusals_have_types(client: HttpKubeClient, namespace: str) -> None:

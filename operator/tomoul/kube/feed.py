@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from tomoul.kube.http_client import PAGE, HttpKubeClient
+from tomoul.kube.http_client import ENCODING, PAGE, HttpKubeClient
 from tomoul.kube.store import Store
 
 logger = logging.getLogger(__name__)
@@ -142,6 +142,7 @@ def _login(client: HttpKubeClient) -> Callable[..., Any]:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls),
             proxy=configuration.proxy,
+            headers=ENCODING,
             middlewares=(_authorized(client),),
         )
         return kopf.AiohttpSession(

@@ -21,6 +21,8 @@ from tomoul.plan.world import Key, Manifest
 
 PAGE = 250
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+# The API server compresses what is large, lists and tables: within a cluster that takes longer than to send it.
+ENCODING = {"Accept-Encoding": "identity"}
 # The API server sends a bookmark about once a minute: a watch that is silent for longer is dead.
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=80)
 
@@ -141,11 +143,15 @@ class HttpKubeClient:
     async def apply(
         self, manifest: Manifest, *, manager: str, force: bool = True, subresource: Literal["", "status"] = ""
     ) -> Object:
-        """See KubeClient."""
+        """See KubeClient.
+
+        An apply is refused for fields that the schema does not know whatever `fieldValidation` says: that would only
+        have the body read a second time for repeated names, which one made from a dict has not.
+        """
         return await self._call(
             "PATCH",
             resource_of(manifest).path(key_of(manifest), subresource=subresource),
-            {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"},
+            {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Ignore"},
             dict(manifest),
             content_type="application/apply-patch+yaml",
         )
@@ -235,6 +241,7 @@ class HttpKubeClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context),
                 proxy=self.configuration.proxy,
+                headers=ENCODING,
             )
         return self._session
 
