@@ -59,8 +59,7 @@ class ModelDeploymentStatus(StatusModel):
         default=0, ge=0, description="The metadata.generation that this was judged by"
     )
     conditions: Conditions = Field(default=(), description="Conditions by type, over all regions hosted here")
-    regions: Annotated[tuple[RegionModelStatus, ...], ListBy("name")] = Field(
-        default=(), description="Conditions by region"
-    )
+    # No map by name: all rows have one writer, and to keep who owns which field of which row was a fifth of a write.
+    regions: tuple[RegionModelStatus, ...] = Field(default=(), description="Conditions by region")
     ready_regions: str = Field(default="", max_length=32, description="Ready and wanted regions, such as `1/2`")
     reason: str = Field(default="", max_length=63, description="Why it is not ready, in one word")
