@@ -172,7 +172,7 @@ def _names(value: str) -> tuple[str, ...]:
     "--workers",
     envvar="TOMOUL_WORKERS",
     type=click.IntRange(1, 64),
-    default=16,
+    default=32,
     help="Resources that are reconciled at the same time.",
 )
 @option(

@@ -65,7 +65,7 @@ class OperatorOptions:
     """What an operator is started with."""
 
     settings: Settings = field(default_factory=Settings)
-    workers: int = 16
+    workers: int = 32
     """Each waits for one answer of the API server at a time: with eight, two cores were busy for three quarters."""
     health_port: int = 8081
     metrics_port: int = 9090

@@ -10,7 +10,7 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.groups import pool_template
 from tomoul.plan.world import Manifest, Settings
 
-_KEPT = 64
+_KEPT = 128
 """Templates: some for each of the operator's workers."""
 _Made = tuple[ModelDeployment, Region, Settings, Manifest]
 _recent: dict[tuple[int, int, PoolName, int], _Made] = {}
