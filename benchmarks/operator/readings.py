@@ -20,7 +20,7 @@ def until(what: Callable[[], bool], limit: float, began: float) -> float:
     while not what():
         if time.monotonic() - began > limit:
             raise TimeoutError(f"not within {limit:.0f} s")
-        time.sleep(2.0)
+        time.sleep(1.0)
     return time.monotonic() - began
 
 

@@ -1,6 +1,7 @@
 """The client against answers that a real API server gives only on bad days."""
 
 import json
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -95,3 +96,26 @@ async def test_a_proxy_that_answers_in_html_is_quoted() -> None:
     async with answering(handler) as client:
         with pytest.raises(Unavailable, match="bad gateway"):
             await client.list(NODES)
+
+
+class Metadata(dict[str, str]):
+    """One that tells when it is gone."""
+
+
+async def test_a_page_of_a_list_is_not_in_memory_beside_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[weakref.ref[Metadata]] = []
+
+    async def call(_self: HttpKubeClient, *_request: object) -> dict[str, object]:
+        assert [each for each in told if each() is not None] == []
+        metadata = Metadata(name=f"node-{len(told)}")
+        told.append(weakref.ref(metadata))
+        more = {"resourceVersion": "1", "continue": "more" if len(told) < 3 else ""}
+        return {"items": [{"metadata": metadata}], "metadata": more}
+
+    monkeypatch.setattr(HttpKubeClient, "_call", call)
+    async with HttpKubeClient(Configuration(host="http://nowhere")) as client:
+        names = []
+        async for page in client.pages(NODES):
+            names += [item["metadata"]["name"] for item in page.items]
+            del page
+    assert names == ["node-0", "node-1", "node-2"]
