@@ -20,9 +20,22 @@ pub const Scratch = struct {
 /// A worker's: memory on the stack would be filled with a pattern first.
 threadlocal var few: [few_chunks]abi.Buffer = undefined;
 
-/// Appends all of `which` to `into`.
-pub fn gather(stream: *abi.Stream, which: abi.Body, into: *text.Text, allocator: std.mem.Allocator) !void {
-    const count = stream.chunkCount(which);
+/// A whole body, of which `buffered` came before `received`: Envoy's own bytes if they are in one piece, else a copy in
+/// `scratch`. Envoy's are there until they are drained.
+pub fn whole(stream: *abi.Stream, buffered: abi.Body, received: abi.Body, scratch: *Scratch) ![]const u8 {
+    const allocator = std.heap.c_allocator;
+    const before, const last = .{ stream.chunkCount(buffered), stream.chunkCount(received) };
+    if (before + last == 1) {
+        var one: [1]abi.Buffer = undefined;
+        if (stream.chunks(if (before == 1) buffered else received, &one)) return one[0].slice();
+    }
+    try gather(stream, buffered, before, &scratch.bytes, allocator);
+    try gather(stream, received, last, &scratch.bytes, allocator);
+    return scratch.bytes.items;
+}
+
+/// Appends all of `which`, which is in `count` pieces, to `into`.
+pub fn gather(stream: *abi.Stream, which: abi.Body, count: usize, into: *text.Text, allocator: std.mem.Allocator) !void {
     if (count == 0) return;
     const chunks = if (count <= few.len) few[0..count] else try std.heap.c_allocator.alloc(abi.Buffer, count);
     defer if (count > few.len) std.heap.c_allocator.free(chunks);

@@ -62,28 +62,34 @@ fn appendMember(allocator: std.mem.Allocator, made: *text.Text, name: []const u8
 /// Appends the array of choices, each with `logprobs` and its message with `refusal`; false where one is no object.
 fn completeChoices(allocator: std.mem.Allocator, made: *text.Text, choices: []const u8) !bool {
     var problem: json.Problem = .{};
-    var elements: json.Elements = .of(choices, &problem);
+    var reader: json.Reader = .{ .text = choices, .at = 1, .problem = &problem };
     var from: usize = 0;
     const members = &inner;
-    while (elements.next()) |element| {
-        const choice = choices[element.start..element.end];
-        if (element.kind != .object or !members.read(choice)) return false;
-        try made.appendSlice(allocator, choices[from..element.start]);
-        from = element.end;
-        var at: usize = 0;
-        if (members.get("logprobs") == null) at = try appendFirst(allocator, made, choice, "\"logprobs\":null", members.count == 0);
+    while (reader.peek() != ']') {
+        if (from > 0) {
+            if (reader.peek() != ',') return false;
+            reader.at += 1;
+            _ = reader.peek();
+        }
+        const start = reader.at;
+        members.readNext(&reader) catch return false;
+        const end = reader.at;
+        if (members.get("logprobs") == null) {
+            try made.appendSlice(allocator, choices[from..start]);
+            from = start + try appendFirst(allocator, made, choices[start..end], "\"logprobs\":null", members.count == 0);
+        }
         if (members.of("message", .object)) |message| {
-            const raw = message.raw(choice);
-            const start = message.start;
+            const raw, const at = .{ message.raw(choices), message.start };
             if (members.read(raw) and members.get("refusal") == null) {
-                try made.appendSlice(allocator, choice[at..start]);
-                at = start + try appendFirst(allocator, made, raw, "\"refusal\":null", members.count == 0);
+                try made.appendSlice(allocator, choices[from..at]);
+                from = at + try appendFirst(allocator, made, raw, "\"refusal\":null", members.count == 0);
             }
         }
-        try made.appendSlice(allocator, choice[at..]);
+        try made.appendSlice(allocator, choices[from..end]);
+        from = end;
     }
     try made.appendSlice(allocator, choices[from..]);
-    return elements.reader.peek() == ']';
+    return true;
 }
 
 /// Appends the start of `object` with `member` as its first one; how much of the object that was.

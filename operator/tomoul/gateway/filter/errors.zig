@@ -168,7 +168,7 @@ pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !N
     return .{
         .body = try body(allocator, status, message, string(members, found, "param") orelse "null", code, ""),
         // Text of an engine's could hold anything; a log and a metric's label get words only.
-        .code = if (isWord(code[1 .. code.len - 1])) code[1 .. code.len - 1] else word,
+        .code = if (isWord(code[1 .. code.len - 1])) try allocator.dupe(u8, code[1 .. code.len - 1]) else word,
     };
 }
 
@@ -259,4 +259,13 @@ test "an engine's error takes OpenAI's shape" {
         try std.testing.expectEqualStrings(case[2], made.body);
         try std.testing.expectEqualStrings(case[3], made.code);
     }
+}
+
+test "an error's code outlives what the engine sent" {
+    var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
+    defer arena.deinit();
+    var engines = "{\"error\":{\"message\":\"no\",\"code\":\"too_long\"}}".*;
+    const made = try normal(arena.allocator(), &engines, 400);
+    @memset(&engines, ' ');
+    try std.testing.expectEqualStrings("too_long", made.code);
 }

@@ -5,14 +5,14 @@
 
 const std = @import("std");
 const scan = @import("reader.zig");
-const Reader = scan.Reader;
+pub const Reader = scan.Reader;
 
 pub const Kind = scan.Kind;
 pub const Problem = scan.Problem;
 
 pub const max_members = 256;
 
-/// One member of an object; positions are in the object's text, ends are exclusive.
+/// One member of an object; positions are in the text that it was read from, ends are exclusive.
 pub const Member = struct {
     name: []const u8,
     /// Where the name's opening quote is.
@@ -57,13 +57,19 @@ pub const Members = struct {
     /// Reads the object that is all of `text`; false, with `problem`, where that is no object, or one that two readers
     /// could understand differently.
     pub fn read(self: *Members, text: []const u8) bool {
-        self.count = 0;
         var reader: Reader = .{ .text = text, .problem = &self.problem };
-        self.readWith(&reader) catch return false;
+        self.readAll(&reader) catch return false;
         return true;
     }
 
-    fn readWith(self: *Members, reader: *Reader) error{Malformed}!void {
+    fn readAll(self: *Members, reader: *Reader) error{Malformed}!void {
+        try self.readNext(reader);
+        if (reader.peek() != null) return reader.refuse("something follows the object", null, "");
+    }
+
+    /// Reads the object that is next, behind which the reader is then. Positions are in the reader's text.
+    pub fn readNext(self: *Members, reader: *Reader) error{Malformed}!void {
+        self.count = 0;
         if (reader.peek() != '{') return reader.refuse("it is not a JSON object", null, "");
         reader.at += 1;
         var signs: u64 = 0; // of all names so far
@@ -93,7 +99,6 @@ pub const Members = struct {
             if (next == '}') break;
             _ = reader.peek();
         }
-        if (reader.peek() != null) return reader.refuse("something follows the object", null, "");
     }
 };
 

@@ -1,6 +1,8 @@
 //! The one reader's steps through a JSON text: over white space, strings, literals and nested values.
 
 const std = @import("std");
+const blocks = @import("blocks.zig");
+const Bits = blocks.Bits;
 
 pub const max_depth = 256;
 
@@ -54,9 +56,8 @@ pub const Reader = struct {
         const text = self.text;
         var at = self.at + 1;
         var has_escapes = false;
-        blocks: while (at + block_width <= text.len) : (at += block_width) {
-            const block: Block = text[at..][0..block_width].*;
-            var found = bitsOf((block == @as(Block, @splat('"'))) | (block == @as(Block, @splat('\\'))));
+        each: while (at + blocks.width <= text.len) : (at += blocks.width) {
+            var found = blocks.either(text[at..], '"', '\\');
             while (found != 0) {
                 const bit: std.math.Log2Int(Bits) = @intCast(@ctz(found));
                 if (text[at + bit] == '"') {
@@ -64,9 +65,9 @@ pub const Reader = struct {
                     return has_escapes;
                 }
                 has_escapes = true;
-                if (bit == block_width - 1) {
+                if (bit == blocks.width - 1) {
                     at += 1; // what it escapes is the next block's first
-                    continue :blocks;
+                    continue :each;
                 }
                 found &= ~(@as(Bits, 3) << bit); // a backslash, and what it escapes
             }
@@ -129,19 +130,6 @@ pub const Reader = struct {
         return self.refuse("", word, " is not a JSON value");
     }
 };
-
-const block_width = 32;
-const Block = @Vector(block_width, u8);
-const Bits = std.meta.Int(.unsigned, block_width);
-
-inline fn bitsOf(lanes: @Vector(block_width, bool)) Bits {
-    const bits: Bits = @bitCast(lanes);
-    // As a number from here on: LLVM would otherwise keep the lanes until they are asked for, and then take them one by one.
-    return asm (""
-        : [bits] "=r" (-> Bits),
-        : [_] "0" (bits),
-    );
-}
 
 fn digits(text: []const u8) usize {
     for (text, 0..) |c, index| {

@@ -86,10 +86,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     call.reads_body = false;
     const stream = call.stream;
     defer scratch.clear();
-    const allocator = std.heap.c_allocator;
-    try bodies.gather(stream, .buffered_request, &scratch.bytes, allocator);
-    try bodies.gather(stream, .received_request, &scratch.bytes, allocator);
-    const sent = scratch.bytes.items;
+    const sent = try bodies.whole(stream, .buffered_request, .received_request, &scratch);
     if (sent.len > call.document.source.max_body_bytes) return refuseLargeBody(call);
 
     const members = &top;

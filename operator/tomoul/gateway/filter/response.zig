@@ -187,11 +187,12 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
     const size = stream.bodySize(.received_response);
     if (size > 0) {
         var one: [1]abi.Buffer = undefined;
-        if (stream.chunkCount(.received_response) == 1 and stream.chunks(.received_response, &one)) {
+        const count = stream.chunkCount(.received_response);
+        if (count == 1 and stream.chunks(.received_response, &one)) {
             try call.rewriter.feed(one[0].slice(), out, allocator);
         } else {
             defer scratch.clear();
-            try bodies.gather(stream, .received_response, &scratch.bytes, allocator);
+            try bodies.gather(stream, .received_response, count, &scratch.bytes, allocator);
             try call.rewriter.feed(scratch.bytes.items, out, allocator);
         }
     }
@@ -257,11 +258,9 @@ fn replaceStrangers(call: *Call) !void {
 }
 
 fn replaceBody(call: *Call, which: abi.Body) !void {
-    const stream, const allocator = .{ call.stream, std.heap.c_allocator };
+    const stream = call.stream;
     defer scratch.clear();
-    try bodies.gather(stream, .buffered_response, &scratch.bytes, allocator);
-    try bodies.gather(stream, .received_response, &scratch.bytes, allocator);
-    const made = (try wholeBody(call, scratch.bytes.items)) orelse return;
+    const made = (try wholeBody(call, try bodies.whole(stream, .buffered_response, .received_response, &scratch))) orelse return;
     stream.drain(.buffered_response, stream.bodySize(.buffered_response));
     stream.drain(.received_response, stream.bodySize(.received_response));
     stream.append(which, made);

@@ -92,8 +92,7 @@ pub fn apply(
     if (!changed) return;
 
     const stream = call.stream;
-    stream.drain(.buffered_request, stream.bodySize(.buffered_request));
-    stream.drain(.received_request, stream.bodySize(.received_request));
+    const buffered, const received = .{ stream.bodySize(.buffered_request), stream.bodySize(.received_request) };
     defer small.clear();
     var body: bodies.Writer = .{ .stream = stream, .which = place, .small = &small.bytes };
     var separator: []const u8 = "{";
@@ -130,6 +129,9 @@ pub fn apply(
     }
     try body.write("}");
     body.flush();
+    // Not before: `sent` may be Envoy's own bytes.
+    stream.drain(.buffered_request, buffered);
+    stream.drain(.received_request, received);
     bodies.setLength(stream, .request, body.written);
 }
 

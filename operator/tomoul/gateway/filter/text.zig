@@ -1,6 +1,7 @@
 //! Text as JSON and as messages show it.
 
 const std = @import("std");
+const blocks = @import("blocks.zig");
 
 pub const Text = std.ArrayListUnmanaged(u8);
 
@@ -34,21 +35,23 @@ fn isPlainBlock(comptime width: usize, block: @Vector(width, u8)) bool {
 /// Where `needle`, of three bytes or more, first is in `haystack`. The standard library makes a table of 2 KB first, which
 /// in a line of a stream is most of the work.
 pub fn find(haystack: []const u8, needle: []const u8) ?usize {
-    const width = 32;
-    const Block = @Vector(width, u8);
-    // Not its ends, which are quotes where it is a member's name.
-    const second, const last = .{ @as(Block, @splat(needle[1])), @as(Block, @splat(needle[needle.len - 2])) };
+    const last = needle.len - 2;
+    if (haystack.len < needle.len) return null;
+    // What is looked at from each place but the last ones, of which there may be too few for a block.
+    const places = haystack.len - needle.len + 1;
     var at: usize = 0;
-    while (at + width + needle.len <= haystack.len) : (at += width) {
-        const seconds: Block = haystack[at + 1 ..][0..width].*;
-        const lasts: Block = haystack[at + needle.len - 2 ..][0..width].*;
-        var both = @as(u32, @bitCast(seconds == second)) & @as(u32, @bitCast(lasts == last));
+    if (places < blocks.width) return std.mem.indexOfPosLinear(u8, haystack, 0, needle);
+    // The last block overlaps the one before.
+    while (at < places) : (at += blocks.width) {
+        at = @min(at, places - blocks.width);
+        // Not its ends, which are quotes where it is a member's name.
+        var both = blocks.equal(haystack[at + 1 ..], needle[1]) & blocks.equal(haystack[at + last ..], needle[last]);
         while (both != 0) : (both &= both - 1) {
             const found = at + @ctz(both);
-            if (std.mem.startsWith(u8, haystack[found..], needle)) return found;
+            if (std.mem.eql(u8, haystack[found..][0..needle.len], needle)) return found;
         }
     }
-    return std.mem.indexOfPosLinear(u8, haystack, at, needle);
+    return null;
 }
 
 /// Appends `text` as a JSON string. Bytes past ASCII are taken to be UTF-8.
