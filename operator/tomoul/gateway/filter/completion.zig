@@ -18,7 +18,7 @@ pub const Rewritten = struct { body: ?[]const u8, usage: Usage = .{} };
 
 pub fn rewritten(allocator: std.mem.Allocator, answered: []const u8, names: Names) !Rewritten {
     const members = &answer;
-    if (!members.read(answered) or !std.unicode.utf8ValidateSlice(answered)) return .{ .body = null };
+    if (!members.read(answered) or !text.isUtf8(answered)) return .{ .body = null };
     if (members.of("choices", .array) == null) return .{ .body = null };
     var made: text.Text = .{};
     try made.ensureTotalCapacity(allocator, answered.len + 256);

@@ -92,7 +92,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     const members = &top;
     if (!members.read(sent))
         return refuse(call, 400, "invalid_json", .{}, "The body is not valid: {s}", .{try errors.problem(call.allocator(), members.problem)});
-    if (!std.unicode.utf8ValidateSlice(sent))
+    if (!text.isUtf8(sent))
         return refuse(call, 400, "invalid_json", .{}, "The body is not valid: it is not UTF-8", .{});
     try checkTypes(call, sent, members);
 

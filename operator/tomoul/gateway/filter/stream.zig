@@ -168,7 +168,7 @@ pub const Rewriter = struct {
             self.dropped = was_between;
             return;
         }
-        if (self.names != null and !std.unicode.utf8ValidateSlice(whole)) return self.breakOff(out, to);
+        if (self.names != null and !text.isUtf8(whole)) return self.breakOff(out, to);
         if (!self.has_token) self.has_token = events.bringsToken(whole[start..]);
         if (text.find(whole, "\"usage\"") != null) return self.metered(whole, start, out, to);
         return self.named(whole, start, out, to);

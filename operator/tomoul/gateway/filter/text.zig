@@ -54,6 +54,11 @@ pub fn find(haystack: []const u8, needle: []const u8) ?usize {
     return null;
 }
 
+/// Whether it is UTF-8, which ASCII is seen to be sooner.
+pub fn isUtf8(text: []const u8) bool {
+    return blocks.isAscii(text) or std.unicode.utf8ValidateSlice(text);
+}
+
 /// Appends `text` as a JSON string. Bytes past ASCII are taken to be UTF-8.
 pub fn appendQuoted(into: *Text, allocator: std.mem.Allocator, text: []const u8) !void {
     try into.append(allocator, '"');
@@ -182,4 +187,17 @@ test "what is looked for is found wherever it is, and where it is first" {
         }
     }
     try std.testing.expectEqual(1, find("xabc", "abc"));
+}
+
+test "what is no ASCII is seen wherever it is, and judged as UTF-8" {
+    var sample: [80]u8 = @splat('a');
+    for (0..sample.len) |length| {
+        try std.testing.expect(isUtf8(sample[0..length]));
+        for (0..length) |at| {
+            sample[at] = 0x80;
+            try std.testing.expect(!isUtf8(sample[0..length]));
+            sample[at] = 'a';
+        }
+    }
+    try std.testing.expect(isUtf8("\u{e9}" ** 40));
 }
