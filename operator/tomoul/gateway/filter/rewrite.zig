@@ -92,7 +92,9 @@ pub fn apply(
     if (!changed) return;
 
     const stream = call.stream;
-    const buffered, const received = .{ stream.bodySize(.buffered_request), stream.bodySize(.received_request) };
+    // First, since Envoy answers 413 where it holds too much. The last piece only when all is written: `sent` may be in it.
+    stream.drain(.buffered_request, stream.bodySize(.buffered_request));
+    const received = stream.bodySize(.received_request);
     defer small.clear();
     var body: bodies.Writer = .{ .stream = stream, .which = place, .small = &small.bytes };
     var separator: []const u8 = "{";
@@ -129,8 +131,6 @@ pub fn apply(
     }
     try body.write("}");
     body.flush();
-    // Not before: `sent` may be Envoy's own bytes.
-    stream.drain(.buffered_request, buffered);
     stream.drain(.received_request, received);
     bodies.setLength(stream, .request, body.written);
 }
