@@ -20,18 +20,20 @@ pub const Scratch = struct {
 /// A worker's: memory on the stack would be filled with a pattern first.
 threadlocal var few: [few_chunks]abi.Buffer = undefined;
 
-/// A whole body, of which `buffered` came before `received`: Envoy's own bytes if all are in one piece of `received`, which
-/// are there until it is drained, else a copy in `scratch`.
-pub fn whole(stream: *abi.Stream, buffered: abi.Body, received: abi.Body, scratch: *Scratch) ![]const u8 {
+/// Envoy's own bytes, which are there until they are drained, or a copy.
+pub const Whole = struct { bytes: []const u8, is_copy: bool };
+
+/// A whole body, of which `buffered` came before `received`; a copy, in `scratch`, if it is not in one piece.
+pub fn whole(stream: *abi.Stream, buffered: abi.Body, received: abi.Body, scratch: *Scratch) !Whole {
     const allocator = std.heap.c_allocator;
     const before, const last = .{ stream.chunkCount(buffered), stream.chunkCount(received) };
-    if (before == 0 and last == 1) {
+    if (before + last == 1) {
         var one: [1]abi.Buffer = undefined;
-        if (stream.chunks(received, &one)) return one[0].slice();
+        if (stream.chunks(if (before == 1) buffered else received, &one)) return .{ .bytes = one[0].slice(), .is_copy = false };
     }
     try gather(stream, buffered, before, &scratch.bytes, allocator);
     try gather(stream, received, last, &scratch.bytes, allocator);
-    return scratch.bytes.items;
+    return .{ .bytes = scratch.bytes.items, .is_copy = true };
 }
 
 /// Appends all of `which`, which is in `count` pieces, to `into`.

@@ -86,7 +86,8 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     call.reads_body = false;
     const stream = call.stream;
     defer scratch.clear();
-    const sent = try bodies.whole(stream, .buffered_request, .received_request, &scratch);
+    const whole = try bodies.whole(stream, .buffered_request, .received_request, &scratch);
+    const sent = whole.bytes;
     if (sent.len > call.document.source.max_body_bytes) return refuseLargeBody(call);
 
     const members = &top;
@@ -120,7 +121,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
         const hash = affinity.hash(tenant.entry.name, sent, members);
         if (!stream.setFilterState("envoy.hashable_string", &hash)) @panic("Envoy takes no hash");
     }
-    try rewrite.apply(call, place, sent, members, model, .{ .salt = salt, .stream_options = options, .max_tokens = max_tokens, .seed = seed });
+    try rewrite.apply(call, place, whole, members, model, .{ .salt = salt, .stream_options = options, .max_tokens = max_tokens, .seed = seed });
     if (call.takes_encoded) stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
     try targets.send(call, where, model);
 }

@@ -260,7 +260,8 @@ fn replaceStrangers(call: *Call) !void {
 fn replaceBody(call: *Call, which: abi.Body) !void {
     const stream = call.stream;
     defer scratch.clear();
-    const made = (try wholeBody(call, try bodies.whole(stream, .buffered_response, .received_response, &scratch))) orelse return;
+    const answered = try bodies.whole(stream, .buffered_response, .received_response, &scratch);
+    const made = (try wholeBody(call, answered.bytes)) orelse return;
     stream.drain(.buffered_response, stream.bodySize(.buffered_response));
     stream.drain(.received_response, stream.bodySize(.received_response));
     stream.append(which, made);

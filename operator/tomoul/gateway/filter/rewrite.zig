@@ -75,16 +75,16 @@ pub const Own = struct {
     }
 };
 
-/// Replaces the body in `place` where something has to change: fields removed, the model under its id, what is the gateway's own.
+/// Replaces the body, which `sent` is, in `place` where something has to change: fields removed, the model under its id, what is the gateway's own.
 pub fn apply(
     call: *Call,
     place: abi.Body,
-    sent: []const u8,
+    sent: bodies.Whole,
     members: *const json.Members,
     model: *const Model,
     own: Own,
 ) !void {
-    const named = members.get("model").?.inner(sent);
+    const named = members.get("model").?.inner(sent.bytes);
     var changed = !own.isEmpty() or model.set_fields.len > 0 or !std.mem.eql(u8, named, model.id);
     if (!changed) {
         for (members.items()) |member| changed = changed or isRemoved(model, member.name);
@@ -92,9 +92,12 @@ pub fn apply(
     if (!changed) return;
 
     const stream = call.stream;
-    // First, since Envoy answers 413 where it holds too much. The last piece only when all is written: `sent` may be in it.
-    stream.drain(.buffered_request, stream.bodySize(.buffered_request));
-    const received = stream.bodySize(.received_request);
+    const buffered, const received = .{ stream.bodySize(.buffered_request), stream.bodySize(.received_request) };
+    // Before anything is written where it may be large, since Envoy answers 413 once it holds too much; one piece is small.
+    if (sent.is_copy) {
+        stream.drain(.buffered_request, buffered);
+        stream.drain(.received_request, received);
+    }
     defer small.clear();
     var body: bodies.Writer = .{ .stream = stream, .which = place, .small = &small.bytes };
     var separator: []const u8 = "{";
@@ -127,11 +130,14 @@ pub fn apply(
         if (std.mem.eql(u8, member.name, "model")) {
             try body.write("\"model\":");
             try body.write(try text.quoted(call.allocator(), model.id));
-        } else try body.write(sent[member.key..member.end]);
+        } else try body.write(sent.bytes[member.key..member.end]);
     }
     try body.write("}");
     body.flush();
-    stream.drain(.received_request, received);
+    if (!sent.is_copy) {
+        stream.drain(.buffered_request, buffered);
+        stream.drain(.received_request, received);
+    }
     bodies.setLength(stream, .request, body.written);
 }
 
