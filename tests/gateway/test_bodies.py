@@ -36,6 +36,17 @@ def test_a_changed_body_keeps_every_other_members_bytes(platform: Platform) -> N
     assert arrived == '{{"cache_salt":"{}","model":"acme/both",{}}}'.format(salt, ",".join(members))
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [3_000, 5_000, 17_000, 70_000])
+def test_a_changed_body_is_whole_whatever_pieces_it_came_in(platform: Platform, size: int, chunked: bool) -> None:
+    content = "".join(f'{number} \\\\ "é" ' for number in range(size))[:size]
+    body = json.dumps({"model": "both", "messages": [{"role": "user", "content": content}]}, ensure_ascii=False)
+    assert post(platform, body, chunked=chunked).status == 200
+    arrived = platform.engines["both"].received[0].json()
+    assert arrived["model"] == "acme/both"
+    assert arrived["messages"] == [{"role": "user", "content": content}]
+
+
 @pytest.mark.parametrize("position", ["first", "middle", "last", "all"])
 def test_fields_that_a_client_must_not_control_are_removed_wherever_they_are(platform: Platform, position: str) -> None:
     cheats = ['"kv_transfer_params":{"a":[1,{"b":"}"}]}', '"vllm_xargs":null', '"cache_salt":"theirs"']
