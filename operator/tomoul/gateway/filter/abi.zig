@@ -73,19 +73,6 @@ const raw = struct {
     extern fn envoy_dynamic_module_callback_http_clear_route_cluster_cache(*Stream) void;
     extern fn envoy_dynamic_module_callback_http_get_cluster_host_count(*Stream, u32, *usize, *usize, *usize) bool;
     extern fn envoy_dynamic_module_callback_http_filter_reset_stream(*Stream, ResetReason, Buffer) void;
-    extern fn envoy_dynamic_module_callback_cluster_specifier_get_request_header_value(*Routing, Buffer, *Buffer, usize, ?*usize) bool;
-    extern fn envoy_dynamic_module_callback_cluster_specifier_get_cluster_host_count(*Routing, Buffer, u32, *usize, *usize, *usize) bool;
-    extern fn envoy_dynamic_module_callback_cluster_specifier_set_cluster_name(*Routing, Buffer) void;
-    extern fn envoy_dynamic_module_callback_cluster_specifier_set_timeout(*Routing, u64) void;
-    extern fn envoy_dynamic_module_callback_cluster_specifier_set_idle_timeout(*Routing, u64) void;
-    extern fn envoy_dynamic_module_callback_cluster_specifier_set_route_action_override(*Routing, Buffer) bool;
-    extern fn envoy_dynamic_module_callback_lb_get_cluster_name(*Hosts, *Buffer) void;
-    extern fn envoy_dynamic_module_callback_lb_get_hosts_count(*Hosts, u32) usize;
-    extern fn envoy_dynamic_module_callback_lb_get_host_health(*Hosts, u32, usize) HostHealth;
-    extern fn envoy_dynamic_module_callback_lb_get_host_address(*Hosts, u32, usize, *Buffer) bool;
-    extern fn envoy_dynamic_module_callback_lb_get_host_stat(*Hosts, u32, usize, HostStat) u64;
-    extern fn envoy_dynamic_module_callback_lb_context_compute_hash_key(*Choice, *u64) bool;
-    extern fn envoy_dynamic_module_callback_lb_context_should_select_another_host(*Hosts, *Choice, u32, usize) bool;
     extern fn envoy_dynamic_module_callback_http_filter_scheduler_new(*Stream) ?*Scheduler;
     extern fn envoy_dynamic_module_callback_http_filter_scheduler_commit(*Scheduler, u64) void;
     extern fn envoy_dynamic_module_callback_http_filter_scheduler_delete(*Scheduler) void;
@@ -103,81 +90,6 @@ pub const Scheduler = opaque {
 
     pub fn delete(self: *Scheduler) void {
         raw.envoy_dynamic_module_callback_http_filter_scheduler_delete(self);
-    }
-};
-
-const HostHealth = enum(c_uint) { unhealthy, degraded, healthy };
-pub const HostStat = enum(c_uint) { requests_begun = 5, requests_active = 7 };
-
-/// The hosts of a load balancer's cluster, by their place among all of the first priority.
-pub const Hosts = opaque {
-    pub fn cluster(self: *Hosts) []const u8 {
-        var found: Buffer = .of("");
-        raw.envoy_dynamic_module_callback_lb_get_cluster_name(self, &found);
-        return found.slice();
-    }
-
-    pub fn count(self: *Hosts) usize {
-        return raw.envoy_dynamic_module_callback_lb_get_hosts_count(self, 0);
-    }
-
-    pub fn isHealthy(self: *Hosts, index: usize) bool {
-        return raw.envoy_dynamic_module_callback_lb_get_host_health(self, 0, index) == .healthy;
-    }
-
-    pub fn address(self: *Hosts, index: usize) []const u8 {
-        var found: Buffer = .of("");
-        _ = raw.envoy_dynamic_module_callback_lb_get_host_address(self, 0, index, &found);
-        return found.slice();
-    }
-
-    pub fn stat(self: *Hosts, index: usize, which: HostStat) u64 {
-        return raw.envoy_dynamic_module_callback_lb_get_host_stat(self, 0, index, which);
-    }
-};
-
-/// A host that is to be chosen for a call.
-pub const Choice = opaque {
-    /// What the route's hash policy makes of the call.
-    pub fn hash(self: *Choice) ?u64 {
-        var found: u64 = 0;
-        return if (raw.envoy_dynamic_module_callback_lb_context_compute_hash_key(self, &found)) found else null;
-    }
-
-    /// Whether a retry of the call is to pass this host by.
-    pub fn hasTried(self: *Choice, hosts: *Hosts, index: usize) bool {
-        return raw.envoy_dynamic_module_callback_lb_context_should_select_another_host(hosts, self, 0, index);
-    }
-};
-
-/// A route that is being chosen.
-pub const Routing = opaque {
-    /// The first value of a request's header.
-    pub fn header(self: *Routing, name: []const u8) ?[]const u8 {
-        var found: Buffer = undefined;
-        const there = raw.envoy_dynamic_module_callback_cluster_specifier_get_request_header_value(self, .of(name), &found, 0, null);
-        return if (there) found.slice() else null;
-    }
-
-    /// Whether a cluster has a host that could take a call.
-    pub fn hasHost(self: *Routing, cluster: []const u8) bool {
-        var counts: [3]usize = .{ 0, 0, 0 }; // all, healthy, degraded
-        const known = raw.envoy_dynamic_module_callback_cluster_specifier_get_cluster_host_count(self, .of(cluster), 0, &counts[0], &counts[1], &counts[2]);
-        return known and counts[1] + counts[2] > 0;
-    }
-
-    pub fn setCluster(self: *Routing, cluster: []const u8) void {
-        raw.envoy_dynamic_module_callback_cluster_specifier_set_cluster_name(self, .of(cluster));
-    }
-
-    pub fn setTimeouts(self: *Routing, request_seconds: u64, idle_seconds: u64) void {
-        raw.envoy_dynamic_module_callback_cluster_specifier_set_timeout(self, request_seconds * 1000);
-        raw.envoy_dynamic_module_callback_cluster_specifier_set_idle_timeout(self, idle_seconds * 1000);
-    }
-
-    /// By which of the configured policies the call is tried again; false if there is none of that name.
-    pub fn setRetries(self: *Routing, policy: []const u8) bool {
-        return raw.envoy_dynamic_module_callback_cluster_specifier_set_route_action_override(self, .of(policy));
     }
 };
 

@@ -1,6 +1,5 @@
 //! Whose a call is, and whether its tenant may make one more.
 
-const std = @import("std");
 const abi = @import("abi.zig");
 const calls = @import("call.zig");
 const errors = @import("errors.zig");

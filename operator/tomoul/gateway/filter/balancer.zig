@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const abi_hosts = @import("abi_hosts.zig");
 const loads = @import("loads.zig");
 const guard = @import("guard.zig");
 const monotonic = @import("call.zig").monotonic;
@@ -29,7 +30,7 @@ const Balancer = struct {
         allocator.destroy(self);
     }
 
-    fn choose(self: *Balancer, hosts: *abi.Hosts, context: ?*abi.Choice) !?u32 {
+    fn choose(self: *Balancer, hosts: *abi_hosts.Hosts, context: ?*abi_hosts.Choice) !?u32 {
         if (self.stale) try self.refresh(hosts);
         const beginning = if (context) |choice| choice.hash() else null;
         for (self.entries.items, self.candidates) |entry, *candidate| {
@@ -44,7 +45,7 @@ const Balancer = struct {
         return self.entries.items[picked].among_healthy;
     }
 
-    fn refresh(self: *Balancer, hosts: *abi.Hosts) !void {
+    fn refresh(self: *Balancer, hosts: *abi_hosts.Hosts) !void {
         const before = self.entries;
         self.entries = .{};
         defer {
@@ -80,7 +81,7 @@ export fn envoy_dynamic_module_on_lb_config_new(_: *anyopaque, _: abi.Buffer, _:
 
 export fn envoy_dynamic_module_on_lb_config_destroy(_: *anyopaque) void {}
 
-export fn envoy_dynamic_module_on_lb_new(_: *anyopaque, _: *abi.Hosts) ?*Balancer {
+export fn envoy_dynamic_module_on_lb_new(_: *anyopaque, _: *abi_hosts.Hosts) ?*Balancer {
     return guard.guarded("balancer", Balancer.create, .{});
 }
 
@@ -89,12 +90,12 @@ export fn envoy_dynamic_module_on_lb_destroy(balancer: *Balancer) void {
 }
 
 /// Also called where only a host's health has changed.
-export fn envoy_dynamic_module_on_lb_on_host_membership_update(_: *abi.Hosts, balancer: *Balancer, _: usize, _: usize) void {
+export fn envoy_dynamic_module_on_lb_on_host_membership_update(_: *abi_hosts.Hosts, balancer: *Balancer, _: usize, _: usize) void {
     balancer.stale = true;
 }
 
 /// False where no host can take the call.
-export fn envoy_dynamic_module_on_lb_choose_host(hosts: *abi.Hosts, balancer: *Balancer, context: ?*abi.Choice, priority: *u32, index: *u32) bool {
+export fn envoy_dynamic_module_on_lb_choose_host(hosts: *abi_hosts.Hosts, balancer: *Balancer, context: ?*abi_hosts.Choice, priority: *u32, index: *u32) bool {
     const chosen = guard.guarded("choice of a host", Balancer.choose, .{ balancer, hosts, context }) orelse return false;
     priority.* = 0; // pools have no other
     index.* = chosen orelse return false;

@@ -6,6 +6,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const abi_routing = @import("abi_routing.zig");
 const documents = @import("document.zig");
 const guard = @import("guard.zig");
 const Call = @import("call.zig").Call;
@@ -52,7 +53,7 @@ pub fn forget(call: *const Call) void {
 }
 
 /// The next try's cluster: the next one in turn that has a host.
-fn next(call: *Call, routing: *abi.Routing) usize {
+fn next(call: *Call, routing: *abi_routing.Routing) usize {
     const all = call.clusters;
     call.tries +|= 1;
     if (all.len == 1) return 0;
@@ -70,7 +71,7 @@ fn next(call: *Call, routing: *abi.Routing) usize {
 }
 
 /// The last pool, a canary's being the first; null where one has a host, or there is none.
-fn emptyPool(all: []const []const u8, routing: *abi.Routing) ?usize {
+fn emptyPool(all: []const []const u8, routing: *abi_routing.Routing) ?usize {
     var found: ?usize = null;
     for (all, 0..) |cluster, at| {
         if (!std.mem.startsWith(u8, cluster, pool_prefix)) continue;
@@ -101,7 +102,7 @@ fn dressFor(call: *Call, cluster: []const u8) void {
     call.dress = .engine;
 }
 
-fn choose(call: *Call, routing: *abi.Routing) !bool {
+fn choose(call: *Call, routing: *abi_routing.Routing) !bool {
     call.at = next(call, routing);
     const cluster = call.clusters[call.at];
     dressFor(call, cluster);
@@ -122,7 +123,7 @@ export fn envoy_dynamic_module_on_cluster_specifier_config_new(_: *anyopaque, _:
 export fn envoy_dynamic_module_on_cluster_specifier_config_destroy(_: *anyopaque) void {}
 
 /// False where there is nothing to say: before the filter has seen the call, and where a call has one place to go.
-export fn envoy_dynamic_module_on_cluster_specifier_select(_: *anyopaque, routing: *abi.Routing) bool {
+export fn envoy_dynamic_module_on_cluster_specifier_select(_: *anyopaque, routing: *abi_routing.Routing) bool {
     const call = asking orelse kept.get(routing.header("x-request-id") orelse return false) orelse return false;
     return guard.guarded("course", choose, .{ call, routing }) orelse false;
 }

@@ -4,7 +4,6 @@ const std = @import("std");
 const abi_log = @import("abi_log.zig");
 const Call = @import("call.zig").Call;
 const Usage = @import("usage.zig").Usage;
-const Trial = @import("document.zig").Trial;
 
 pub const Facts = struct {
     start_unix_ns: i64 = 0,

@@ -2,7 +2,9 @@
 
 const std = @import("std");
 const blocks = @import("blocks.zig");
+const quoted = @import("quoted.zig");
 const Bits = blocks.Bits;
+const chunk = quoted.chunk;
 
 pub const max_depth = 256;
 
@@ -89,7 +91,7 @@ pub const Reader = struct {
         const text = self.text;
         var objects: std.StaticBitSet(max_depth) = .initEmpty();
         var depth: usize = 0;
-        var strings: Strings = .{};
+        var strings: quoted.Strings = .{};
         var rest: [chunk]u8 = undefined;
         var start = self.at;
         while (start < text.len) : (start += chunk) {
@@ -99,7 +101,7 @@ pub const Reader = struct {
                 break :short &rest;
             };
             const in_strings, const stray = strings.next(characters);
-            var brackets = wide(blocks.brackets, characters) & ~in_strings;
+            var brackets = quoted.wide(blocks.brackets, characters) & ~in_strings;
             while (brackets != 0) : (brackets &= brackets - 1) {
                 const bit: u6 = @intCast(@ctz(brackets));
                 switch (characters[bit]) {
@@ -137,44 +139,6 @@ pub const Reader = struct {
         if (std.mem.eql(u8, word, "null")) return .null;
         if (isNumber(word)) return .number;
         return self.refuse("", word, " is not a JSON value");
-    }
-};
-
-const chunk = 2 * blocks.width;
-
-/// Where two blocks together have what `find` finds in each.
-inline fn wide(comptime find: fn ([]const u8) callconv(.@"inline") Bits, text: *const [chunk]u8) u64 {
-    return @as(u64, find(text[blocks.width..])) << blocks.width | find(text);
-}
-
-/// What of a text is in strings, chunk by chunk: simdjson's way (Langdale and Lemire, "Parsing gigabytes of JSON per second").
-const Strings = struct {
-    /// Whether the last chunk ended in a string: all bits, or none.
-    is_open: u64 = 0,
-    /// Whether it ended in a backslash that escapes the next character.
-    is_escaped: u64 = 0,
-
-    /// What of the chunk is in strings, their opening quotes included, and the backslashes that are in none.
-    fn next(self: *Strings, text: *const [chunk]u8) struct { u64, u64 } {
-        const backslashes = wide(blocks.backslashes, text);
-        var quotes = wide(blocks.quotes, text);
-        if (backslashes | self.is_escaped != 0) quotes &= ~self.escaped(backslashes);
-        var inside = quotes;
-        inline for (.{ 1, 2, 4, 8, 16, 32 }) |distance| inside ^= inside << distance;
-        inside ^= self.is_open;
-        self.is_open = 0 -% (inside >> 63);
-        return .{ inside, backslashes & ~inside };
-    }
-
-    /// What is behind an odd number of backslashes, of which every second one escapes what is next to it.
-    fn escaped(self: *Strings, backslashes: u64) u64 {
-        const even: u64 = 0x5555_5555_5555_5555;
-        const escapes = backslashes & ~self.is_escaped;
-        const behind = escapes << 1 | self.is_escaped;
-        // A sequence that starts at an odd place carries into the place behind it.
-        const carried, const beyond = @addWithOverflow(escapes & ~even & ~behind, escapes);
-        self.is_escaped = beyond;
-        return (even ^ carried << 1) & behind;
     }
 };
 

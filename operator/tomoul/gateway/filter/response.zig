@@ -7,8 +7,10 @@ const alive = @import("alive.zig");
 const bodies = @import("body.zig");
 const completion = @import("completion.zig");
 const errors = @import("errors.zig");
+const failures = @import("failure.zig");
 const Head = @import("head.zig").Head;
 const ids = @import("ids.zig");
+const instead = @import("instead.zig");
 const streams = @import("stream.zig");
 const text = @import("text.zig");
 const Call = @import("call.zig").Call;
@@ -23,10 +25,6 @@ threadlocal var output: bodies.Scratch = .{};
 pub fn headers(call: *Call, end_of_stream: bool) !bool {
     const stream = call.stream;
     const own = call.document.source.region;
-    const head: Head = try .read(stream, call.allocator());
-    call.status = head.status;
-    const is_stream = call.status < 400 and isEventStream(head.content_type);
-
     if (call.local or call.dress == .client) {
         stream.setHeader(.response, "x-tomoul-region", own);
         var left: [admission.allowance_headers]abi.Pair = undefined;
@@ -36,14 +34,19 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             stream.removeHeader(.response, "x-tomoul-code");
         }
         return true;
-    } else if (call.dress == .gateway) {
+    }
+
+    const head: Head = try .read(stream, call.allocator());
+    call.status = head.status;
+    const is_stream = call.status < 400 and isEventStream(head.content_type);
+    if (call.dress == .gateway) {
         // Another region's gateway has done all that is to do, but cannot know who asked for a stream's usage.
         call.elsewhere = true;
         // Of a seed that is this gateway's own there is nothing to tell.
         if (call.model != null and call.seed == null) stream.removeHeader(.response, "x-tomoul-seed");
         stream.removeHeader(.response, "x-tomoul-code"); // the other gateway's, whose line has it
         if (stream.headerCount(.response, "x-tomoul-region") == 0) {
-            try replaceStrangers(call);
+            try instead.ofStranger(call);
         } else if (is_stream and call.hidden != .nothing) {
             try startStream(call, null);
         }
@@ -60,7 +63,7 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         const is_broken = isNoAnswer(call.status) or (call.status == 200 and is_none);
         if (is_broken) {
             call.answer = .replaced;
-            call.instead = try breakAnswer(call);
+            call.instead = try instead.ofNoCompletion(call);
         } else if (call.status >= 400) {
             call.answer = .failure;
             stream.setHeader(.response, "content-type", "application/json");
@@ -212,49 +215,12 @@ fn isNoAnswer(status: u16) bool {
     return (status < 400 and status != 200) or status == 401 or status == 403 or status == 407 or status >= 600;
 }
 
-/// What an engine answered is none of a completion: the client gets an error. Its body.
-fn breakAnswer(call: *Call) ![]const u8 {
-    const stream, const allocator = .{ call.stream, call.allocator() };
-    const message = try std.fmt.allocPrint(allocator, "\"The engine answered {d}, and with no completion\"", .{call.status});
-    call.status = 502;
-    call.code = "engine_failed";
-    stream.setHeader(.response, ":status", "502");
-    stream.setHeader(.response, "content-type", "application/json");
-    for ([_][]const u8{ "retry-after", "x-tomoul-seed" }) |name| stream.removeHeader(.response, name);
-    return errors.body(allocator, 502, message, "null", "\"engine_failed\"", "");
-}
-
 /// An error whose body is too long for one leaves without what its engine says of it.
 fn forgetFailure(call: *Call) !abi.BodyStatus {
-    const made = try errors.normal(call.allocator(), "", call.status);
+    const made = try failures.normal(call.allocator(), "", call.status);
     call.answer, call.instead, call.code = .{ .replaced, made.body, made.code };
     for ([_]abi.Body{ .buffered_response, .received_response }) |which| call.stream.drain(which, call.stream.bodySize(which));
     return .stop_iteration_no_buffer;
-}
-
-/// What stands before another region's gateway, such as a load balancer, has answered in its place.
-fn replaceStrangers(call: *Call) !void {
-    const stream, const allocator = .{ call.stream, call.allocator() };
-    const found = try stream.headers(.response, allocator);
-    const names = try allocator.alloc([]const u8, found.len);
-    for (found, names) |header, *name| name.* = try allocator.dupe(u8, header.key.slice());
-    for (names) |name| {
-        if (name[0] != ':') stream.removeHeader(.response, name);
-    }
-    stream.setHeader(.response, ":status", "503");
-    stream.setHeader(.response, "content-type", "application/json");
-    stream.setHeader(.response, "retry-after", errors.retry_after_seconds);
-    stream.setHeader(.response, "x-tomoul-region", call.document.source.region);
-    call.code = "region_capacity_unavailable";
-    call.answer = .replaced;
-    call.instead = try errors.body(
-        allocator,
-        503,
-        try std.fmt.allocPrint(allocator, "\"What answers at the other region's endpoint is not its gateway; it answered {d}\"", .{call.status}),
-        "null",
-        "\"region_capacity_unavailable\"",
-        "",
-    );
 }
 
 fn replaceBody(call: *Call, which: abi.Body) !void {
@@ -275,14 +241,14 @@ fn wholeBody(call: *Call, answered: []const u8) !?[]const u8 {
         .passes, .stream => return null,
         .replaced => return call.instead,
         .failure => {
-            const made = try errors.normal(allocator, answered, call.status);
+            const made = try failures.normal(allocator, answered, call.status);
             call.code = made.code;
             return made.body;
         },
         .completion => {
             const made = try completion.rewritten(allocator, answered, try namesOf(call));
             call.usage = made.usage;
-            return made.body orelse try breakAnswer(call);
+            return made.body orelse try instead.ofNoCompletion(call);
         },
     }
 }

@@ -1,0 +1,147 @@
+//! Engines' errors, each in a shape of its own, as OpenAI's.
+
+const std = @import("std");
+const errors = @import("errors.zig");
+const json = @import("json.zig");
+const text = @import("text.zig");
+
+fn codeOf(status: u16) []const u8 {
+    return switch (status) {
+        400, 422 => "invalid_request",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "not_found",
+        408 => "request_timeout",
+        413 => "request_too_large",
+        429 => "rate_limit_exceeded",
+        503 => "region_capacity_unavailable",
+        504 => "timeout",
+        else => if (status < 500) "invalid_request" else "engine_failed",
+    };
+}
+
+/// An engine's error as OpenAI's, and its code for the log. Engines nest it under `error` or not, and give the code as a
+/// number or a word.
+pub const Normal = struct { body: []const u8, code: []const u8 };
+
+pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !Normal {
+    var found = engines;
+    const members = try allocator.create(json.Members);
+    members.* = .{};
+    if (!std.unicode.utf8ValidateSlice(engines) or !members.read(found)) {
+        members.count = 0;
+    } else if (members.of("error", .object)) |nested| {
+        found = nested.raw(found);
+        if (!members.read(found)) members.count = 0;
+    }
+    const told = string(members, found, "message") orelse string(members, found, "error") orelse string(members, found, "detail");
+    const message = if (told != null and !isTrace(told.?, status))
+        told.?
+    else
+        try std.fmt.allocPrint(allocator, "\"The engine answered {d}\"", .{status});
+    const word = codeOf(status);
+    const code = string(members, found, "code") orelse try text.quoted(allocator, word);
+    return .{
+        .body = try errors.body(allocator, status, message, string(members, found, "param") orelse "null", code, ""),
+        // Text of an engine's could hold anything; a log and a metric's label get words only.
+        .code = if (isWord(code[1 .. code.len - 1])) try allocator.dupe(u8, code[1 .. code.len - 1]) else word,
+    };
+}
+
+fn string(members: *const json.Members, found: []const u8, name: []const u8) ?[]const u8 {
+    const member = members.of(name, .string) orelse return null;
+    return if (isWellFormed(member.inner(found))) member.raw(found) else null;
+}
+
+/// Whether a message, which is JSON, shows how the engine is made: a bug of an engine's may put a stack trace into it. Of a
+/// client's mistakes several lines may tell.
+fn isTrace(message: []const u8, status: u16) bool {
+    return std.mem.indexOf(u8, message, "Traceback (most recent call last)") != null or
+        (status >= 500 and std.mem.indexOf(u8, message, "\\n") != null);
+}
+
+/// Whether what stands between quotes is a string by JSON's rules, which the reader of members leaves to who uses one.
+fn isWellFormed(inner: []const u8) bool {
+    var at: usize = 0;
+    while (at < inner.len) : (at += 1) {
+        if (inner[at] < 0x20) return false;
+        if (inner[at] != '\\') continue;
+        at += 1;
+        if (at == inner.len) return false;
+        switch (inner[at]) {
+            '"', '\\', '/', 'b', 'f', 'n', 'r', 't' => {},
+            'u' => {
+                if (inner.len - at < 5) return false;
+                for (inner[at + 1 ..][0..4]) |digit| {
+                    if (!std.ascii.isHex(digit)) return false;
+                }
+                at += 4;
+            },
+            else => return false,
+        }
+    }
+    return true;
+}
+
+fn isWord(code: []const u8) bool {
+    if (code.len == 0 or code.len > 78) return false;
+    for (code) |c| {
+        if (!std.ascii.isAlphanumeric(c) and c != '_' and c != '.' and c != '-') return false;
+    }
+    return true;
+}
+
+test "an engine's error takes OpenAI's shape" {
+    var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
+    defer arena.deinit();
+    const cases = [_]struct { []const u8, u16, []const u8, []const u8 }{
+        .{
+            "{\"error\":{\"message\":\"no\",\"code\":400,\"param\":\"top_p\"}}", 400,
+            "{\"error\":{\"message\":\"no\",\"type\":\"invalid_request_error\",\"param\":\"top_p\",\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"message\":\"n\\u006f\",\"code\":\"a b\"}", 500,
+            "{\"error\":{\"message\":\"n\\u006f\",\"type\":\"server_error\",\"param\":null,\"code\":\"a b\"}}", "engine_failed",
+        },
+        .{
+            "{\"message\":\"a\x01b\",\"param\":\"\\x\",\"code\":\"\\u00g0\"}", 400,
+            "{\"error\":{\"message\":\"The engine answered 400\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"detail\":\"a\\n  File b\"}", 500,
+            "{\"error\":{\"message\":\"The engine answered 500\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_failed\"}}",
+            "engine_failed",
+        },
+        .{
+            "{\"detail\":\"a\\nTraceback (most recent call last):\"}", 400,
+            "{\"error\":{\"message\":\"The engine answered 400\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"detail\":\"a\\nb\"}", 400,
+            "{\"error\":{\"message\":\"a\\nb\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "<html>", 503,
+            "{\"error\":{\"message\":\"The engine answered 503\",\"type\":\"server_error\",\"param\":null,\"code\":\"region_capacity_unavailable\"}}",
+            "region_capacity_unavailable",
+        },
+    };
+    for (cases) |case| {
+        const made = try normal(arena.allocator(), case[0], case[1]);
+        try std.testing.expectEqualStrings(case[2], made.body);
+        try std.testing.expectEqualStrings(case[3], made.code);
+    }
+}
+
+test "an error's code outlives what the engine sent" {
+    var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
+    defer arena.deinit();
+    var engines = "{\"error\":{\"message\":\"no\",\"code\":\"too_long\"}}".*;
+    const made = try normal(arena.allocator(), &engines, 400);
+    @memset(&engines, ' ');
+    try std.testing.expectEqualStrings("too_long", made.code);
+}

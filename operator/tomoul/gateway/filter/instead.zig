@@ -1,0 +1,42 @@
+//! What a client gets in the place of an answer that is none.
+
+const std = @import("std");
+const errors = @import("errors.zig");
+const Call = @import("call.zig").Call;
+
+/// What an engine answered is none of a completion: the client gets an error. Its body.
+pub fn ofNoCompletion(call: *Call) ![]const u8 {
+    const stream, const allocator = .{ call.stream, call.allocator() };
+    const message = try std.fmt.allocPrint(allocator, "\"The engine answered {d}, and with no completion\"", .{call.status});
+    call.status = 502;
+    call.code = "engine_failed";
+    stream.setHeader(.response, ":status", "502");
+    stream.setHeader(.response, "content-type", "application/json");
+    for ([_][]const u8{ "retry-after", "x-tomoul-seed" }) |name| stream.removeHeader(.response, name);
+    return errors.body(allocator, 502, message, "null", "\"engine_failed\"", "");
+}
+
+/// What stands before another region's gateway, such as a load balancer, has answered in its place.
+pub fn ofStranger(call: *Call) !void {
+    const stream, const allocator = .{ call.stream, call.allocator() };
+    const found = try stream.headers(.response, allocator);
+    const names = try allocator.alloc([]const u8, found.len);
+    for (found, names) |header, *name| name.* = try allocator.dupe(u8, header.key.slice());
+    for (names) |name| {
+        if (name[0] != ':') stream.removeHeader(.response, name);
+    }
+    stream.setHeader(.response, ":status", "503");
+    stream.setHeader(.response, "content-type", "application/json");
+    stream.setHeader(.response, "retry-after", errors.retry_after_seconds);
+    stream.setHeader(.response, "x-tomoul-region", call.document.source.region);
+    call.code = "region_capacity_unavailable";
+    call.answer = .replaced;
+    call.instead = try errors.body(
+        allocator,
+        503,
+        try std.fmt.allocPrint(allocator, "\"What answers at the other region's endpoint is not its gateway; it answered {d}\"", .{call.status}),
+        "null",
+        "\"region_capacity_unavailable\"",
+        "",
+    );
+}
