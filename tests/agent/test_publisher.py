@@ -111,6 +111,26 @@ async def test_a_table_that_disappears_is_served_on_with_the_endpoints_of_now(wo
     assert world.published[-1] == GatewayState({"eu-west": routing_table()}, at("10.0.0.2"))
 
 
+async def test_a_shard_that_was_emptied_before_it_disappeared_is_forgotten_and_another_is_served_on(
+    world: World,
+) -> None:
+    shard = routing_table("eu-west.03", ["acme/a"])
+    world.now(GatewayState({"eu-west": routing_table(models=[]), "eu-west.03": shard}, at()))
+    await eventually(lambda: world.published)
+    world.answer(ok=True)
+    world.now(GatewayState({"eu-west": routing_table(models=[], generation=2)}, at()))
+    await eventually(lambda: len(world.published) == 2)
+    assert world.published[-1].tables["eu-west.03"] == shard
+    world.answer(ok=True)
+    empty = routing_table("eu-west.03", [], generation=2)
+    world.now(GatewayState({"eu-west": routing_table(models=[], generation=2), "eu-west.03": empty}, at()))
+    await eventually(lambda: len(world.published) == 3)
+    world.answer(ok=True)
+    world.now(GatewayState({"eu-west": routing_table(models=[], generation=2)}, at()))
+    await eventually(lambda: len(world.published) == 4)
+    assert list(world.published[-1].tables) == ["eu-west"]
+
+
 async def test_a_restored_state_is_published_at_once_and_replaced_when_more_is_known(world: World) -> None:
     world.publisher.restore(GatewayState({"eu-west": routing_table(generation=3)}, at("10.0.0.1")))
     assert len(world.published) == 1

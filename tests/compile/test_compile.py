@@ -211,3 +211,20 @@ def test_no_cluster_keeps_envoys_default_limits_or_tries_what_is_unhealthy() -> 
     [options] = resources.clusters["pool/models/a"]["typed_extension_protocol_options"].values()
     idle = float(options["common_http_protocol_options"]["idle_timeout"].rstrip("s"))
     assert idle < 5, "engines close idle connections after 5 s, and a call must not meet that moment"
+
+
+def test_of_two_entries_of_a_model_that_of_the_table_with_the_regions_name_counts_whatever_their_order() -> None:
+    def named(name: str, *models: Any) -> RoutingTable:
+        found = table(models)
+        return found.model_copy(update={"metadata": found.metadata.model_copy(update={"name": name})})
+
+    def held(*found: RoutingTable) -> dict[str, str]:
+        resources = compile_gateway(found, {}, GatewayOptions(region="eu-west", salt_key=b"a key for tests"))
+        return {entry["id"]: json.loads(entry["card"])["owned_by"] for entry in filter_document(resources)["models"]}
+
+    first = named("eu-west", model("a", ownedBy="first"))
+    shards = [
+        named(f"eu-west.0{number}", model("a", ownedBy=f"{number}"), model("b", ownedBy=f"{number}"))
+        for number in (3, 1)
+    ]
+    assert held(*shards, first) == held(first, *shards) == {"a": "first", "b": "1"}

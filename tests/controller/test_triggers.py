@@ -397,7 +397,7 @@ async def test_a_namespace_whose_jurisdictions_change_has_its_models_and_all_tab
 
 
 async def test_a_table_that_took_long_to_write_waits_longer_for_more_changes(watching: Watching) -> None:
-    watching.triggers.written("eu", 0.5)
+    watching.triggers.tables.written("eu", 0.5)
     watching.see(model("chat", "eu", "us"))
     assert await watching.work() == {"model models/chat", "region eu", "region us", "table us"}
     assert await watching.work() == set()

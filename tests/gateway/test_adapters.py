@@ -11,12 +11,12 @@ from tests.gateway.counting import counting, line, tokens
 from tests.gateway.harness import GATEWAYS, Gateway, eventually
 from tests.gateway.keys import NAMESPACE, bearer, derived, key_of, secrets_of
 from tests.gateway.wire import Answer, FakeEngine, call
+from tests.plan.specs import planned_table
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAuth, GatewayService, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.naming import pool_name
-from tomoul.plan.routing import plan_routing_table
 from tomoul.plan.world import Key, Settings, World
 
 BASE, ADAPTER = "acme/base", "acme/legal"
@@ -53,7 +53,7 @@ def planned() -> RoutingTable:
         models={Key("models", "base"): model},
         tenants=tenants,
     )
-    made = plan_routing_table(world, "eu-west")
+    made = planned_table(world, "eu-west")
     assert made is not None
     table = RoutingTable.model_validate({**made, "metadata": {**made["metadata"], "generation": 1}})
     service = GatewayService(namespace=GATEWAYS.namespace, name=GATEWAYS.service)

@@ -5,7 +5,8 @@ from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Region
-from tomoul.plan.world import Facts, Key, Settings, World
+from tomoul.plan.tables import plan_tables
+from tomoul.plan.world import Facts, Key, Manifest, Settings, World
 
 KEY = Key("models", "chat")
 
@@ -54,3 +55,12 @@ def world(
         models={Key(each.metadata.namespace, each.metadata.name): each for each in models},
         facts=facts or Facts(),
     )
+
+
+def planned_table(found: World, region: str) -> Manifest | None:
+    """The only table of a region with few models, or None where it has none."""
+    plan = plan_tables(found, region)
+    if plan is None:
+        return None
+    (table,) = plan.tables.values()
+    return table

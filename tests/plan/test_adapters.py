@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.specs import KEY, model, region, spec, world
+from tests.plan.specs import KEY, model, planned_table, region, spec, world
 from tomoul.api.cache import CacheMode
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import ANNOTATION_ADAPTERS
@@ -17,7 +17,7 @@ from tomoul.plan.isolation import isolated
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import pool_name
 from tomoul.plan.pods import engine_pod
-from tomoul.plan.routing import model_route, plan_routing_table
+from tomoul.plan.routing import model_route
 from tomoul.plan.world import Facts, Key, PodFact, Settings, World
 
 LEGAL = {"id": "acme/legal", "source": {"file": {"path": "/models/legal"}}}
@@ -37,7 +37,7 @@ def annotation(found: ModelDeployment) -> str:
 
 
 def served(found: World, name: str = "eu-west") -> dict[str, ModelRoute]:
-    table = plan_routing_table(found, name)
+    table = planned_table(found, name)
     assert table is not None
     return {route.id: route for route in RoutingTable.model_validate(table).spec.models}
 
@@ -133,7 +133,7 @@ def test_the_status_says_which_adapters_wait_for_which_pods() -> None:
 
 def test_routes_are_programmed_only_with_those_of_the_adapters() -> None:
     found = world(with_adapters())
-    spec_of_table = plan_routing_table(world(model()), "eu-west")
+    spec_of_table = planned_table(world(model()), "eu-west")
     table = RoutingTable.model_validate(spec_of_table)
     (row,) = plan_model(replace(found, facts=Facts(tables={"eu-west": table})), KEY).status.regions
     (told,) = (each for each in row.conditions if each.type == ConditionType.ROUTES_PROGRAMMED)
@@ -181,7 +181,7 @@ def test_no_alias_means_what_is_an_adapter_elsewhere() -> None:
 
 
 def test_adapters_of_a_model_that_cannot_be_read_go_on_as_they_were() -> None:
-    table = RoutingTable.model_validate(plan_routing_table(world(with_adapters()), "eu-west"))
+    table = RoutingTable.model_validate(planned_table(world(with_adapters()), "eu-west"))
     found = replace(world(facts=Facts(tables={"eu-west": table})), unreadable_models={KEY: "acme/chat"})
     assert set(served(found)) == {"acme/chat", "acme/legal", "acme/poems"}
 

@@ -4,18 +4,17 @@ from typing import Any
 
 import pytest
 
-from tests.plan.specs import model, region, world
+from tests.plan.specs import model, planned_table, region, world
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
-from tomoul.plan.routing import plan_routing_table
 from tomoul.plan.world import Key, World
 
 REGIONS = (region("ap-south"), region("eu-west"), region("us-east"))
 
 
 def aliases(found: World, at: str) -> dict[str, list[str]]:
-    table = plan_routing_table(found, at)
+    table = planned_table(found, at)
     assert table is not None
     return {route["id"]: route["aliases"] for route in table["spec"]["models"]}
 
@@ -52,20 +51,20 @@ def test_calls_fall_back_to_regions_that_are_active(state: str, fallback: list[s
         model(regions=targets, routing={"fallback": ["eu-west", "us-east"]}),
         regions=(region("eu-west"), region("us-east", state=state)),
     )
-    table = plan_routing_table(found, "eu-west")
+    table = planned_table(found, "eu-west")
     assert table is not None
     assert table["spec"]["models"][0]["fallback"] == fallback
 
 
 def with_tables(found: World) -> World:
     """The world once its tables have been written."""
-    planned = {name: plan_routing_table(found, name) for name in found.regions}
+    planned = {name: planned_table(found, name) for name in found.regions}
     tables = {name: RoutingTable.model_validate(table) for name, table in planned.items() if table is not None}
     return replace(found, facts=replace(found.facts, tables=tables))
 
 
 def routes(found: World, at: str) -> dict[str, Any]:
-    table = plan_routing_table(found, at)
+    table = planned_table(found, at)
     assert table is not None
     return {route["id"]: route for route in table["spec"]["models"]}
 

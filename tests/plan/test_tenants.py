@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from tests.plan.specs import planned_table
 from tests.plan.worlds import world_of
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import Condition
 from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, RoutingTable, TenantProblem
 from tomoul.plan.claims import claims
 from tomoul.plan.key_access import key_access
-from tomoul.plan.routing import plan_routing_table
 from tomoul.plan.tenant import KEY_REASONS, plan_tenant
 from tomoul.plan.tenants import tenant_entries
 from tomoul.plan.world import Facts, Key, PodFact, World
@@ -33,7 +33,7 @@ def world(*tenants: dict[str, Any]) -> World:
 
 def with_table(before: World, generation: int, entry: GatewayAcknowledgement | None = None) -> World:
     """The world once its table is written, with what its one gateway says of it."""
-    planned = plan_routing_table(before, "eu-west")
+    planned = planned_table(before, "eu-west")
     assert planned is not None
     table = RoutingTable.model_validate(
         {

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.plan.specs import model, region, world
+from tests.plan.specs import model, planned_table, region, world
 from tomoul.api.routingtable import RoutingTable, RoutingTableSpec
 from tomoul.plan.model import plan_model
-from tomoul.plan.routing import plan_routing_table
 from tomoul.plan.world import Key, World
 
 FIRST, SECOND = Key("m", "a"), Key("m", "b")
@@ -35,7 +34,7 @@ def before() -> World:
     )
     tables = {}
     for name in found.regions:
-        manifest = plan_routing_table(found, name)
+        manifest = planned_table(found, name)
         assert manifest is not None
         tables[name] = RoutingTable.model_validate({"metadata": {"name": name}, "spec": manifest["spec"]})
     return replace(found, facts=replace(found.facts, tables=tables))
@@ -52,7 +51,7 @@ def without_model(found: World, key: Key, known: str | None) -> World:
 
 
 def planned(found: World, name: str) -> RoutingTableSpec:
-    manifest = plan_routing_table(found, name)
+    manifest = planned_table(found, name)
     assert manifest is not None
     return RoutingTableSpec.model_validate(manifest["spec"])
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from tests.plan.specs import planned_table
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import RegionModelStatus
 from tomoul.api.region import Region
@@ -29,7 +30,7 @@ from tomoul.plan.isolation import isolated
 from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.naming import gateway_name, pool_name
 from tomoul.plan.revision import revision_of
-from tomoul.plan.routing import model_route, plan_routing_table, route_hash
+from tomoul.plan.routing import model_route, route_hash
 from tomoul.plan.world import (
     ApiFact,
     AutoscalerFact,
@@ -169,7 +170,7 @@ def _revised(fact: Mapping[str, Any], name: str, world: World) -> Mapping[str, A
 def _table(
     world: World, region: str, *, generation: int, gateways: Iterable[Mapping[str, Any]] = (), stale: bool = False
 ) -> RoutingTable:
-    planned = plan_routing_table(replace(world, models={}) if stale else world, region)
+    planned = planned_table(replace(world, models={}) if stale else world, region)
     assert planned is not None
     metadata = {**planned["metadata"], "generation": generation}
     return RoutingTable.model_validate({**planned, "metadata": metadata, "status": {"gateways": list(gateways)}})
@@ -189,7 +190,7 @@ POOL = Key("models", pool_name("chat", "eu-west", "default"))
 
 
 def table(found: World, generation: int, *gateways: GatewayAcknowledgement) -> RoutingTable:
-    planned = plan_routing_table(found, "eu-west")
+    planned = planned_table(found, "eu-west")
     assert planned is not None
     metadata = planned["metadata"] | {"generation": generation}
     read = RoutingTable.model_validate(planned | {"metadata": metadata})

@@ -166,7 +166,9 @@ class RegionStatus(StatusModel):
     gateways: Annotated[tuple[GatewayStatus, ...], ListBy("name")] = Field(
         default=(), description="The region's gateway pods"
     )
-    routing_generation: Annotated[int, INT64] = Field(default=0, description="Generation of the region's RoutingTable")
+    routing_generation: Annotated[int, INT64] = Field(
+        default=0, description="Sum of the generations of the region's RoutingTables"
+    )
 
 
 class Region(ApiModel):

@@ -1,4 +1,4 @@
-"""Acknowledgements: how long gateways take to serve a change of their region's RoutingTable."""
+"""Acknowledgements: how long gateways take to serve a change of one of their region's RoutingTables."""
 
 import time
 from collections import deque
@@ -11,6 +11,8 @@ from tomoul.controller.observed import Observed
 from tomoul.kube import resources
 from tomoul.kube.store import Change
 from tomoul.plan.gateways import acknowledgements, gateway_pods
+from tomoul.plan.naming import region_of_table
+from tomoul.plan.written import tables_of
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Acknowledgements:
         self._observed = observed
         self._accepted = accepted
         self._monotonic = monotonic
-        self._regions: dict[str, _Waiting] = {}
+        self._tables: dict[str, _Waiting] = {}
 
     def __call__(self, change: Change[Any]) -> None:
         """Take in a change of anything."""
@@ -48,18 +50,19 @@ class Acknowledgements:
         elif change.resource == resources.PODS:
             pods: list[Pod] = [pod for pod in (change.old, change.new) if pod is not None]
             for region in {pod.parent.region for pod in pods if pod.parent.model is None}:
-                self._look(region)
+                for table in tables_of(self._observed.world(), region):
+                    self._look(table)
 
-    def _look(self, region: str) -> None:
-        world = self._observed.world()
-        table = world.facts.tables.get(region)
+    def _look(self, name: str) -> None:
+        world, region = self._observed.world(), region_of_table(name)
+        table = world.facts.tables.get(name)
         if table is None:
-            self._regions.pop(region, None)
+            self._tables.pop(name, None)
             return
         now, generation = self._monotonic(), table.metadata.generation
-        waiting = self._regions.get(region)
+        waiting = self._tables.get(name)
         if waiting is None or waiting.uid != table.metadata.uid:
-            waiting = self._regions[region] = _Waiting(table.metadata.uid, generation)
+            waiting = self._tables[name] = _Waiting(table.metadata.uid, generation)
         if generation > waiting.newest:
             waiting.newest = generation
             waiting.since.append((generation, now))
@@ -73,8 +76,11 @@ class Acknowledgements:
             self._accepted(region, now - waiting.since.popleft()[1])
 
     def lags(self) -> Mapping[str, float]:
-        """Seconds for which the oldest unaccepted generation has waited, by region; 0 where there is none."""
+        """Seconds that the oldest unaccepted generation of a table has waited, by region; 0 where there is none."""
         now = self._monotonic()
-        return {
-            region: now - waiting.since[0][1] if waiting.since else 0.0 for region, waiting in self._regions.items()
-        }
+        found: dict[str, float] = {}
+        for name, waiting in self._tables.items():
+            lag = now - waiting.since[0][1] if waiting.since else 0.0
+            region = region_of_table(name)
+            found[region] = max(lag, found.get(region, 0.0))
+        return found

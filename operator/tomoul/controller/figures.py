@@ -13,6 +13,7 @@ from tomoul.api.meta import Condition
 from tomoul.api.region import RegionState
 from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.observed import Observed
+from tomoul.plan.region import why_withheld
 
 _INTENDED = (Reason.REGION_DISABLED, Reason.SCALED_TO_ZERO)
 """Reasons for which a model is not Ready as its owner wants it: nobody's alarm."""
@@ -98,19 +99,19 @@ class Figures(Collector):
     def _of_routes(self) -> list[Metric]:
         lag = GaugeMetricFamily(
             "tomoul_route_acknowledgement_lag_seconds",
-            "Seconds for which some live gateway has not accepted a change of the RoutingTable; 0 if all have all",
+            "Seconds for which some live gateway has not accepted a change of a RoutingTable; 0 if all have all",
             labels=["region"],
         )
         for region, seconds in self._acknowledgements.lags().items():
             lag.add_metric([region], seconds)
         withheld = GaugeMetricFamily(
             "tomoul_table_withheld",
-            "Whether the newest RoutingTable is not published, because no deletion explains what it would lose",
+            "Whether a RoutingTable's newest state is not published, because no deletion explains what it would lose",
             labels=["region"],
         )
         for name in self._observed.world().regions:
             if self._observed.settings.hosts(name):
-                withheld.add_metric([name], float(name in self._observed.withheld))
+                withheld.add_metric([name], float(why_withheld(self._observed.withheld, name) is not None))
         return [lag, withheld]
 
 

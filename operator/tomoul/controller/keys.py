@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
 
 class WorkKey(NamedTuple):
-    """One object of a kind; a table has the name of its region, the access to keys only a namespace."""
+    """One object of a kind; the access to keys has only a namespace."""
 
     kind: Kind
     namespace: str

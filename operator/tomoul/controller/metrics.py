@@ -82,7 +82,7 @@ class Metrics:
         )
         self.acknowledgement_seconds = Histogram(
             "tomoul_route_acknowledgement_seconds",
-            "Seconds from a change of a region's RoutingTable until every live gateway had accepted it",
+            "Seconds from a change of one of a region's RoutingTables until every live gateway had accepted it",
             ["region"],
             buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
             registry=self.registry,

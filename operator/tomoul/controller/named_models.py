@@ -1,12 +1,13 @@
 """Named models: the ModelDeployments that can be read, and which of them claim a name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.controller.declared import Declared
 from tomoul.kube.store import Change
-from tomoul.plan.claims import Claim, claims_to
+from tomoul.plan.claims import Claim, claims_to, served_ids
 from tomoul.plan.isolation import isolated
+from tomoul.plan.shards import SHARDS, shard_of
 from tomoul.plan.world import Key, Settings
 
 
@@ -20,6 +21,8 @@ class NamedModels:
         """Those that never could be read, with their model id if that much can be."""
         self.claims: dict[str, tuple[Claim, ...]] = {}
         """By id, alias or id of an adapter."""
+        self.served: tuple[dict[Key, Sequence[str]], ...] = tuple({} for _ in range(SHARDS))
+        """By shard, each model with the ids that it serves."""
         self._by_name: dict[str, set[Key]] = {}
 
     def claimants(self, names: Iterable[str]) -> set[Key]:
@@ -40,6 +43,10 @@ class NamedModels:
         after = self.models.get(change.key)
         if not change.relevant:
             return
+        if before is not None:
+            self.served[shard_of(before.spec.model.id)].pop(change.key, None)
+        if after is not None:
+            self.served[shard_of(after.spec.model.id)][change.key] = served_ids(after)
         for name in model_ids(before):
             self._by_name.get(name, set()).discard(change.key)
         for name in model_ids(after):

@@ -14,6 +14,7 @@ from tomoul.controller import facts
 from tomoul.controller.declared import Declared, declared, spec_of
 from tomoul.controller.facts import Child, Namespace, Pod
 from tomoul.controller.named_models import NamedModels
+from tomoul.controller.named_tables import NamedTables
 from tomoul.controller.pods_by_deployment import PodsByDeployment
 from tomoul.kube import resources
 from tomoul.kube.resources import Resource
@@ -129,6 +130,7 @@ class Observed:
         self._deployments: dict[Key, DeploymentFact] = {}
         self._group_sets: dict[Key, DeploymentFact] = {}
         self._tables: dict[str, RoutingTable] = {}
+        self.table_names = NamedTables()
         self._autoscalers: dict[Key, AutoscalerFact] = {}
         self._apis: dict[str, ApiFact] = {}
         self._pods_of = PodsByDeployment()
@@ -139,7 +141,9 @@ class Observed:
         self.canaries: dict[Key, CanaryFact] = {}
         """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
         self.withheld: dict[str, str] = {}
-        """Why a region's newest RoutingTable is not published; `shrink.py` keeps it."""
+        """Why the newest state of a RoutingTable is not published, by its name; `shrink.py` keeps it."""
+        self.confirmed: dict[str, AbstractSet[str]] = {}
+        """Ids whose loss to a region the API server has confirmed, and whose entries are still there; likewise."""
 
     @contextmanager
     def telling_owners(self, tells: bool) -> Iterator[None]:
@@ -184,7 +188,7 @@ class Observed:
 
     def claims(self) -> Claims:
         """Who owns which model id where: a live view, in which a change touches only the names that it concerns."""
-        return Claims(self._named.claims)
+        return Claims(self._named.claims, self._named.served)
 
     def claimants(self, ids: Iterable[str]) -> set[Key]:
         """ModelDeployments with one of these ids or aliases."""
@@ -255,6 +259,8 @@ class Observed:
             self._tables.pop(change.key.name, None)
         else:
             self._tables[change.key.name] = change.new.fact
+        old, new = (child.fact if child is not None else None for child in (change.old, change.new))
+        self.table_names.see(change.key.name, old, new)
         self._on_child(change)
 
     def _on_autoscaler(self, change: Change[Child[AutoscalerFact]]) -> None:

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.routingtable import RoutingTable, TenantProblem
-from tomoul.api.tenant import Tenant
 from tomoul.controller.declared import Declared
+from tomoul.controller.differences import adapters, is_live, kinds, revision
 from tomoul.controller.facts import Child, Namespace, Pod
+from tomoul.controller.gateway_triggers import ROUTES_DELAY, GatewayTriggers
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.named_models import model_ids
 from tomoul.controller.observed import Observed
+from tomoul.controller.table_queue import TableQueue
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
@@ -21,15 +21,8 @@ from tomoul.plan.cpus import cpus_for
 from tomoul.plan.multinode import LWS_API, is_multinode
 from tomoul.plan.scaling import EXTERNAL_METRICS_API, KEDA_API
 from tomoul.plan.seeds import repeats_on_cpus
-from tomoul.plan.world import DeploymentFact, Key, NodeFact, PodFact
+from tomoul.plan.world import Key, NodeFact, PodFact
 
-TABLE_DELAY = 0.3
-"""Seconds that a RoutingTable waits for more changes: a burst of ModelDeployments is a few writes."""
-TABLE_PAUSE, LONGEST_TABLE_PAUSE = 10.0, 10.0
-"""How long a table waits after it was written: so many times what the writing took, which grows with the models, and at
-most so many seconds. In a burst, whose every change is a whole table, that leaves most of the time to other work."""
-ROUTES_DELAY = 0.5
-"""Seconds that models which wait for their routes wait for what other gateways say."""
 REGION_DELAY = 1.0
 """Seconds that a Region waits where only its figures change."""
 CAPACITY_DELAY = 5.0
@@ -44,8 +37,8 @@ class Triggers:
     ) -> None:
         self._observed = observed
         self._queue = queue
-        self._monotonic = monotonic
-        self._pauses: dict[str, tuple[float, float]] = {}
+        self.tables = TableQueue(observed, queue, monotonic)
+        self._said = GatewayTriggers(observed, queue)
 
     def __call__(self, change: Change[Any]) -> None:
         """Enqueue what the change concerns."""
@@ -69,9 +62,8 @@ class Triggers:
             case resources.PODS:
                 self._pod(change)
             case resources.ROUTING_TABLES:
-                self._table(change.key.name)
-                self._told(change)
-                self._gateways(change.key.name, everyone=_acknowledging(change.old) != _acknowledging(change.new))
+                self.tables.changed_itself(change.key.name, change.old, change.new)
+                self._said.table(change)
             case _:
                 self._child(change)
 
@@ -87,7 +79,7 @@ class Triggers:
         for resource in (resources.ROLES, resources.ROLE_BINDINGS):
             for key in self._observed.stores[resource]:
                 self._key_access(key.namespace)
-        self._tables()
+        self.tables.every()
 
     def figures(self, region: str) -> None:
         """Enqueue a region whose counts have changed."""
@@ -106,18 +98,12 @@ class Triggers:
     def tried(self, model: Key, regions: Iterable[str]) -> None:
         """Enqueue what acts upon a verdict on a canary in these regions, or sends calls to one that is new."""
         self._queue.add(WorkKey(Kind.MODEL, *model))
-        for region in regions:
-            self._table(region)
-
-    def written(self, region: str, seconds: float) -> None:
-        """The table of a region has been brought up to date, which took so long."""
-        pause = min(TABLE_PAUSE * seconds, LONGEST_TABLE_PAUSE)
-        self._pauses[region] = (self._monotonic() + pause, pause)
+        self.tables.models([model], regions)
 
     @property
     def patience(self) -> float:
         """Seconds within which a change is in all tables, and their gateways have said so, if nothing is amiss."""
-        return 2 * (ROUTES_DELAY + max((pause for _, pause in self._pauses.values()), default=0.0))
+        return 2 * (ROUTES_DELAY + self.tables.longest_pause)
 
     def later(self, model: Key, seconds: float) -> None:
         """Enqueue a ModelDeployment in some seconds."""
@@ -140,18 +126,26 @@ class Triggers:
             if model is not None:
                 for target in model.spec.regions:
                     self.figures(target.name)
-        for rival in self._observed.claimants(name for model in versions for name in model_ids(model)):
+        names = {name for model in versions for name in model_ids(model)}
+        rivals = self._observed.claimants(names)
+        for rival in rivals:
             self._queue.add(WorkKey(Kind.MODEL, *rival))
         if change.old is None or change.new is None or len({model_ids(model) for model in versions}) > 1:
             # Tenants name models.
             self._tenants(self._observed.tenants)
-        # Every table has all models: it also says in which other regions they are.
-        self._tables()
+            # There are more or fewer routes.
+            self.tables.every_first()
+        # The tables of every region: they also say in which other regions models are.
+        if any(model is None for model in versions):
+            self.tables.every()  # of one that cannot be read nobody knows which entries are its own
+        else:
+            self.tables.changed([model for model in versions if model is not None], names)
+            self.tables.models(rivals)
 
     def _tenant(self, key: Key) -> None:
         self._queue.add(WorkKey(Kind.TENANT, *key))
         self._key_access(key.namespace)
-        self._tables()
+        self.tables.every_first()
 
     def _key_access(self, namespace: str) -> None:
         self._queue.add(WorkKey(Kind.KEY_ACCESS, namespace, ""))
@@ -160,17 +154,11 @@ class Triggers:
         for key in keys:
             self._queue.add(WorkKey(Kind.TENANT, *key))
 
-    def _told(self, change: Change[Child[RoutingTable | None]]) -> None:
-        """Gateways have said something new of tenants' keys."""
-        old, new = _problems(change.old), _problems(change.new)
-        told = {Key(problem.namespace, problem.name) for problem in old ^ new}
-        self._tenants(key for key in told if key in self._observed.tenants)
-
     def _region(self, name: str) -> None:
         self._queue.add(WorkKey(Kind.REGION, "", name))
         self._tenants(self._observed.tenants)
-        self._table(name)
-        self._tables()
+        self.tables.region(name)
+        self.tables.every()
         for key, model in self._observed.world().models.items():
             if any(target.name == name for target in model.spec.regions):
                 self._queue.add(WorkKey(Kind.MODEL, *key))
@@ -195,39 +183,42 @@ class Triggers:
         )
 
     def _models_and_tables(self, concerned: Callable[[ModelDeployment], bool]) -> None:
-        """Enqueue these models and, if there are any, all tables."""
+        """Enqueue these models, and the tables that they are in."""
         keys = [key for key, model in self._observed.world().models.items() if concerned(model)]
         for key in keys:
             self._queue.add(WorkKey(Kind.MODEL, *key))
         if keys:
-            self._tables()
+            self.tables.models(keys)
 
     def _namespace(self, change: Change[Namespace]) -> None:
         # One that comes without the label, and one that goes with its models, change nothing.
         sides = [side for side in (change.old, change.new) if side is not None]
         if all(side.jurisdictions is None for side in sides):
             return
-        for key in self._observed.models:
-            if key.namespace == change.key.name:
-                self._queue.add(WorkKey(Kind.MODEL, *key))
-        self._tables()
+        keys = [key for key in self._observed.models if key.namespace == change.key.name]
+        for key in keys:
+            self._queue.add(WorkKey(Kind.MODEL, *key))
+        self.tables.models(keys)
 
     def _pod(self, change: Change[Pod]) -> None:
         for parent in {pod.parent for pod in (change.old, change.new) if pod is not None}:
             if parent.model is not None:
                 self._queue.add(WorkKey(Kind.MODEL, *parent.model))
                 self.figures(parent.region)
-                if self._changed(change, _kinds):
+                if self._changed(change, kinds):
                     # What the table promises of the model's cache and seeds rests on the pods that there are.
-                    self._table(parent.region)
-                if self._changed(change, _adapters):
-                    # Where the model's adapters can be called does so too, and every table says it.
-                    self._tables()
+                    self.tables.models([parent.model], [parent.region])
+                if self._changed(change, adapters):
+                    # Where the model's adapters can be called does so too, and every region's tables say it.
+                    self.tables.models([parent.model])
             else:
-                self._gateways(parent.region, everyone=_is_live(change.old) != _is_live(change.new))
+                come_or_gone = is_live(change.old) != is_live(change.new)
+                self._said.gateways(parent.region, everyone=come_or_gone)
                 if change.new is None:
-                    # Its acknowledgement goes with it.
-                    self._table(parent.region)
+                    # Its acknowledgements go with it.
+                    self.tables.region(parent.region)
+                elif come_or_gone:
+                    self.tables.moving(parent.region)
 
     def _child(self, change: Change[Child[Any]]) -> None:
         for parent in {child.parent for child in (change.old, change.new) if child is not None}:
@@ -235,9 +226,9 @@ class Triggers:
                 owner = WorkKey(Kind.REGION, "", parent.region)
             else:
                 owner = WorkKey(Kind.MODEL, *parent.model)
-                if _revision(change.old) != _revision(change.new):
+                if revision(change.old) != revision(change.new):
                     # Without pods the fingerprint in the table is that of the Deployment.
-                    self._table(parent.region)
+                    self.tables.models([parent.model], [parent.region])
             if self._observed.tells_owners:
                 self._queue.add(owner)
 
@@ -249,75 +240,3 @@ class Triggers:
         before = [fact for fact in now if fact.name != change.key.name]
         before += [change.old.fact] if change.old is not None else []
         return kinds(now) != kinds(before)
-
-    def _gateways(self, region: str, *, everyone: bool) -> None:
-        """What the gateways of the region serve has changed, or even which gateways those are."""
-        self._queue.add(WorkKey(Kind.REGION, "", region))
-        for key, model in self._observed.world().models.items():
-            work = WorkKey(Kind.MODEL, *key)
-            named = everyone and any(target.name == region for target in model.spec.regions)
-            # One that is being worked on may be about to say that it waits for just this.
-            if named:
-                self._queue.add(work)
-            elif _awaits_routes(model, region) or self._queue.is_active(work):
-                self._queue.add_after(work, ROUTES_DELAY)
-        for key, tenant in self._observed.world().tenants.items():
-            work = WorkKey(Kind.TENANT, *key)
-            if everyone or not _is_enforced(tenant) or self._queue.is_active(work):
-                self._queue.add(work)
-
-    def _tables(self) -> None:
-        for key in self._observed.regions:
-            if self._observed.settings.hosts(key.name):
-                self._table(key.name)
-
-    def _table(self, region: str) -> None:
-        until, _ = self._pauses.get(region, (0.0, 0.0))
-        self._queue.add_after(WorkKey(Kind.TABLE, "", region), max(TABLE_DELAY, until - self._monotonic()))
-
-
-def _is_live(pod: Pod | None) -> bool:
-    """Whether a gateway serves."""
-    return pod is not None and pod.fact.ready and not pod.fact.terminating
-
-
-def _acknowledging(table: Child[RoutingTable | None] | None) -> set[str]:
-    """Gateways that have acknowledged some version of the table."""
-    if table is None or table.fact is None:
-        return set()
-    return {entry.name for entry in table.fact.status.gateways if entry.accepted_generation}
-
-
-def _problems(table: Child[RoutingTable | None] | None) -> set[TenantProblem]:
-    """What the gateways say of tenants."""
-    if table is None or table.fact is None:
-        return set()
-    return {problem for entry in table.fact.status.gateways for problem in entry.tenant_problems}
-
-
-def _is_enforced(tenant: Tenant) -> bool:
-    """Whether the tenant's status says so."""
-    return any(c.type == ConditionType.ENFORCED and c.status == "True" for c in tenant.status.conditions)
-
-
-def _revision(child: Child[Any] | None) -> str:
-    """Of a Deployment's pods; nothing for all else."""
-    return child.fact.revision if child is not None and isinstance(child.fact, DeploymentFact) else ""
-
-
-def _kinds(pods: Iterable[PodFact]) -> set[tuple[str, str]]:
-    return {(pod.prompt_cache, pod.revision) for pod in pods if not pod.ended}
-
-
-def _adapters(pods: Iterable[PodFact]) -> set[str]:
-    return {pod.adapters for pod in pods if not pod.ended}
-
-
-def _awaits_routes(model: ModelDeployment, region: str) -> bool:
-    """Whether the model should be routed in the region and is not known to be."""
-    if all(target.name != region for target in model.spec.regions):
-        return False
-    for row in model.status.regions:
-        if row.name == region:
-            return any(c.type == ConditionType.ROUTES_PROGRAMMED and c.status != "True" for c in row.conditions)
-    return True

@@ -46,7 +46,7 @@ def desired_state(paths: Sequence[Path], models: Path, auth: GatewayAuth = Gatew
         raise InvalidFilesError(f"{error.filename}: {error.strerror}") from error
     if parsed.errors:
         raise InvalidFilesError("\n".join(str(error) for error in parsed.errors))
-    world = gather(parsed.resources, Settings(gateway_auth=auth, llama_cpp_image=wheel_image()), parsed.namespaces)
+    world = gather(parsed.resources, _settings(auth), parsed.namespaces)
     state = plan(world)
     if not state.tables:
         raise InvalidFilesError("nothing to serve: there is no Region, or none whose `spec.state` is not Disabled")
@@ -56,6 +56,11 @@ def desired_state(paths: Sequence[Path], models: Path, auth: GatewayAuth = Gatew
     # Every table has all tenants.
     tenants = known_tenants(all_tables[:1], keys_of(paths, secret_refs(all_tables)))
     return Desired(engines, tables, (*_conditions(state), *refusals, *_keys(tenants)), tenants)
+
+
+def _settings(auth: GatewayAuth) -> Settings:
+    # One table a region, however many models: no etcd has to take it.
+    return Settings(gateway_auth=auth, llama_cpp_image=wheel_image(), routes_per_table=None)
 
 
 def _keys(tenants: Sequence[KnownTenant]) -> list[str]:

@@ -1,11 +1,12 @@
 """Claims: which ModelDeployment owns a model id or alias in a region, where several name it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 
 from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.plan.shards import SHARDS, shard_of
 from tomoul.plan.world import Key
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -42,6 +43,18 @@ class Claims:
     """
 
     by_name: Mapping[str, tuple[Claim, ...]]
+    served: Sequence[Mapping[Key, Sequence[str]]]
+    """By shard, each model with the ids that it serves."""
+
+    @property
+    def routes(self) -> int:
+        """How many ids are served."""
+        return sum(len(ids) for models in self.served for ids in models.values())
+
+    def ids(self, shard: int | None = None) -> set[str]:
+        """Ids that models serve, those of one shard or all."""
+        found = self.served if shard is None else self.served[shard : shard + 1]
+        return {name for models in found for ids in models.values() for name in ids}
 
     def owner(self, region: str, name: str) -> Claim | None:
         """Who answers to `name` in `region`, or None."""
@@ -63,7 +76,15 @@ def claims(models: Mapping[Key, ModelDeployment]) -> Claims:
         for name in _names(model):
             by_name.setdefault(name, set()).add(key)
     found = {name: claims_to(name, keys, models) for name, keys in by_name.items()}
-    return Claims({name: rivals for name, rivals in found.items() if rivals})
+    served: tuple[dict[Key, Sequence[str]], ...] = tuple({} for _ in range(SHARDS))
+    for key, model in models.items():
+        served[shard_of(model.spec.model.id)][key] = served_ids(model)
+    return Claims({name: rivals for name, rivals in found.items() if rivals}, served)
+
+
+def served_ids(model: ModelDeployment) -> tuple[str, ...]:
+    """The ids that a ModelDeployment serves: its model's and its adapters'."""
+    return (model.spec.model.id, *(adapter.id for adapter in model.spec.adapters))
 
 
 def claims_to(name: str, keys: Iterable[Key], models: Mapping[Key, ModelDeployment]) -> tuple[Claim, ...]:

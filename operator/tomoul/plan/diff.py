@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tomoul.api.meta import LABEL_REGION
 from tomoul.plan.capacity import NO_DEMAND, Demand, demand
+from tomoul.plan.naming import region_of_table
 from tomoul.plan.planner import DesiredState, identity, plan
 from tomoul.plan.world import Manifest, World
 
@@ -85,7 +86,7 @@ def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
             RegionDiff(
                 region=region,
                 objects=tuple(objects.get(region, ())),
-                routes=tuple(_route_changes(region, old.tables.get(region), new.tables.get(region))),
+                routes=tuple(_route_changes(region, _routes(old, region), _routes(new, region))),
                 gpus=tuple(
                     GpuTotal(
                         name, gpus_before.get((region, name), NO_DEMAND), gpus_after.get((region, name), NO_DEMAND)
@@ -152,9 +153,15 @@ def _without_routes(obj: Manifest) -> Manifest:
     return {**obj, "spec": {name: value for name, value in obj["spec"].items() if name != "models"}}
 
 
-def _route_changes(region: str, old: Manifest | None, new: Manifest | None) -> Iterator[RouteChange]:
-    before = {route["id"]: route for route in old["spec"]["models"]} if old is not None else {}
-    after = {route["id"]: route for route in new["spec"]["models"]} if new is not None else {}
+def _routes(state: DesiredState, region: str) -> Mapping[str, Mapping[str, Any]]:
+    """Routes of a region by id, whichever of its tables they are in."""
+    tables = [table["spec"] for name, table in state.tables.items() if region_of_table(name) == region]
+    return {route["id"]: route for spec in tables for route in spec["models"]}
+
+
+def _route_changes(
+    region: str, before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> Iterator[RouteChange]:
     for model in sorted({*before, *after}):
         served = any(region in routes[model]["regions"] for routes in (before, after) if model in routes)
         if model not in before:

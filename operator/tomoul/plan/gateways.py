@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from tomoul.api.conditions import Reason
 from tomoul.api.routingtable import GatewayAcknowledgement, ModelRoute, RoutingTable
+from tomoul.plan.claims import Claims
 from tomoul.plan.judge import Verdict
-from tomoul.plan.naming import gateway_name
-from tomoul.plan.routing import find_route, routes_hash
+from tomoul.plan.naming import gateway_name, shard_name, table_name
+from tomoul.plan.routing import routes_hash
+from tomoul.plan.shards import shard_of
 from tomoul.plan.world import Key, PodFact, World
+from tomoul.plan.written import rests_in_shards, written
 
 
 def gateway_pods(world: World, region: str) -> tuple[PodFact, ...]:
@@ -21,19 +24,26 @@ def acknowledgements(table: RoutingTable | None) -> Mapping[str, GatewayAcknowle
     return {entry.name: entry for entry in table.status.gateways} if table is not None else {}
 
 
-def programmed(world: World, region: str, routes: Sequence[ModelRoute], acknowledged: str) -> Verdict:
+def programmed(world: World, region: str, routes: Sequence[ModelRoute], acknowledged: str, claims: Claims) -> Verdict:
     """Whether every live gateway of `region` serves `routes`: a model's and those of its adapters.
 
-    `acknowledged` is the hash of the routes that they were last known to serve: other models' changes raise the
+    `acknowledged` is the hash of the routes that they were last known to serve: other models' changes raise a
     table's generation, and must not make this one wait again. A gateway that came later is ready only once its Envoy
-    has accepted the table of that moment, so of it any acknowledgement will do.
+    has accepted the tables of that moment, so of it any acknowledgement will do.
     """
-    table = world.facts.tables.get(region)
-    found = [find_route(table.spec, route.id) for route in routes] if table is not None else []
+    found = [held for route in routes if (held := written(world, region, route.id, claims)) is not None]
     wanted = routes_hash(routes)
-    if table is None or None in found or routes_hash([route for route in found if route is not None]) != wanted:
-        return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` does not hold the route yet")
-    return accepted_by_all(world, region, table, known=acknowledged == wanted)
+    if len(found) < len(routes) or routes_hash([route for _, route in found]) != wanted:
+        where = found[0][0].metadata.name if found else _belongs(world, region, routes[0])
+        return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{where}` does not hold the route yet")
+    tables = {table.metadata.name: table for table, _ in found}
+    verdicts = [accepted_by_all(world, region, table, known=acknowledged == wanted) for table in tables.values()]
+    return next((verdict for verdict in verdicts if verdict.status != "True"), verdicts[0])
+
+
+def _belongs(world: World, region: str, route: ModelRoute) -> str:
+    """The table in which a route should be that is in none."""
+    return shard_name(region, shard_of(route.base_id)) if rests_in_shards(world, region) else table_name(region)
 
 
 def accepted_by_all(world: World, region: str, table: RoutingTable, *, known: bool) -> Verdict:
@@ -51,7 +61,9 @@ def accepted_by_all(world: World, region: str, table: RoutingTable, *, known: bo
     behind = [name for name in live if name not in entries or entries[name].accepted_generation < generation]
     if behind:
         names = ", ".join(f"`{name}`" for name in behind)
-        message = f"Gateways that have not accepted generation {generation} of RoutingTable `{region}`: {names}"
+        message = (
+            f"Gateways that have not accepted generation {generation} of RoutingTable `{table.metadata.name}`: {names}"
+        )
         return Verdict("False", Reason.WAITING_FOR_GATEWAYS, message)
     return Verdict("True", Reason.ACKNOWLEDGED)
 

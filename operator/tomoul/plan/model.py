@@ -163,7 +163,7 @@ def _judged(
         ConditionType.SCHEDULED: placed,
         ConditionType.MODEL_READY: _told(model, name, rollouts, answering(found, lost)),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
-        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before) if routes else _PENDING,
+        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before, claims) if routes else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
     if seeds is not None and (kept := seed_verdict(model.spec, seeds)) is not None:

@@ -17,8 +17,24 @@ def gateway_name(region: str) -> str:
 
 
 def table_name(region: str) -> str:
-    """Name of the RoutingTable of `region`: its code."""
+    """Name of the RoutingTable of `region` that tells of the region itself: its code."""
     return region
+
+
+def shard_name(region: str, shard: int) -> str:
+    """Name of a RoutingTable of `region` that holds a part of its models. No Region's name has a dot."""
+    return f"{region}.{shard:02}"
+
+
+def region_of_table(table: str) -> str:
+    """The region of a RoutingTable, by its name."""
+    return table.partition(".")[0]
+
+
+def shard_of_table(table: str) -> int | None:
+    """Which shard a RoutingTable is, by its name; None if it is none."""
+    number = table.partition(".")[2]
+    return int(number) if number.isdecimal() else None
 
 
 MAX_GROUP_SET_NAME = 47

@@ -8,7 +8,7 @@ from tomoul.plan.claims import claims
 from tomoul.plan.key_access import key_access
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.region import RegionPlan, plan_region
-from tomoul.plan.routing import plan_routing_table
+from tomoul.plan.tables import plan_tables
 from tomoul.plan.tenant import plan_tenant
 from tomoul.plan.world import Key, Manifest, World
 
@@ -22,7 +22,7 @@ class DesiredState:
     models: Mapping[Key, ModelPlan]
     regions: Mapping[str, RegionPlan]
     tables: Mapping[str, Manifest]
-    """RoutingTables by region."""
+    """RoutingTables by name."""
     tenants: Mapping[Key, TenantStatus]
 
 
@@ -32,8 +32,8 @@ def plan(world: World) -> DesiredState:
     models = {key: plan_model(world, key, owners) for key in sorted(world.models)}
     statuses = {key: planned.status for key, planned in models.items()}
     regions = {name: plan_region(world, name, statuses) for name in sorted(world.regions)}
-    found = {name: plan_routing_table(world, name, owners) for name in sorted(world.regions)}
-    tables = {name: table for name, table in found.items() if table is not None}
+    planned = (plan_tables(world, name, owners) for name in sorted(world.regions))
+    tables = {name: table for each in planned if each is not None for name, table in sorted(each.tables.items())}
     objects = [obj for planned in models.values() for obj in planned.objects]
     objects += [obj for planned in regions.values() for obj in planned.objects]
     for namespace in sorted({key.namespace for key in world.tenants}):

@@ -10,9 +10,10 @@ from tomoul.plan.capacity import capacity, lost_nodes
 from tomoul.plan.gateway import gateway
 from tomoul.plan.gateways import acknowledgements, gateway_pods, rejection
 from tomoul.plan.judge import Rollout, Verdict, condition, first_unmet, running, scheduled, shortened
-from tomoul.plan.naming import gateway_name
+from tomoul.plan.naming import gateway_name, region_of_table, table_name
 from tomoul.plan.routing import active_here
 from tomoul.plan.world import Key, Manifest, World
+from tomoul.plan.written import tables_of
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ def plan_region(world: World, name: str, statuses: Mapping[Key, ModelDeploymentS
     here = active_here(world, name)
     objects = gateway(region, world.settings) if here is not None else ()
     ready, desired = _models(world, name, statuses)
-    table = world.facts.tables.get(name)
-    entries = acknowledgements(table)
+    tables = tables_of(world, name).values()
+    entries = [acknowledgements(table) for table in tables]
     status = RegionStatus(
         observed_generation=region.metadata.generation,
         conditions=tuple(
@@ -47,13 +48,18 @@ def plan_region(world: World, name: str, statuses: Mapping[Key, ModelDeploymentS
             GatewayStatus(
                 name=pod.name,
                 ready=pod.ready,
-                accepted_generation=entries[pod.name].accepted_generation if pod.name in entries else 0,
+                accepted_generation=sum(each[pod.name].accepted_generation for each in entries if pod.name in each),
             )
             for pod in gateway_pods(world, name)
         ),
-        routing_generation=table.metadata.generation if table is not None else 0,
+        routing_generation=sum(table.metadata.generation for table in tables),
     )
     return RegionPlan(objects, status)
+
+
+def why_withheld(why: Mapping[str, str], region: str) -> str | None:
+    """Why a table of a region is not published, by what is said of tables; None if all are."""
+    return next((words for name, words in sorted(why.items()) if region_of_table(name) == region), None)
 
 
 def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
@@ -65,12 +71,12 @@ def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
         disabled = Verdict("False", Reason.REGION_DISABLED, "The region is Disabled: nothing runs there")
         return {ConditionType.GATEWAYS_READY: disabled, ConditionType.READY: disabled}
     gateways = _gateways_ready(world, name)
-    table = world.facts.tables.get(name)
+    tables = tables_of(world, name)
     live = [pod.name for pod in gateway_pods(world, name) if pod.ready]
-    served = rejection(table, live) if table is not None else None
-    if table is None:
+    served = next((found for table in tables.values() if (found := rejection(table, live)) is not None), None)
+    if table_name(name) not in tables:
         served = Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{name}` does not exist yet")
-    if (why := world.facts.withheld.get(name)) is not None:
+    if (why := why_withheld(world.facts.withheld, name)) is not None:
         served = Verdict("False", Reason.TABLE_WITHHELD, shortened(why))
     unmet = first_unmet([gateways, *([served] if served is not None else [])])
     if unmet is None:

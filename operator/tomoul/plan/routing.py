@@ -1,72 +1,38 @@
-"""Routing: the RoutingTable of a region, and the routes in it."""
+"""Routing: the entry of a model in the tables of a region."""
 
 import hashlib
 import json
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
 from tomoul.api.cache import CacheMode, NoStore
-from tomoul.api.meta import API_VERSION
 from tomoul.api.modeldeployment import ModelDeployment, Ownership
 from tomoul.api.region import Region, RegionState
 from tomoul.api.rollout import RolloutPhase
 from tomoul.api.routing import Affinity
 from tomoul.api.routingtable import (
-    GatewayService,
     ModelRoute,
     PoolName,
-    RemoteGateway,
     RouteCache,
     RouteCapabilities,
     RoutePool,
-    RoutingTableSpec,
     SeedSupport,
 )
 from tomoul.plan.acceptance import refusals
 from tomoul.plan.adapters import adapter_named, is_loaded, set_fields
 from tomoul.plan.claims import Claims
-from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.engines.base import PORT
 from tomoul.plan.engines.registry import engine_of
-from tomoul.plan.labels import gateway_labels, object_meta
-from tomoul.plan.naming import gateway_name, pool_name, table_name
+from tomoul.plan.naming import pool_name
 from tomoul.plan.promptcache import truthful
 from tomoul.plan.rollout import CANARY
 from tomoul.plan.running import pool_fingerprint, seeds_on_nodes, told_seeds
 from tomoul.plan.seeds import deterministic, weaker
 from tomoul.plan.takeover import common_route
-from tomoul.plan.tenants import tenant_entries
-from tomoul.plan.unreadable import frozen_gateways, frozen_ids, frozen_name, frozen_route, is_frozen, takes_fallback
+from tomoul.plan.unreadable import frozen_name, frozen_route, is_frozen, takes_fallback
 from tomoul.plan.workload import pools
-from tomoul.plan.world import Key, Manifest, World
-
-
-def plan_routing_table(world: World, region: str, claims: Claims | None = None) -> Manifest | None:
-    """The RoutingTable of `region`, or None where no gateway of ours runs: hosted elsewhere, Disabled or unknown."""
-    found = active_here(world, region)
-    if found is None:
-        return None
-    claims = all_claims(world.models) if claims is None else claims
-    named = {name for model in world.models.values() for name in served_ids(model)}
-    ids = sorted(named | frozen_ids(world, region, claims))
-    routes = (model_route(world, model_id, region, claims) for model_id in ids)
-    spec = RoutingTableSpec(
-        region=region,
-        draining=found.spec.state is RegionState.DRAINING,
-        models=tuple(route for route in routes if route is not None),
-        known_regions=tuple(sorted(world.regions.keys() | world.unreadable_regions)),
-        remote_gateways=_remote_gateways(world, region),
-        auth=world.settings.gateway_auth,
-        gateway_service=GatewayService(namespace=world.settings.namespace, name=gateway_name(region)),
-        tenants=tenant_entries(world, region),
-    )
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "RoutingTable",
-        "metadata": object_meta(table_name(region), gateway_labels(region), found),
-        "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
-    }
+from tomoul.plan.world import Key, World
+from tomoul.plan.written import written_route
 
 
 def active_here(world: World, region: str) -> Region | None:
@@ -78,15 +44,15 @@ def active_here(world: World, region: str) -> Region | None:
 
 
 def model_route(world: World, model_id: str, region: str, claims: Claims) -> ModelRoute | None:
-    """The entry of a model in the table of `region`; None if no region serves it, or the id means another model here.
+    """The entry of a model in the tables of `region`; None if no region serves it, or the id means another model here.
 
     Several ModelDeployments may serve one id, each in other regions: the entry speaks of the one in `region` if there
-    is one, else of the oldest, and its `regions` are those of all. A model that is refused goes on as the table has it.
+    is one, else of the oldest, and its `regions` are those of all. A model that is refused goes on as they have it.
     """
-    last = _last(world, region, model_id)
+    last = written_route(world, region, model_id, claims)
     if is_frozen(world, last.base_id if last is not None else model_id, claims):
         return frozen_route(world, region, last, claims) if last is not None else None
-    serving = _serving(world, model_id, region, claims)
+    serving = _serving(world, model_id, region, claims, last)
     holder = claims.holder(region, model_id)
     if not serving or holder is None or not holder.is_id:
         return None
@@ -95,7 +61,8 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
     key = serving.get(region) or next(key for key in claims.claimants(model_id) if key in serving.values())
     verdicts = refusals(world, key, claims)
     if all(verdicts[name] is not None for name in ([region] if region in serving else verdicts)):
-        return _kept(world, model_id, region, serving, claims)
+        assert last is not None, "what is kept is in the table"
+        return _kept(world, region, last, serving, claims)
     model = world.models[key]
     spec = model.spec
     adapter = adapter_named(spec, model_id)
@@ -118,7 +85,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
             seed=_seed(world, model, region, serving),
         ),
         regions=tuple(serving),
-        fallback=_fallback(world, model_id, spec.routing.fallback, region, serving),
+        fallback=_fallback(world, spec.routing.fallback, region, serving, last),
         require_region=spec.routing.require_region,
         cache=_cache(world, model, region) if region in serving else wanted_cache(model),
         affinity="Prefix" if spec.routing.affinity is Affinity.PREFIX else None,
@@ -133,11 +100,6 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         pools=_pools(world, model, region) if region in serving else (),
     )
     return common_route(world, model, region, route, last) if region in serving and last is not None else route
-
-
-def served_ids(model: ModelDeployment) -> tuple[str, ...]:
-    """The ids that a ModelDeployment serves: its model's and its adapters'."""
-    return (model.spec.model.id, *(adapter.id for adapter in model.spec.adapters))
 
 
 def route_hash(route: ModelRoute) -> str:
@@ -157,20 +119,11 @@ def routes_hash(routes: Sequence[ModelRoute]) -> str:
     return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()[:32]
 
 
-def find_route(spec: RoutingTableSpec, model_id: str) -> ModelRoute | None:
-    """The table's entry for a model. Tables are written in order of ids, so this seldom looks at more than a few."""
-    index = bisect_left(spec.models, model_id, key=lambda route: route.id)
-    if index < len(spec.models) and spec.models[index].id == model_id:
-        return spec.models[index]
-    return next((route for route in spec.models if route.id == model_id), None)
-
-
-def _serving(world: World, model_id: str, at: str, claims: Claims) -> Mapping[str, Key]:
-    """Who serves the model in which region, as the table of region `at` has it; regions sorted.
+def _serving(world: World, model_id: str, at: str, claims: Claims, last: ModelRoute | None) -> Mapping[str, Key]:
+    """Who serves the model in which region, as the tables of region `at` have it; regions sorted.
 
     A refused model still serves where it did: a mistake in a spec must not stop what runs.
     """
-    last = _last(world, at, model_id)
     found: dict[str, Key] = {}
     for key in claims.claimants(model_id):
         for name, refusal in refusals(world, key, claims).items():
@@ -200,16 +153,9 @@ def _keeps(
     )
 
 
-def _last(world: World, region: str, model_id: str) -> ModelRoute | None:
-    table = world.facts.tables.get(region)
-    return find_route(table.spec, model_id) if table is not None else None
-
-
-def _kept(world: World, model_id: str, region: str, serving: Mapping[str, Key], claims: Claims) -> ModelRoute:
-    """The table's last entry, without what others have taken over or what is out of use by now."""
-    last = _last(world, region, model_id)
-    assert last is not None, "what is kept is in the table"
-    mine = claims.claimants(model_id)
+def _kept(world: World, region: str, last: ModelRoute, serving: Mapping[str, Key], claims: Claims) -> ModelRoute:
+    """`last`, the entry as it is, without what others have taken over or what is out of use by now."""
+    mine = claims.claimants(last.id)
     cache = last.cache
     if region in serving:
         cache = truthful(world, serving[region], region, cache, cache.salt_field)
@@ -218,7 +164,7 @@ def _kept(world: World, model_id: str, region: str, serving: Mapping[str, Key], 
         update={
             "aliases": tuple(alias for alias, rival in rivals.items() if rival is None or rival.key in mine),
             "regions": tuple(serving),
-            "fallback": _fallback(world, model_id, last.fallback, region, serving),
+            "fallback": _fallback(world, last.fallback, region, serving, last),
             "cache": cache,
             "pools": last.pools if region in serving else (),
         }
@@ -226,9 +172,8 @@ def _kept(world: World, model_id: str, region: str, serving: Mapping[str, Key], 
 
 
 def _fallback(
-    world: World, model_id: str, wanted: Sequence[str], region: str, serving: Mapping[str, Key]
+    world: World, wanted: Sequence[str], region: str, serving: Mapping[str, Key], last: ModelRoute | None
 ) -> tuple[str, ...]:
-    last = _last(world, region, model_id)
     return tuple(name for name in wanted if name != region and name in serving and takes_fallback(world, name, last))
 
 
@@ -295,18 +240,3 @@ def _pools(world: World, model: ModelDeployment, region: str) -> tuple[RoutePool
     if tried and model.spec.rollout.canary is not None:
         found += (pool_named(CANARY, model.spec.rollout.canary.weight),)
     return found
-
-
-def _remote_gateways(world: World, region: str) -> tuple[RemoteGateway, ...]:
-    found = []
-    for name, other in sorted(world.regions.items()):
-        if name == region or other.spec.state is RegionState.DISABLED:
-            continue
-        if world.settings.hosts(name):
-            url = f"http://{gateway_name(name)}.{world.settings.namespace}.svc:80"
-            found.append(RemoteGateway(region=name, url=url))
-        elif other.spec.endpoint is not None:
-            endpoint = other.spec.endpoint
-            found.append(RemoteGateway(region=name, url=endpoint.url, ca_bundle=endpoint.ca_bundle))
-    found += frozen_gateways(world, region)
-    return tuple(sorted(found, key=lambda gateway: gateway.region))

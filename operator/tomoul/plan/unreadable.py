@@ -8,6 +8,7 @@ from tomoul.api.routingtable import ModelRoute, RemoteGateway
 from tomoul.plan.claims import Claims
 from tomoul.plan.naming import table_name
 from tomoul.plan.world import Key, World
+from tomoul.plan.written import tables_of
 
 
 def unreadable_rival(world: World, model_id: str) -> Key | None:
@@ -29,14 +30,6 @@ def frozen_gateways(world: World, region: str) -> tuple[RemoteGateway, ...]:
     return tuple(gateway for gateway in known if gateway.region in world.unreadable_regions)
 
 
-def frozen_ids(world: World, region: str, claims: Claims) -> set[str]:
-    """Model ids in the table of `region` whose entries stay as they are."""
-    table = world.facts.tables.get(table_name(region))
-    if table is None or not world.unreadable_models:
-        return set()
-    return {route.id for route in table.spec.models if is_frozen(world, route.base_id, claims)}
-
-
 def is_frozen(world: World, model_id: str, claims: Claims) -> bool:
     """Whether a ModelDeployment that cannot be read has this model id.
 
@@ -47,17 +40,18 @@ def is_frozen(world: World, model_id: str, claims: Claims) -> bool:
 
 
 def frozen_name(world: World, region: str, name: str, claims: Claims) -> bool:
-    """Whether a model id or alias means a model whose entry in the table of `region` stays as it is."""
-    table = world.facts.tables.get(table_name(region))
-    if table is None or not world.unreadable_models:
+    """Whether a model id or alias means a model whose entry in the tables of `region` stays as it is."""
+    if not world.unreadable_models:
         return False
     return any(
-        name in (route.id, *route.aliases) and is_frozen(world, route.base_id, claims) for route in table.spec.models
+        name in (route.id, *route.aliases) and is_frozen(world, route.base_id, claims)
+        for table in tables_of(world, region).values()
+        for route in table.spec.models
     )
 
 
 def frozen_route(world: World, region: str, last: ModelRoute, claims: Claims) -> ModelRoute | None:
-    """`last`, the entry in the table of `region`, without what is gone by now; None if none of its regions is left."""
+    """`last`, the entry in the tables of `region`, without what is gone by now; None if none of its regions is left."""
     regions = tuple(name for name in last.regions if name in world.regions or name in world.unreadable_regions)
     if not regions:
         return None

@@ -59,6 +59,9 @@ class Settings:
     gateway_comment_seconds: int = COMMENT_SECONDS
     """After how long an engine's silence the client of a stream gets a comment; 0 for never."""
 
+    routes_per_table: int | None = 200
+    """Most routes of a region that are in one RoutingTable; where there are more they are in shards. None: any."""
+
     def hosts(self, region: str) -> bool:
         """Whether this operator realises `region`."""
         return self.hosted_regions is None or region in self.hosted_regions
@@ -268,7 +271,7 @@ class Facts:
     apis: Mapping[str, ApiFact] = field(default_factory=dict)
     """APIServices by name, such as `v1alpha1.keda.sh`; none offline."""
     withheld: Mapping[str, str] = field(default_factory=dict)
-    """Why the newest RoutingTable of a region is not published, by region; none where it is."""
+    """Why the newest state of a RoutingTable is not published, by its name; none where it is."""
 
 
 @dataclass(frozen=True)

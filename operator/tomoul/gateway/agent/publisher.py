@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
+from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import Acknowledgement, AdsServer
 from tomoul.gateway.agent.state import GatewayState, TableVersion, version_of
 from tomoul.gateway.compile.resources import EnvoyResources
@@ -19,9 +20,10 @@ RETRY_SECONDS = 60.0
 class Publisher:
     """Publishes the state of the world whenever it changes; bursts of changes become one version.
 
-    A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement. A
-    table that Envoy refuses is replaced by its last accepted state, so that endpoints go on changing; it is tried again
-    when it changes, and once a minute, as is whatever else was refused.
+    A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement; not so
+    one that held a part of the models and had none left. A table that Envoy refuses is replaced by its last accepted
+    state, so that endpoints go on changing; it is tried again when it changes, and once a minute, as is whatever else
+    was refused.
     """
 
     def __init__(
@@ -101,7 +103,10 @@ class Publisher:
         Keys of a Secret that only an older table names are those of then.
         """
         new = {name: table for name, table in known.tables.items() if self._refused.get(name) != version_of(table)}
-        tables = dict(sorted({**self._accepted.tables, **new}.items()))
+        old = {
+            name: table for name, table in self._accepted.tables.items() if name in known.tables or not _is_done(table)
+        }
+        tables = dict(sorted({**old, **new}.items()))
         keys = {**self._accepted.keys, **known.keys}
         return GatewayState(
             tables, known.endpoints, {ref: keys[ref] for ref in sorted(secret_refs([*tables.values()])) if ref in keys}
@@ -128,6 +133,11 @@ class Publisher:
         self._on_refused(new or state.versions, message)
         if new:
             self.changed()
+
+
+def _is_done(table: RoutingTable) -> bool:
+    """Whether nothing is lost with a table: it was a shard, and the operator took all models out of it."""
+    return table.metadata.name != table.spec.region and not table.spec.models
 
 
 def _described(state: GatewayState) -> str:

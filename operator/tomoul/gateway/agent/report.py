@@ -129,7 +129,8 @@ class Reporter:
             rejected_generation=verdict.rejected,
             message=verdict.message,
             last_update_time=self._now(),
-            tenant_problems=self._problems,
+            # Where the tenants are: else each word of a key would be one in each of a region's tables.
+            tenant_problems=self._problems if known.table is not None and known.table.spec.tenants else (),
         )
         if known.entry and known.entry.model_copy(update={"last_update_time": entry.last_update_time}) == entry:
             return None

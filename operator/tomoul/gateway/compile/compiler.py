@@ -29,7 +29,7 @@ def compile_gateway(
             raise ValueError(
                 f"RoutingTable `{table.metadata.name}` is for region `{table.spec.region}`, not `{options.region}`"
             )
-    routes = _models(tables)
+    routes = merged_models(tables)
     gateways = {
         gateway.region: gateway
         for table in tables
@@ -71,10 +71,13 @@ def _by_name(resources: Iterable[EnvoyResource]) -> dict[str, EnvoyResource]:
     return dict(sorted((str(resource["name"]), resource) for resource in resources))
 
 
-def _models(tables: Sequence[RoutingTable]) -> list[ModelRoute]:
-    """All models by id; of two with the same id the first shard's."""
+def merged_models(tables: Sequence[RoutingTable]) -> list[ModelRoute]:
+    """All models by id. Of two with one id the entry counts of the table that has the region's name, else the first's.
+
+    While models go from one table to others, the operator keeps that entry up to date for as long as it is there.
+    """
     routes: dict[str, ModelRoute] = {}
-    for table in tables:
+    for table in sorted(tables, key=lambda table: (table.metadata.name != table.spec.region, table.metadata.name)):
         for route in table.spec.models:
             routes.setdefault(route.id, route)
     return [routes[model_id] for model_id in sorted(routes)]
