@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tomoul.api.routing import Timeouts
 from tomoul.gateway.filter.build import SOURCES, BuildError, compile_filter
 
 
@@ -22,6 +23,11 @@ def test_every_source_with_tests_is_among_them() -> None:
         file.name for file in SOURCES.glob("*.zig") if '\ntest "' in file.read_text() and file.name not in listed
     ]
     assert missing == []
+
+
+def test_the_filter_knows_how_long_a_call_may_be_idle_unless_its_model_says_otherwise() -> None:
+    usual = f"const usual_idle_seconds = {Timeouts().idle_seconds};"
+    assert usual in (SOURCES / "course.zig").read_text()
 
 
 def test_another_platform_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
