@@ -13,7 +13,7 @@ from tomoul.controller.workqueue import WorkQueue
 from tomoul.plan.labels import gateway_labels
 from tomoul.plan.naming import gateway_name, shard_name
 from tomoul.plan.shards import shard_names, shard_of
-from tomoul.plan.world import Settings
+from tomoul.plan.world import Key, Settings
 
 pytestmark = pytest.mark.looptime
 
@@ -142,6 +142,18 @@ async def test_an_entry_that_still_has_a_name_which_its_model_has_not_is_looked_
     await eyes.work()
     eyes.see(model("other", "best"))
     assert await eyes.work() >= {kept, *shards("other")}
+
+
+async def test_what_becomes_of_a_model_is_looked_at_in_the_shards_of_those_that_serve_an_adapter_of_its_elsewhere(
+    eyes: Sharded,
+) -> None:
+    for name in ("chat", "other"):
+        found = model(name)
+        found["spec"]["adapters"] = [{"id": "org/legal", "source": {"file": {"path": "/a"}}}]
+        eyes.see(found)
+    await eyes.work()
+    eyes.triggers.tables.models([Key("models", "chat")])
+    assert await eyes.work() == shards("chat", "other")
 
 
 async def test_a_tenant_has_the_first_tables_looked_at_and_a_region_has_all(eyes: Sharded) -> None:

@@ -14,6 +14,7 @@ from tomoul.api.tenant import MAX_MODELS, MAX_REGIONS, Limits
 
 PoolName = Literal["default", "no-store", "canary"]
 SeedSupport = Literal["deterministic", "best_effort", "ignored"]
+MAX_ALIASES = 16
 MAX_TENANTS = 4096
 Bounded = Annotated[str, Field(max_length=128)]
 
@@ -74,7 +75,7 @@ class ModelRoute(ApiModel):
     """One model as a region's gateways see it, whether it runs in this region or only in others."""
 
     id: str = Field(max_length=128, description="Model id")
-    aliases: tuple[Bounded, ...] = Field(default=(), max_length=16, description="Other ids for it")
+    aliases: tuple[Bounded, ...] = Field(default=(), max_length=MAX_ALIASES, description="Other ids for it")
     owned_by: str = Field(default="", max_length=128, description="`owned_by` in `/v1/models`")
     created: Annotated[int, INT64] = Field(
         default=0, ge=0, description="Creation time in `/v1/models`, in Unix seconds"

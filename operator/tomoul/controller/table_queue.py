@@ -9,6 +9,7 @@ from tomoul.controller.facts import Child
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed
 from tomoul.controller.workqueue import WorkQueue
+from tomoul.plan.claims import served_ids
 from tomoul.plan.naming import gateway_name, region_of_table, shard_name, shard_of_table, table_name
 from tomoul.plan.shards import shard_of
 from tomoul.plan.world import Key
@@ -91,7 +92,10 @@ class TableQueue:
         """Tables with entries of these ModelDeployments, in these regions or all."""
         models, wanted = self._observed.world().models, list(keys)
         if all(key in models for key in wanted):
-            self._belonging({models[key].spec.model.id for key in wanted}, regions)
+            # An entry of several models, each of which serves the id in other regions, may be in the shard of any.
+            ids = {name for key in wanted for name in served_ids(models[key])}
+            sharing = {*wanted, *self._observed.claimants(ids)}
+            self._belonging({models[key].spec.model.id for key in sharing}, regions)
         else:
             # Of one that cannot be read, or is not known yet, nobody knows where its entries are.
             for region in self._hosted() if regions is None else regions:

@@ -18,6 +18,7 @@ from tomoul.api.routingtable import GatewayService, ModelRoute, RoutingTable, Ro
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.gateways import acknowledgements, gateway_pods
+from tomoul.plan.handover import with_aliases_on_their_way
 from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, shard_name, shard_of_table, table_name
 from tomoul.plan.remotes import remote_gateways
@@ -39,7 +40,7 @@ class TablesPlan:
     unused: tuple[str, ...] = ()
     """Names of those that may be deleted."""
     moves: bool = False
-    """Whether some entry waits for the table where it belongs."""
+    """Whether some entry waits for the table where it belongs, or an alias for that of the model that has it now."""
 
 
 def plan_tables(world: World, region: str, claims: Claims | None = None, only: str | None = None) -> TablesPlan | None:
@@ -68,6 +69,10 @@ def plan_tables(world: World, region: str, claims: Claims | None = None, only: s
     # An entry that nobody claims may be that of a model that cannot be read.
     ids |= {route.id for name in names if name in existing for route in existing[name].spec.models}
     routes = {each: route for each in sorted(ids) if (route := model_route(world, each, region, claims)) is not None}
+    on_their_way = False
+    if split:
+        handed = {each: with_aliases_on_their_way(world, region, route, claims) for each, route in routes.items()}
+        on_their_way, routes = handed != routes, handed
     homes = {each: shard_name(region, shard_of(route.base_id)) if split else head for each, route in routes.items()}
     astray = {
         route.id
@@ -86,7 +91,7 @@ def plan_tables(world: World, region: str, claims: Claims | None = None, only: s
             unused.append(name)
         else:
             tables[name] = _manifest(world, found, name, models)
-    return TablesPlan(tables, frozenset(routes), tuple(unused), bool(waiting))
+    return TablesPlan(tables, frozenset(routes), tuple(unused), bool(waiting) or on_their_way)
 
 
 def _arrived(world: World, region: str, home: RoutingTable | None, route: ModelRoute) -> bool:

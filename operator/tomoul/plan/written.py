@@ -53,13 +53,14 @@ def find_route(spec: RoutingTableSpec, model_id: str) -> ModelRoute | None:
 
 
 def _perhaps(world: World, region: str, model_id: str, claims: Claims) -> Iterator[RoutingTable]:
-    """Tables that may hold an id: of one that nobody claims, which may be the adapter of any model, all."""
-    keys = claims.claimants(model_id)
-    if not keys:
+    """Tables that may hold an id. That of a model is in the shard of that name; of an adapter, which may have been
+    another model's until now, and of what a model that cannot be read may have, all may hold it.
+    """
+    bases = {world.models[key].spec.model.id for key in claims.claimants(model_id)}
+    if bases != {model_id} or world.unreadable_models:
         yield from tables_of(world, region).values()
         return
-    shards = sorted({shard_of(name) for name in (model_id, *(world.models[key].spec.model.id for key in keys))})
-    for name in (table_name(region), *(shard_name(region, shard) for shard in shards)):
+    for name in (table_name(region), shard_name(region, shard_of(model_id))):
         table = world.facts.tables.get(name)
         if table is not None:
             yield table
