@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import pools
-from tests.gateway.wire import FakeEngine, call
+from tests.gateway.wire import Answer, FakeEngine, call, stream
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
 
 
@@ -92,6 +92,26 @@ def test_a_bug_after_the_engine_has_answered_is_never_a_clean_end(
         assert not call(faulty.port, body=body, headers=[("x-tomoul-fault", hook)]).whole
     eventually(lambda: f"tomoul: bug in {hook}: index out of bounds" in faulty.log())
     assert call(faulty.port, body=body).whole, "only that call fails"
+
+
+@pytest.mark.parametrize("hook", ["rewrite", "rewritten chunk"])
+def test_what_a_bug_left_in_a_workers_memory_reaches_no_other_call(
+    faulty: Gateway, engine: FakeEngine, hook: str
+) -> None:
+    faulty.publish([table([model("acme/both", aliases=["both"], pools=pools("both"))])], {"both": [engine]})
+    engine.behave = lambda request: stream(b'data: {"id":"1","choices":[]}\n\n', b"data: [DONE]\n\n")
+
+    def ask(content: str, *headers: tuple[str, str]) -> Answer:
+        messages = [{"role": "user", "content": content}]
+        return call(faulty.port, body={"model": "both", "messages": messages, "stream": True}, headers=headers)
+
+    with contextlib.suppress(ConnectionError):
+        ask("theirs", ("x-tomoul-fault", hook))
+    eventually(lambda: "tomoul: bug in re" in faulty.log())
+    answer = ask("mine")
+    assert b"theirs" not in engine.received[-1].body
+    assert engine.received[-1].json()["messages"] == [{"role": "user", "content": "mine"}]
+    assert (len(answer.events()), answer.events()[-1]) == (2, "[DONE]")
 
 
 def test_a_document_that_the_filter_does_not_know_is_refused_and_the_old_one_goes_on(

@@ -12,6 +12,12 @@ const large_piece = 4096;
 pub const Scratch = struct {
     bytes: text.Text = .{},
 
+    /// Empty memory to use until `clear`, which a bug may have kept the last call's hook from.
+    pub fn begin(self: *Scratch) *text.Text {
+        self.clear();
+        return &self.bytes;
+    }
+
     pub fn clear(self: *Scratch) void {
         if (self.bytes.capacity > keep_bytes) self.bytes.clearAndFree(std.heap.c_allocator) else self.bytes.clearRetainingCapacity();
     }
@@ -31,9 +37,10 @@ pub fn whole(stream: *abi.Stream, buffered: abi.Body, received: abi.Body, scratc
         var one: [1]abi.Buffer = undefined;
         if (stream.chunks(if (before == 1) buffered else received, &one)) return .{ .bytes = one[0].slice(), .is_copy = false };
     }
-    try gather(stream, buffered, before, &scratch.bytes, allocator);
-    try gather(stream, received, last, &scratch.bytes, allocator);
-    return .{ .bytes = scratch.bytes.items, .is_copy = true };
+    const copy = scratch.begin();
+    try gather(stream, buffered, before, copy, allocator);
+    try gather(stream, received, last, copy, allocator);
+    return .{ .bytes = copy.items, .is_copy = true };
 }
 
 /// Appends all of `which`, which is in `count` pieces, to `into`.

@@ -8,6 +8,7 @@ const bodies = @import("body.zig");
 const completion = @import("completion.zig");
 const errors = @import("errors.zig");
 const failures = @import("failure.zig");
+const faults = @import("faults.zig");
 const Head = @import("head.zig").Head;
 const ids = @import("ids.zig");
 const instead = @import("instead.zig");
@@ -185,8 +186,8 @@ fn startStream(call: *Call, names: ?completion.Names) !void {
 fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
     const stream, const allocator = .{ call.stream, std.heap.c_allocator };
     if (end_of_stream) call.watch.stop() else call.watch.heard();
+    const out = output.begin();
     defer output.clear();
-    const out = &output.bytes;
     const size = stream.bodySize(.received_response);
     if (size > 0) {
         var one: [1]abi.Buffer = undefined;
@@ -194,12 +195,14 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
         if (count == 1 and stream.chunks(.received_response, &one)) {
             try call.rewriter.feed(one[0].slice(), out, allocator);
         } else {
+            const copy = scratch.begin();
             defer scratch.clear();
-            try bodies.gather(stream, .received_response, count, &scratch.bytes, allocator);
-            try call.rewriter.feed(scratch.bytes.items, out, allocator);
+            try bodies.gather(stream, .received_response, count, copy, allocator);
+            try call.rewriter.feed(copy.items, out, allocator);
         }
     }
     if (end_of_stream) try call.rewriter.finish(out, allocator);
+    faults.at(stream, "rewritten chunk");
     stream.drain(.received_response, size);
     if (out.items.len > 0) stream.append(.received_response, out.items);
     if (call.rewriter.names == null) return;

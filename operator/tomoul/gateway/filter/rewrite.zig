@@ -4,6 +4,7 @@ const std = @import("std");
 const abi = @import("abi.zig");
 const bodies = @import("body.zig");
 const errors = @import("errors.zig");
+const faults = @import("faults.zig");
 const json = @import("json.zig");
 const text = @import("text.zig");
 const Call = @import("call.zig").Call;
@@ -98,8 +99,8 @@ pub fn apply(
         stream.drain(.buffered_request, buffered);
         stream.drain(.received_request, received);
     }
+    var body: bodies.Writer = .{ .stream = stream, .which = place, .small = small.begin() };
     defer small.clear();
-    var body: bodies.Writer = .{ .stream = stream, .which = place, .small = &small.bytes };
     var separator: []const u8 = "{";
     if (own.salt) |value| {
         for ([_][]const u8{ "{\"", model.salt_field.?, "\":\"", value, "\"" }) |piece| try body.write(piece);
@@ -133,6 +134,7 @@ pub fn apply(
         } else try body.write(sent.bytes[member.key..member.end]);
     }
     try body.write("}");
+    faults.at(stream, "rewrite");
     body.flush();
     if (!sent.is_copy) {
         stream.drain(.buffered_request, buffered);
