@@ -105,3 +105,17 @@ def test_a_damaged_text_is_never_read_as_something_else(value: dict[str, Any], a
         assert wanted is None or "\\" in damaged
     elif wanted is not None:
         assert {name: json.loads(raw) for name, raw in found.items()} == wanted
+
+
+# Runs of what ends a string or escapes its end, longer than what is looked at together.
+texts = st.text(st.sampled_from('\\"[]{}a'), max_size=150)
+
+
+@given(texts, texts, st.integers(0, 200))
+@settings(max_examples=150, deadline=None)
+@example("a" * 31 + '"', "a" * 63 + "\\", 0)
+def test_long_strings_end_where_python_sees_their_end(one: str, other: str, padding: int) -> None:
+    value = {"a": one, "b": ["x" * padding, {"c": other}], "d": 1}
+    found = members(json.dumps(value))
+    assert found is not None
+    assert {name: json.loads(raw) for name, raw in found.items()} == value

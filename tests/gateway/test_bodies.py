@@ -8,6 +8,7 @@ import pytest
 
 from tests.gateway.conftest import Chat
 from tests.gateway.harness import MAX_BODY
+from tests.gateway.raw.http2 import exchange, head
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, call
 
@@ -45,6 +46,25 @@ def test_a_changed_body_is_whole_whatever_pieces_it_came_in(platform: Platform, 
     arrived = platform.engines["both"].received[0].json()
     assert arrived["model"] == "acme/both"
     assert arrived["messages"] == [{"role": "user", "content": content}]
+
+
+@pytest.mark.parametrize("trailers", [[], [("x-trailer", "a")]])
+def test_a_changed_body_is_whole_wherever_it_was_cut(platform: Platform, trailers: list[tuple[str, str]]) -> None:
+    """Each frame of HTTP/2 is a piece of its own."""
+    content = 'é]}"\\' * 3
+    body = json.dumps({"cache_salt": "mine", "model": "both", "messages": [{"content": content}]}).encode()
+    cuts = [
+        [body],
+        *([body[:at], body[at:]] for at in range(1, len(body))),
+        [body[at : at + 1] for at in range(len(body))],
+    ]
+    for frames in cuts:
+        [answer] = exchange(platform.eu.port, [(head(), frames, trailers)])
+        assert isinstance(answer, Answer)
+        assert answer.status == 200
+        arrived = platform.engines["both"].received.pop().json()
+        assert (arrived["model"], arrived["messages"]) == ("acme/both", [{"content": content}])
+        assert arrived["cache_salt"] != "mine"
 
 
 @pytest.mark.parametrize("position", ["first", "middle", "last", "all"])

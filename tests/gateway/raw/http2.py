@@ -20,8 +20,11 @@ def head(*more: tuple[str, str], path: str = "/v1/chat/completions", method: str
     return [*pseudo, ("content-type", "application/json"), *more]
 
 
-def exchange(port: int, calls: Sequence[tuple[Http2Headers, bytes, Http2Headers]]) -> list[Answer | str]:
-    """Send calls (headers, body, trailers) as streams of one connection; what came of each."""
+def exchange(port: int, calls: Sequence[tuple[Http2Headers, bytes | list[bytes], Http2Headers]]) -> list[Answer | str]:
+    """Send calls (headers, body, trailers) as streams of one connection; what came of each.
+
+    A body may be given as what each of its frames holds.
+    """
     client = H2Connection(
         H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="latin-1")
     )
@@ -34,8 +37,9 @@ def exchange(port: int, calls: Sequence[tuple[Http2Headers, bytes, Http2Headers]
             stream = client.get_next_available_stream_id()
             streams.append(stream)
             client.send_headers(stream, headers, end_stream=not body and not trailers)
-            if body:
-                client.send_data(stream, body, end_stream=not trailers)
+            frames = body if isinstance(body, list) else [body] if body else []
+            for number, frame in enumerate(frames, 1):
+                client.send_data(stream, frame, end_stream=not trailers and number == len(frames))
             if trailers:
                 client.send_headers(stream, trailers, end_stream=True)
         connection.sendall(client.data_to_send())
