@@ -48,9 +48,12 @@ def goals(report: dict[str, Any]) -> list[Goal]:
     return reached
 
 
-def bare_rate(fleet: dict[str, Any]) -> float:
-    """Objects a second that the bare client applied, before and after the operator's turn together."""
-    turns = fleet["bare"]
+def bare_rate(fleet: dict[str, Any], kind: str = "bare") -> float:
+    """Objects a second that the bare client applied, before and after the operator's turn together.
+
+    `kind` is `bare`, or `bare_unvalidated` with the operator's own `fieldValidation`.
+    """
+    turns = fleet[kind]
     return float(sum(turn["objects"] for turn in turns) / sum(turn["seconds"] for turn in turns))
 
 

@@ -20,7 +20,7 @@ comes first. `rest`, `rapid` and `resync` are changes: at rest, one upon the oth
 SMALL = 150
 CHANGES = 40
 BARE_MODELS = 100
-"""Models whose children the bare client applies, before and again after the operator's turn."""
+"""Models whose children the bare client applies in a turn: two before and two after the operator's."""
 
 
 def machine() -> str:
@@ -52,13 +52,16 @@ def _fleet(
         found[phase] = changes(world, operator, numbers, memory, rest=phase == "rest")
         _say(found[phase])
 
+    def bare(since: int) -> None:
+        for first, kind, validation in ((since, "bare", "Strict"), (since + BARE_MODELS, "bare_unvalidated", "Ignore")):
+            found.setdefault(kind, []).append(world.bare(range(first, first + BARE_MODELS), validation))
+
     part(f"{size} models: applied")
-    bare = [world.bare(range(min(BARE_MODELS, size)))]
+    bare(0)
     operator = start(world, "first")
     try:
         found["growth"] = growth(world, operator, size, 1200)
-        bare.append(world.bare(range(BARE_MODELS, BARE_MODELS + min(BARE_MODELS, size))))
-        found["bare"] = bare
+        bare(2 * BARE_MODELS)
         _say(found)
         if "rest" in phases:
             changed("rest", operator, "9Gi")

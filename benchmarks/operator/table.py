@@ -48,6 +48,7 @@ def _per_child(fleet: dict[str, Any], name: str) -> float:
 
 _COSTS = {
     "objects a second, bare client": bare_rate,
+    "the same with the operator's own field validation": lambda fleet: bare_rate(fleet, "bare_unvalidated"),
     "objects a second, operator": lambda fleet: (
         fleet["growth"]["models"] * CHILDREN / fleet["growth"]["applied_seconds"]
     ),

@@ -60,12 +60,13 @@ class World:
         """CPU seconds of API server and etcd so far."""
         return sum(cpu_seconds(self.plane.pid(name)) for name in ("kube-apiserver", "etcd"))
 
-    def bare(self, numbers: range) -> dict[str, float]:
+    def bare(self, numbers: range, validation: str = "Strict") -> dict[str, float]:
         """Have a bare client apply the children of these models; `objects`, `seconds`, CPU of client and server."""
         file = self.folder / "bare.jsonl"
         write_bare(file, numbers)
         before = self.server_cpu()
-        command = [sys.executable, "-m", "benchmarks.operator.bare", self.plane.kubeconfig, file, str(CONNECTIONS)]
+        command = [sys.executable, "-m", "benchmarks.operator.bare", self.plane.kubeconfig, file]
+        command += [str(CONNECTIONS), validation]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found: dict[str, float] = json.loads(done.stdout)
         return {**found, "server_cpu_seconds": self.server_cpu() - before}
