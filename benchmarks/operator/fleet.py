@@ -10,7 +10,7 @@ import yaml
 from tests.controlplane.harness import REPOSITORY
 from tomoul.api.manifest import parse_resource
 from tomoul.api.meta import ObjectMeta
-from tomoul.controller.facts import HASH_ANNOTATION
+from tomoul.controller.children import HASH_ANNOTATION
 from tomoul.controller.fields import rendered_hash
 from tomoul.plan.gather import gather
 from tomoul.plan.labels import owner_reference

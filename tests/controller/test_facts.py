@@ -4,16 +4,12 @@ from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
+from tomoul.controller.children import child, parsed_fields
 from tomoul.controller.declared import conditions_of, declared, spec_of
-from tomoul.controller.facts import (
-    RoutingTableReader,
-    child,
-    deployment,
-    leader_worker_set,
-    node,
-    parsed_fields,
-    pod,
-)
+from tomoul.controller.facts import node
+from tomoul.controller.pods import pod
+from tomoul.controller.tables import RoutingTableReader
+from tomoul.controller.workloads import deployment, leader_worker_set
 from tomoul.plan.naming import pool_name
 from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Taint, Termination
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tomoul.controller.facts import Pod
 from tomoul.controller.observed import Observed
+from tomoul.controller.pods import Pod
 from tomoul.kube import resources
 from tomoul.kube.store import Change
 from tomoul.plan.gateways import acknowledgements, gateway_pods

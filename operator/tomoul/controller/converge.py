@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from tomoul.api.meta import LABEL_REGION
-from tomoul.controller.facts import HASH_ANNOTATION, SCALE_MANAGER, Child, parsed_fields
+from tomoul.controller.children import HASH_ANNOTATION, SCALE_MANAGER, Child, parsed_fields
 from tomoul.controller.fields import owns, rendered_hash
 from tomoul.controller.observed import Observed
 from tomoul.controller.writer import Writer

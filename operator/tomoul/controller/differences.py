@@ -8,7 +8,8 @@ from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import RoutingTable, TenantProblem
 from tomoul.api.tenant import Tenant
-from tomoul.controller.facts import Child, Pod
+from tomoul.controller.children import Child
+from tomoul.controller.pods import Pod
 from tomoul.plan.world import DeploymentFact, PodFact
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from tomoul.api.routingtable import RoutingTable
+from tomoul.controller.children import Child
 from tomoul.controller.differences import acknowledging, awaits_routes, is_enforced, problems
-from tomoul.controller.facts import Child
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed
 from tomoul.controller.workqueue import WorkQueue

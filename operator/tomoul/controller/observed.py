@@ -10,11 +10,13 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
-from tomoul.controller import facts
+from tomoul.controller import children, facts, pods, tables, workloads
+from tomoul.controller.children import Child
 from tomoul.controller.declared import Declared, declared, spec_of
-from tomoul.controller.facts import Child, Namespace, Pod
+from tomoul.controller.facts import Namespace
 from tomoul.controller.named_models import NamedModels
 from tomoul.controller.named_tables import NamedTables
+from tomoul.controller.pods import Pod
 from tomoul.controller.pods_by_deployment import PodsByDeployment
 from tomoul.kube import resources
 from tomoul.kube.resources import Resource
@@ -69,26 +71,26 @@ class Observed:
             listener=self._on_tenant,
         )
         self.deployments: Store[Child[DeploymentFact]] = Store(
-            resources.DEPLOYMENTS, facts.deployment, selector=OURS, listener=self._on_deployment
+            resources.DEPLOYMENTS, workloads.deployment, selector=OURS, listener=self._on_deployment
         )
         self.tables: Store[Child[RoutingTable | None]] = Store(
-            resources.ROUTING_TABLES, facts.RoutingTableReader(), listener=self._on_table
+            resources.ROUTING_TABLES, tables.RoutingTableReader(), listener=self._on_table
         )
-        self.pods: Store[Pod] = Store(resources.PODS, facts.pod, selector=OURS, listener=self._on_pod)
+        self.pods: Store[Pod] = Store(resources.PODS, pods.pod, selector=OURS, listener=self._on_pod)
         self.nodes: Store[NodeFact] = Store(resources.NODES, facts.node, listener=self._on_node)
         self.namespaces: Store[Namespace] = Store(resources.NAMESPACES, facts.namespace, listener=self._on_namespace)
         self.autoscalers: Store[Child[AutoscalerFact]] = Store(
-            resources.HORIZONTAL_POD_AUTOSCALERS, facts.autoscaler, selector=OURS, listener=self._on_autoscaler
+            resources.HORIZONTAL_POD_AUTOSCALERS, workloads.autoscaler, selector=OURS, listener=self._on_autoscaler
         )
         self.apis: Store[ApiFact] = Store(resources.API_SERVICES, facts.api_service, listener=self._on_api)
         self.scaled_objects: Store[Child[AutoscalerFact]] = Store(
-            resources.SCALED_OBJECTS, facts.scaled_object, selector=OURS, listener=self._on_autoscaler
+            resources.SCALED_OBJECTS, workloads.scaled_object, selector=OURS, listener=self._on_autoscaler
         )
         self.leader_worker_sets: Store[Child[DeploymentFact]] = Store(
-            resources.LEADER_WORKER_SETS, facts.leader_worker_set, selector=OURS, listener=self._on_group_set
+            resources.LEADER_WORKER_SETS, workloads.leader_worker_set, selector=OURS, listener=self._on_group_set
         )
         self.others: Mapping[Resource, Store[Child[None]]] = {
-            resource: Store(resource, facts.child, selector=OURS, listener=self._on_child)
+            resource: Store(resource, children.child, selector=OURS, listener=self._on_child)
             for resource in (
                 resources.SERVICES,
                 resources.SERVICE_ACCOUNTS,

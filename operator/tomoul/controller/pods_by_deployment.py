@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tomoul.controller.facts import Pod
+from tomoul.controller.pods import Pod
 from tomoul.kube.store import Change
 from tomoul.plan.loading import DownloadFact
 from tomoul.plan.world import Key, PodFact

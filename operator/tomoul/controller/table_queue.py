@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import RoutingTable
+from tomoul.controller.children import Child
 from tomoul.controller.differences import same_table
-from tomoul.controller.facts import Child
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed
 from tomoul.controller.workqueue import WorkQueue

@@ -6,13 +6,15 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.controller.children import Child
 from tomoul.controller.declared import Declared
 from tomoul.controller.differences import adapters, is_live, kinds, revision
-from tomoul.controller.facts import Child, Namespace, Pod
+from tomoul.controller.facts import Namespace
 from tomoul.controller.gateway_triggers import ROUTES_DELAY, GatewayTriggers
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.named_models import model_ids
 from tomoul.controller.observed import Observed
+from tomoul.controller.pods import Pod
 from tomoul.controller.table_queue import TableQueue
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources

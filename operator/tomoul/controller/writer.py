@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tomoul.controller.facts import MANAGER, STATUS_MANAGER
+from tomoul.controller.children import MANAGER, STATUS_MANAGER
 from tomoul.controller.lease import Lease, LeaseLostError
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed

@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from tomoul.controller.children import SCALE_MANAGER, Child
 from tomoul.controller.context import Context
-from tomoul.controller.facts import SCALE_MANAGER, Child
 from tomoul.controller.scaling.sampler import SAMPLE_SECONDS, Sampler
 from tomoul.kube.errors import KubeError
 from tomoul.kube.resources import DEPLOYMENTS, LEADER_WORKER_SETS

@@ -1,0 +1,86 @@
+"""Workloads: what is kept of Deployments and LeaderWorkerSets, and of what scales them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from tomoul.controller.children import MANAGER, Child, child_of
+from tomoul.controller.fields import applied_fields, owned
+from tomoul.controller.pods import pool_of, revision_label
+from tomoul.kube.client import Object
+from tomoul.plan.revision import revision_of
+from tomoul.plan.world import AutoscalerFact, DeploymentFact
+
+
+def deployment(item: Object) -> Child[DeploymentFact]:
+    """A Deployment."""
+    status = item.get("status", {})
+    fact = DeploymentFact(
+        generation=item["metadata"].get("generation", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        replicas=item["spec"].get("replicas", 1),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        total=status.get("replicas", 0),
+        revision=revision_label(item["spec"].get("template", {}).get("metadata", {})),
+        surge=_surges(item["spec"].get("strategy", {})),
+        overdue=any(
+            entry["type"] == "Progressing" and entry.get("reason") == "ProgressDeadlineExceeded"
+            for entry in status.get("conditions", ())
+        ),
+        template=applied_template(item),
+    )
+    return child_of(item, fact)
+
+
+def leader_worker_set(item: Object) -> Child[DeploymentFact]:
+    """A LeaderWorkerSet; its status counts groups. It knows no deadline."""
+    spec, status = item["spec"], item.get("status") or {}
+    groups = spec.get("leaderWorkerTemplate", {})
+    generation = item["metadata"].get("generation", 0)
+    fact = DeploymentFact(
+        generation=generation,
+        # LeaderWorkerSet tells it from 0.9 on.
+        observed_generation=status.get("observedGeneration", generation),
+        replicas=spec.get("replicas", 1),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        total=status.get("replicas", 0),
+        revision=revision_of(groups),
+        surge=_surges({"rollingUpdate": spec.get("rolloutStrategy", {}).get("rollingUpdateConfiguration", {})}),
+        size=groups.get("size", 1),
+        template=applied_template(item, "leaderWorkerTemplate"),
+    )
+    return child_of(item, fact, pool_of(item["metadata"]))
+
+
+def autoscaler(item: Object) -> Child[AutoscalerFact]:
+    """A HorizontalPodAutoscaler."""
+    found = {entry["type"]: entry for entry in item.get("status", {}).get("conditions", ())}
+    active, limited = found.get("ScalingActive", {}), found.get("ScalingLimited", {})
+    fact = AutoscalerFact(
+        kind=item["kind"],
+        active=active.get("status", "Unknown"),
+        message=active.get("message", "") if active.get("status") == "False" else "",
+        at_maximum=limited.get("status") == "True" and limited.get("reason") == "TooManyReplicas",
+    )
+    return child_of(item, fact)
+
+
+def scaled_object(item: Object) -> Child[AutoscalerFact]:
+    """KEDA's ScaledObject."""
+    found = {entry["type"]: entry for entry in item.get("status", {}).get("conditions", ())}
+    ready = found.get("Ready", {})
+    message = ready.get("message", "") if ready.get("status") == "False" else ""
+    return child_of(item, AutoscalerFact(kind=item["kind"], active=ready.get("status", "Unknown"), message=message))
+
+
+def applied_template(item: Object, field: str = "template") -> str:
+    """The field of the spec with the template of pods, as JSON, without what others have added; empty if not ours."""
+    template = applied_fields(item, MANAGER).get("f:spec", {}).get(f"f:{field}")
+    return orjson.dumps(owned(template, item["spec"][field])).decode() if template else ""
+
+
+def _surges(strategy: Mapping[str, Any]) -> bool:
+    return strategy.get("rollingUpdate", {}).get("maxSurge", 0) not in (0, "0%")
