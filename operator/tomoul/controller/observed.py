@@ -12,12 +12,16 @@ from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.controller import children, facts, pods, tables, workloads
 from tomoul.controller.children import Child
+from tomoul.controller.children_by_owner import ChildrenByOwner
 from tomoul.controller.declared import Declared, declared, spec_of
 from tomoul.controller.facts import Namespace
 from tomoul.controller.named_models import NamedModels
 from tomoul.controller.named_tables import NamedTables
 from tomoul.controller.pods import Pod
 from tomoul.controller.pods_by_deployment import PodsByDeployment
+from tomoul.controller.readable import Readable
+from tomoul.controller.surroundings import Surroundings
+from tomoul.controller.workload_facts import WorkloadFacts
 from tomoul.kube import resources
 from tomoul.kube.resources import Resource
 from tomoul.kube.store import Change, Store
@@ -52,45 +56,63 @@ class Observed:
         """Hears every change after the views have been brought up to date."""
         self.tells_owners = True
         """Whether a change concerns the owner of what changes; see `telling_owners`."""
+        self._named = NamedModels(settings)
+        self._regions: Readable[str, Region] = Readable(lambda key: key.name)
+        self._tenants: Readable[Key, Tenant] = Readable(lambda key: key)
+        self._workloads = WorkloadFacts()
+        self._tables: dict[str, RoutingTable] = {}
+        self.table_names = NamedTables()
+        self._surroundings = Surroundings()
+        self._pods_of = PodsByDeployment()
+        self._children = ChildrenByOwner()
+        shown, around = self._shown, self._surroundings
         self.models: Store[Declared[ModelDeployment]] = Store(
             resources.MODEL_DEPLOYMENTS,
             lambda item: declared(item, ModelDeployment),
             trigger=spec_of,
-            listener=self._on_model,
+            listener=shown(self._named.see),
         )
         self.regions: Store[Declared[Region]] = Store(
-            resources.REGIONS,
-            lambda item: declared(item, Region),
-            trigger=spec_of,
-            listener=self._on_region,
+            resources.REGIONS, lambda item: declared(item, Region), trigger=spec_of, listener=shown(self._regions.see)
         )
         self.tenants: Store[Declared[Tenant]] = Store(
-            resources.TENANTS,
-            lambda item: declared(item, Tenant),
-            trigger=spec_of,
-            listener=self._on_tenant,
+            resources.TENANTS, lambda item: declared(item, Tenant), trigger=spec_of, listener=shown(self._tenants.see)
         )
         self.deployments: Store[Child[DeploymentFact]] = Store(
-            resources.DEPLOYMENTS, workloads.deployment, selector=OURS, listener=self._on_deployment
+            resources.DEPLOYMENTS,
+            workloads.deployment,
+            selector=OURS,
+            listener=shown(self._workloads.see_deployment, self._children.see),
         )
         self.tables: Store[Child[RoutingTable | None]] = Store(
             resources.ROUTING_TABLES, tables.RoutingTableReader(), listener=self._on_table
         )
-        self.pods: Store[Pod] = Store(resources.PODS, pods.pod, selector=OURS, listener=self._on_pod)
-        self.nodes: Store[NodeFact] = Store(resources.NODES, facts.node, listener=self._on_node)
-        self.namespaces: Store[Namespace] = Store(resources.NAMESPACES, facts.namespace, listener=self._on_namespace)
-        self.autoscalers: Store[Child[AutoscalerFact]] = Store(
-            resources.HORIZONTAL_POD_AUTOSCALERS, workloads.autoscaler, selector=OURS, listener=self._on_autoscaler
+        self.pods: Store[Pod] = Store(resources.PODS, pods.pod, selector=OURS, listener=shown(self._pods_of.see))
+        self.nodes: Store[NodeFact] = Store(resources.NODES, facts.node, listener=shown(around.see_node))
+        self.namespaces: Store[Namespace] = Store(
+            resources.NAMESPACES, facts.namespace, listener=shown(around.see_namespace)
         )
-        self.apis: Store[ApiFact] = Store(resources.API_SERVICES, facts.api_service, listener=self._on_api)
+        self.autoscalers: Store[Child[AutoscalerFact]] = Store(
+            resources.HORIZONTAL_POD_AUTOSCALERS,
+            workloads.autoscaler,
+            selector=OURS,
+            listener=shown(self._workloads.see_autoscaler, self._children.see),
+        )
+        self.apis: Store[ApiFact] = Store(resources.API_SERVICES, facts.api_service, listener=shown(around.see_api))
         self.scaled_objects: Store[Child[AutoscalerFact]] = Store(
-            resources.SCALED_OBJECTS, workloads.scaled_object, selector=OURS, listener=self._on_autoscaler
+            resources.SCALED_OBJECTS,
+            workloads.scaled_object,
+            selector=OURS,
+            listener=shown(self._workloads.see_autoscaler, self._children.see),
         )
         self.leader_worker_sets: Store[Child[DeploymentFact]] = Store(
-            resources.LEADER_WORKER_SETS, workloads.leader_worker_set, selector=OURS, listener=self._on_group_set
+            resources.LEADER_WORKER_SETS,
+            workloads.leader_worker_set,
+            selector=OURS,
+            listener=shown(self._workloads.see_group_set, self._children.see),
         )
         self.others: Mapping[Resource, Store[Child[None]]] = {
-            resource: Store(resource, children.child, selector=OURS, listener=self._on_child)
+            resource: Store(resource, children.child, selector=OURS, listener=shown(self._children.see))
             for resource in (
                 resources.SERVICES,
                 resources.SERVICE_ACCOUNTS,
@@ -124,21 +146,6 @@ class Observed:
         }
         """Stores of kinds that may not exist, by the APIService that tells whether they do; fed by `optional.py`."""
         self._optional = {store.resource: store for store in self.optional.values()}
-        self._named = NamedModels(settings)
-        self._regions: dict[str, Region] = {}
-        self._unreadable_regions: set[str] = set()
-        self._tenants: dict[Key, Tenant] = {}
-        self._unreadable_tenants: set[Key] = set()
-        self._deployments: dict[Key, DeploymentFact] = {}
-        self._group_sets: dict[Key, DeploymentFact] = {}
-        self._tables: dict[str, RoutingTable] = {}
-        self.table_names = NamedTables()
-        self._autoscalers: dict[Key, AutoscalerFact] = {}
-        self._apis: dict[str, ApiFact] = {}
-        self._pods_of = PodsByDeployment()
-        self._nodes: tuple[NodeFact, ...] | None = None
-        self._jurisdictions: dict[str, AbstractSet[str]] = {}
-        self._children: dict[str, set[tuple[Resource, Key]]] = {}
         self.downloads = self._pods_of.downloads
         self.canaries: dict[Key, CanaryFact] = {}
         """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
@@ -146,6 +153,16 @@ class Observed:
         """Why the newest state of a RoutingTable is not published, by its name; `shrink.py` keeps it."""
         self.confirmed: dict[str, AbstractSet[str]] = {}
         """Ids whose loss to a region the API server has confirmed, and whose entries are still there; likewise."""
+
+    def _shown(self, *views: Listener) -> Listener:
+        """A listener of a Store: brings the views up to date, then tells of the change."""
+
+        def heard(change: Change[Any]) -> None:
+            for see in views:
+                see(change)
+            self.listener(change)
+
+        return heard
 
     @contextmanager
     def telling_owners(self, tells: bool) -> Iterator[None]:
@@ -164,28 +181,26 @@ class Observed:
 
     def world(self) -> World:
         """Everything that a plan depends on, as it is known now."""
-        if self._nodes is None:
-            self._nodes = tuple(self.nodes[key] for key in sorted(self.nodes))
         return World(
             settings=self.settings,
-            regions=self._regions,
+            regions=self._regions.resources,
             models=self._named.models,
-            tenants=self._tenants,
+            tenants=self._tenants.resources,
             facts=Facts(
-                deployments=self._deployments,
-                group_sets=self._group_sets,
+                deployments=self._workloads.deployments,
+                group_sets=self._workloads.group_sets,
                 pods=self._pods_of.pods,
-                nodes=self._nodes,
+                nodes=self._surroundings.nodes,
                 tables=self._tables,
                 canaries=self.canaries,
-                autoscalers=self._autoscalers,
-                apis=self._apis,
+                autoscalers=self._workloads.autoscalers,
+                apis=self._surroundings.apis,
                 withheld=self.withheld,
             ),
-            jurisdictions=self._jurisdictions,
-            unreadable_regions=self._unreadable_regions,
+            jurisdictions=self._surroundings.jurisdictions,
+            unreadable_regions=self._regions.unreadable,
             unreadable_models=self._named.unreadable,
-            unreadable_tenants=self._unreadable_tenants,
+            unreadable_tenants=self._tenants.unreadable,
         )
 
     def claims(self) -> Claims:
@@ -198,7 +213,7 @@ class Observed:
 
     def children(self, owner_uid: str) -> set[tuple[Resource, Key]]:
         """Objects whose controlling owner has this uid."""
-        return set(self._children.get(owner_uid, ()))
+        return self._children.of(owner_uid)
 
     def child(self, resource: Resource, key: Key) -> Child[Any] | None:
         """An object that the operator makes, as it was last seen."""
@@ -215,47 +230,6 @@ class Observed:
         store = self._optional.get(resource)
         return store is None or store.synced
 
-    def _on_model(self, change: Change[Declared[ModelDeployment]]) -> None:
-        self._named.see(change)
-        self.listener(change)
-
-    def _on_region(self, change: Change[Declared[Region]]) -> None:
-        self._unreadable_regions.discard(change.key.name)
-        if change.new is None:
-            self._regions.pop(change.key.name, None)
-        elif change.new.resource is not None:
-            self._regions[change.key.name] = change.new.resource
-        elif change.key.name not in self._regions and not change.new.deleting:
-            self._unreadable_regions.add(change.key.name)
-        self.listener(change)
-
-    def _on_tenant(self, change: Change[Declared[Tenant]]) -> None:
-        self._unreadable_tenants.discard(change.key)
-        if change.new is None:
-            self._tenants.pop(change.key, None)
-        elif change.new.resource is not None:
-            self._tenants[change.key] = change.new.resource
-        elif change.key not in self._tenants and not change.new.deleting:
-            self._unreadable_tenants.add(change.key)
-        self.listener(change)
-
-    def _on_deployment(self, change: Change[Child[DeploymentFact]]) -> None:
-        if change.new is None:
-            self._deployments.pop(change.key, None)
-        else:
-            self._deployments[change.key] = change.new.fact
-        self._on_child(change)
-
-    def _on_group_set(self, change: Change[Child[DeploymentFact]]) -> None:
-        for child, present in ((change.old, False), (change.new, True)):
-            if child is not None and child.pool:
-                pool = Key(change.key.namespace, child.pool)
-                if present:
-                    self._group_sets[pool] = child.fact
-                else:
-                    self._group_sets.pop(pool, None)
-        self._on_child(change)
-
     def _on_table(self, change: Change[Child[RoutingTable | None]]) -> None:
         if change.new is None or change.new.fact is None:
             self._tables.pop(change.key.name, None)
@@ -263,50 +237,9 @@ class Observed:
             self._tables[change.key.name] = change.new.fact
         old, new = (child.fact if child is not None else None for child in (change.old, change.new))
         self.table_names.see(change.key.name, old, new)
-        self._on_child(change)
-
-    def _on_autoscaler(self, change: Change[Child[AutoscalerFact]]) -> None:
-        # While one kind takes over from the other, both may have the name: the new one's fact counts.
-        if change.new is not None:
-            self._autoscalers[change.key] = change.new.fact
-        elif change.old is not None and self._autoscalers.get(change.key) == change.old.fact:
-            del self._autoscalers[change.key]
-        self._on_child(change)
-
-    def _on_api(self, change: Change[ApiFact]) -> None:
-        if change.new is None:
-            self._apis.pop(change.key.name, None)
-        else:
-            self._apis[change.key.name] = change.new
-        self.listener(change)
-
-    def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_of.see(change)
+        self._children.see(change)
         self.listener(change)
 
     def set_download(self, key: Key, fact: DownloadFact | None) -> None:
         """What the loader of a pod said last, or None if it is not asked any more."""
         self._pods_of.set_download(key, self.pods.get(key), fact)
-
-    def _on_node(self, change: Change[NodeFact]) -> None:
-        self._nodes = None
-        self.listener(change)
-
-    def _on_namespace(self, change: Change[Namespace]) -> None:
-        if change.new is None or change.new.jurisdictions is None:
-            self._jurisdictions.pop(change.key.name, None)
-        else:
-            self._jurisdictions[change.key.name] = change.new.jurisdictions
-        self.listener(change)
-
-    def _on_child(self, change: Change[Any]) -> None:
-        old: Child[Any] | None = change.old
-        new: Child[Any] | None = change.new
-        if old is not None:
-            siblings = self._children.get(old.owner_uid, set())
-            siblings.discard((change.resource, change.key))
-            if not siblings:
-                self._children.pop(old.owner_uid, None)
-        if new is not None:
-            self._children.setdefault(new.owner_uid, set()).add((change.resource, change.key))
-        self.listener(change)
