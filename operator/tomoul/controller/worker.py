@@ -1,5 +1,6 @@
 """Worker: takes keys from the queue, one at a time, and decides what a failure means."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,6 +43,9 @@ async def work(context: Context, queue: WorkQueue[WorkKey], metrics: Metrics) ->
             queue.done(key)
         metrics.reconciles.labels(key.kind, outcome).inc()
         metrics.reconcile_seconds.labels(key.kind).observe(time.monotonic() - began)
+        # A reconcile that has nothing to write awaits nothing. A thousand of them in a row would keep everything else
+        # from its turn, the renewal of the lease too, which then is lost.
+        await asyncio.sleep(0)
 
 
 async def _reconcile(context: Context, queue: WorkQueue[WorkKey], key: WorkKey) -> str:
