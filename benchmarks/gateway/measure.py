@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.gateway.bodies import API_KEY
-from benchmarks.gateway.cases import Case, all_cases
+from benchmarks.gateway.cases import JUDGED_CONNECTIONS, STREAM_CHUNKS, Case, all_cases
 from benchmarks.gateway.child import LoadGenerator
 from benchmarks.gateway.effort import Effort
 from benchmarks.gateway.load import Job, Outcome
@@ -48,8 +48,9 @@ async def measure(
         for round_ in range(effort.rounds):
             shift = round_ % len(taking_part)
             for subject in taking_part[shift:] + taking_part[:shift]:
-                outcome = await load.run(_job(case, subject, effort))
-                if subject.is_peer and outcome.seconds > _TOO_SLOW * effort.seconds:
+                job = _job(case, subject, effort)
+                outcome = await load.run(job)
+                if subject.is_peer and outcome.seconds > _TOO_SLOW * job.seconds:
                     taking_part.remove(subject)  # one round of it has to do
                 if outcome.failed and not subject.is_peer:
                     raise RuntimeError(f"{subject.name}, {case.kind}: {outcome.failed} failed: {outcome.problem}")
@@ -58,13 +59,14 @@ async def measure(
 
 
 def _job(case: Case, subject: Subject, effort: Effort) -> Job:
+    is_judged_stream = case.chunks == STREAM_CHUNKS and case.connections == JUDGED_CONNECTIONS
     return Job(
         port=subject.port,
         models=subject.models,
         size=case.size_kb * 1024,
         connections=case.connections,
-        # A stream of 200 chunks takes a second whatever proxy there is: one per connection.
-        seconds=effort.seconds,
+        # A stream of 200 chunks takes a second whatever proxy there is.
+        seconds=effort.stream_seconds if is_judged_stream else effort.seconds,
         requests=effort.requests,
         chunks=case.chunks,
         pids=subject.pids,
