@@ -184,6 +184,20 @@ async def test_what_gateways_say_of_a_shard_brings_those_of_its_models_that_wait
         assert found == {"region eu", f"table {shard}", *brought}
 
 
+async def test_a_gateway_that_has_a_shard_for_the_first_time_brings_all_its_models_if_that_is_where_they_are(
+    eyes: Sharded,
+) -> None:
+    eyes.see(model("routed", status="True"))
+    await eyes.work()
+    shard = shard_name("eu", shard_of("org/routed"))
+    eyes.see(table(shard, gateways=[{"name": "a", "acceptedGeneration": 1}]))
+    assert await eyes.work("model") == {"model models/routed"}
+    eyes.see(table("eu", [route("org/routed")], generation=2))
+    await eyes.work()
+    eyes.see(table(shard, gateways=[{"name": name, "acceptedGeneration": 1} for name in ("a", "b")]))
+    assert await eyes.work("model") == set(), "the table that it comes from is what counts"
+
+
 async def test_a_gateway_that_is_gone_has_all_tables_looked_at_for_what_it_said(eyes: Sharded) -> None:
     pod = gateway_pod()
     eyes.see(pod)

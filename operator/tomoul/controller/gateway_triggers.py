@@ -12,6 +12,7 @@ from tomoul.kube.store import Change
 from tomoul.plan.naming import region_of_table, shard_of_table
 from tomoul.plan.shards import SHARDS
 from tomoul.plan.world import Key
+from tomoul.plan.written import rests_in_shards
 
 ROUTES_DELAY = 0.5
 """Seconds that models which wait for their routes wait for what other gateways say."""
@@ -35,6 +36,8 @@ class GatewayTriggers:
         elif shard < SHARDS:
             # Tenants are in the first table, and other models in other shards.
             self._queue.add(WorkKey(Kind.REGION, "", region))
+            # One that its models are only on their way to tells nothing new of those that are served already.
+            everyone = everyone and rests_in_shards(self._observed.world(), region)
             self._routed(region, self._observed.claims().served[shard], everyone=everyone)
 
     def gateways(self, region: str, *, everyone: bool) -> None:
