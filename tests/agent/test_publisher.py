@@ -131,6 +131,20 @@ async def test_a_shard_that_was_emptied_before_it_disappeared_is_forgotten_and_a
     assert list(world.published[-1].tables) == ["eu-west"]
 
 
+async def test_a_shard_that_is_not_there_is_forgotten_once_all_models_are_in_the_table_of_the_region(
+    world: World,
+) -> None:
+    shard = routing_table("eu-west.03", ["acme/gone", "acme/phi"])
+    world.publisher.restore(GatewayState({"eu-west": routing_table(models=[]), "eu-west.03": shard}, at()))
+    world.answer(ok=True)
+    world.now(GatewayState({}, at("10.0.0.1")))
+    await eventually(lambda: len(world.published) == 2)
+    assert list(world.published[-1].tables) == ["eu-west", "eu-west.03"], "somebody has deleted all"
+    world.now(GatewayState({"eu-west": routing_table(generation=2)}, at()))
+    await eventually(lambda: len(world.published) == 3)
+    assert list(world.published[-1].tables) == ["eu-west"]
+
+
 async def test_a_restored_state_is_published_at_once_and_replaced_when_more_is_known(world: World) -> None:
     world.publisher.restore(GatewayState({"eu-west": routing_table(generation=3)}, at("10.0.0.1")))
     assert len(world.published) == 1

@@ -21,9 +21,9 @@ class Publisher:
     """Publishes the state of the world whenever it changes; bursts of changes become one version.
 
     A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement; not so
-    one that held a part of the models and had none left. A table that Envoy refuses is replaced by its last accepted
-    state, so that endpoints go on changing; it is tried again when it changes, and once a minute, as is whatever else
-    was refused.
+    one that held a part of the models, if it had none left or all are in one table again. A table that Envoy refuses is
+    replaced by its last accepted state, so that endpoints go on changing; it is tried again when it changes, and once a
+    minute, as is whatever else was refused.
     """
 
     def __init__(
@@ -103,8 +103,11 @@ class Publisher:
         Keys of a Secret that only an older table names are those of then.
         """
         new = {name: table for name, table in known.tables.items() if self._refused.get(name) != version_of(table)}
+        one = _is_in_one_table(known.tables)
         old = {
-            name: table for name, table in self._accepted.tables.items() if name in known.tables or not _is_done(table)
+            name: table
+            for name, table in self._accepted.tables.items()
+            if name in known.tables or not (_is_shard(table) and (one or not table.spec.models))
         }
         tables = dict(sorted({**old, **new}.items()))
         keys = {**self._accepted.keys, **known.keys}
@@ -135,9 +138,18 @@ class Publisher:
             self.changed()
 
 
-def _is_done(table: RoutingTable) -> bool:
-    """Whether nothing is lost with a table: it was a shard, and the operator took all models out of it."""
-    return table.metadata.name != table.spec.region and not table.spec.models
+def _is_shard(table: RoutingTable) -> bool:
+    """Whether it is a part of its region's tables, beside the one that has the region's name."""
+    return table.metadata.name != table.spec.region
+
+
+def _is_in_one_table(tables: Mapping[str, RoutingTable]) -> bool:
+    """Whether the region's models are in the table of its name, and there is no shard of it.
+
+    A shard that was served once, before somebody deleted it with models in it or as a snapshot has it that is a second
+    too old, would be served for ever, with models that are gone since.
+    """
+    return not any(map(_is_shard, tables.values())) and any(table.spec.models for table in tables.values())
 
 
 def _described(state: GatewayState) -> str:
