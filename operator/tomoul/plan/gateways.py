@@ -1,6 +1,6 @@
 """Gateways of a region as the plan sees them: which live, and what they acknowledged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tomoul.api.conditions import Reason
 from tomoul.api.routingtable import GatewayAcknowledgement, ModelRoute, RoutingTable
@@ -54,18 +54,22 @@ def accepted_by_all(world: World, region: str, table: RoutingTable, *, known: bo
     if not live:
         return Verdict("False", Reason.NO_LIVE_GATEWAY, f"No gateway of region `{region}` is ready")
     generation = 1 if known else table.metadata.generation
-    entries = acknowledgements(table)
     refused = rejection(table, live) if not known else None
     if refused is not None:
         return refused
-    behind = [name for name in live if name not in entries or entries[name].accepted_generation < generation]
-    if behind:
+    if behind := gateways_behind(table, live, generation):
         names = ", ".join(f"`{name}`" for name in behind)
         message = (
             f"Gateways that have not accepted generation {generation} of RoutingTable `{table.metadata.name}`: {names}"
         )
         return Verdict("False", Reason.WAITING_FOR_GATEWAYS, message)
     return Verdict("True", Reason.ACKNOWLEDGED)
+
+
+def gateways_behind(table: RoutingTable, gateways: Iterable[str], generation: int) -> list[str]:
+    """Which of these gateways have not accepted the table in that generation."""
+    entries = acknowledgements(table)
+    return [name for name in gateways if name not in entries or entries[name].accepted_generation < generation]
 
 
 def rejection(table: RoutingTable, live: list[str]) -> Verdict | None:

@@ -17,7 +17,7 @@ from tomoul.api.region import Region, RegionState
 from tomoul.api.routingtable import GatewayService, ModelRoute, RoutingTable, RoutingTableSpec
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
-from tomoul.plan.gateways import acknowledgements, gateway_pods
+from tomoul.plan.gateways import gateway_pods, gateways_behind
 from tomoul.plan.handover import with_aliases_on_their_way
 from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, shard_name, shard_of_table, table_name
@@ -103,10 +103,7 @@ def _arrived(world: World, region: str, home: RoutingTable | None, route: ModelR
 
 def _accepted(table: RoutingTable, pods: Iterable[PodFact]) -> bool:
     """Whether all of these gateways have accepted the table as it is."""
-    entries = acknowledgements(table)
-    return all(
-        pod.name in entries and entries[pod.name].accepted_generation >= table.metadata.generation for pod in pods
-    )
+    return not gateways_behind(table, [pod.name for pod in pods], table.metadata.generation)
 
 
 def _is_empty_everywhere(world: World, region: str, table: RoutingTable) -> bool:
