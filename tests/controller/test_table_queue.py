@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from tomoul.controller.keys import WorkKey
-from tomoul.controller.observed import Observed
-from tomoul.controller.triggers import Triggers
-from tomoul.controller.workqueue import WorkQueue
+from tests.controller.watching import Object, Watching
 from tomoul.plan.labels import gateway_labels
 from tomoul.plan.naming import gateway_name, shard_name
 from tomoul.plan.shards import shard_names, shard_of
@@ -17,7 +14,6 @@ from tomoul.plan.world import Key, Settings
 
 pytestmark = pytest.mark.looptime
 
-Object = dict[str, Any]
 API_VERSION = "tomoul.ai/v1alpha1"
 REGIONS = ("eu", "us")
 
@@ -77,35 +73,20 @@ def shards(*names: str, regions: Sequence[str] = REGIONS) -> set[str]:
     return {f"table {shard_name(region, shard_of(f'org/{name}'))}" for name in names for region in regions}
 
 
-class Sharded:
-    """An operator's eyes on two regions whose models are in shards."""
+class Sharded(Watching):
+    """Of two regions whose models are in shards; it lists tables unless told otherwise."""
 
     def __init__(self) -> None:
-        self.observed = Observed(Settings())
-        self.queue: WorkQueue[WorkKey] = WorkQueue(now=asyncio.get_running_loop().time)
-        self.triggers = Triggers(self.observed, self.queue, monotonic=asyncio.get_running_loop().time)
-        self.version = 0
+        super().__init__(Settings())
+        self.observed.listener = lambda change: None
         for region in REGIONS:
             self.see({"apiVersion": API_VERSION, "kind": "Region", "metadata": meta(region), "spec": {"placement": {}}})
             for name in (region, *shard_names(region)):
                 self.see(table(name))
         self.observed.listener = self.triggers
 
-    def see(self, item: Object, gone: bool = False) -> None:
-        self.version += 1
-        item["metadata"]["resourceVersion"] = str(self.version)
-        store = next(store for resource, store in self.observed.stores.items() if resource.kind == item["kind"])
-        (store.remove if gone else store.put)(item)
-
     async def work(self, kind: str = "table") -> set[str]:
-        """Keys of a kind that are to be reconciled within two seconds."""
-        await asyncio.sleep(2)
-        found = set()
-        while len(self.queue):
-            key = await self.queue.get()
-            self.queue.done(key)
-            found.add(str(key))
-        return {key for key in found if key.startswith(kind)}
+        return await super().work(kind)
 
 
 @pytest.fixture

@@ -5,47 +5,19 @@ from typing import Any
 
 import pytest
 
+from tests.controller.watching import Object, Watching
 from tomoul.controller.keys import Kind, WorkKey
-from tomoul.controller.observed import Observed
 from tomoul.controller.triggers import CAPACITY_DELAY, Triggers
-from tomoul.controller.workqueue import WorkQueue
 from tomoul.plan.world import Key, Settings
 
 pytestmark = pytest.mark.looptime
 
-Object = dict[str, Any]
 API_VERSION = "tomoul.ai/v1alpha1"
-
-
-class Watching:
-    """An operator's eyes: `see` an object, then `work` lists what is to be reconciled within two seconds."""
-
-    def __init__(self) -> None:
-        self.observed = Observed(Settings(hosted_regions=frozenset({"eu", "us"})))
-        self.queue: WorkQueue[WorkKey] = WorkQueue(now=asyncio.get_running_loop().time)
-        self.triggers = Triggers(self.observed, self.queue, monotonic=asyncio.get_running_loop().time)
-        self.observed.listener = self.triggers
-        self.version = 0
-
-    def see(self, item: Object, gone: bool = False) -> None:
-        self.version += 1
-        item["metadata"]["resourceVersion"] = str(self.version)
-        store = next(store for resource, store in self.observed.stores.items() if resource.kind == item["kind"])
-        (store.remove if gone else store.put)(item)
-
-    async def work(self) -> set[str]:
-        await asyncio.sleep(2)
-        found = set()
-        while len(self.queue):
-            key = await self.queue.get()
-            self.queue.done(key)
-            found.add(str(key))
-        return found
 
 
 @pytest.fixture
 async def watching() -> Watching:
-    eyes = Watching()
+    eyes = Watching(Settings(hosted_regions=frozenset({"eu", "us"})))
     # Nothing is to be worked on yet: a fixture would wait for that by the real clock.
     eyes.observed.listener = lambda change: None
     for name in ("eu", "us", "elsewhere"):
