@@ -153,6 +153,14 @@ def test_calls_that_must_not_be_stored_and_those_to_other_models_never_reach_a_c
     eventually(lambda: sum(calls_since(gateway, before)) == 1)
 
 
+def test_a_call_that_another_region_tries_here_meets_no_canary(gateway: Gateway, engines: Engines) -> None:
+    publish(gateway, engines, weight=50)
+    for _ in range(20):
+        headers = [("x-tomoul-region", "eu-west"), ("x-tomoul-forwarded", "us-east;fallback")]
+        assert send(gateway, headers=headers).status == 200
+    assert not engines["new"].received
+
+
 def test_a_pin_to_another_region_is_not_answered_by_a_canary(gateway: Gateway, engines: Engines) -> None:
     publish(gateway, engines, weight=50)
     for _ in range(10):

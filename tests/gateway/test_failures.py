@@ -106,6 +106,17 @@ def test_a_regions_503_goes_on_to_the_next_fallback(platform: Platform, gateway:
     assert platform.engines["us-both"].received[0].header("x-tomoul-region") == "us-east"
 
 
+def test_a_call_that_every_region_refuses_is_at_most_three_calls_to_engines(platform: Platform, chat: Chat) -> None:
+    here, there = platform.engines["both"], platform.engines["us-both"]
+    for engine in (here, there):
+        engine.behave = lambda request: reply(503, b'{"error":{"message":"full"}}')
+    assert chat().status == 503
+    assert (len(here.received), len(there.received)) == (2, 1)
+    # A call that is for the other region has all tries there.
+    assert chat(region="us-east").status == 503
+    assert len(there.received) == 1 + 3
+
+
 def test_an_unreachable_regions_gateway_is_503_when_pinned_and_never_another_region(
     platform: Platform, chat: Chat
 ) -> None:

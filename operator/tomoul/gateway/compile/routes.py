@@ -76,7 +76,8 @@ def _course() -> dict[str, Any]:
                             "retriable_status_codes": [503],
                         }
                     },
-                    # A 503 of another region's gateway is its answer, after retries of its own.
+                    # A 503 of another region's gateway is its answer, after retries of its own; and that of an engine
+                    # to a call that fell back here goes to the gateway which it came from.
                     "elsewhere": {"retry_policy": _retry_policy(_RETRY_ON)},
                 },
             },

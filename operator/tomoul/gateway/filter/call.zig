@@ -66,6 +66,8 @@ pub const Call = struct {
     dress: course.Dress = .client,
     /// Whether the client said that a gateway forwarded it.
     was_forwarded: bool = false,
+    /// Whether another region's gateway, for which it fell back to this region, makes the other tries.
+    is_fallback: bool = false,
     /// Whether the client takes compressed answers.
     takes_encoded: bool = false,
     /// What the client called with, and the call's id; where both may be needed again.

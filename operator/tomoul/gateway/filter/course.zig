@@ -17,6 +17,8 @@ const most_retries = 2;
 const usual_idle_seconds = 300;
 const pool_prefix = "pool/";
 const region_prefix = "region/";
+/// What `x-tomoul-forwarded` ends with where a call that names no region falls back: other tries are made elsewhere.
+pub const fallback_mark = ";fallback";
 
 /// Whose headers a call has now.
 pub const Dress = enum { client, engine, gateway };
@@ -82,14 +84,15 @@ fn emptyPool(all: []const []const u8, routing: *abi_routing.Routing) ?usize {
 }
 
 /// Gives the call the headers that `cluster` is to see.
-fn dressFor(call: *Call, cluster: []const u8) void {
+fn dressFor(call: *Call, cluster: []const u8) !void {
     const stream = call.stream;
     if (std.mem.startsWith(u8, cluster, region_prefix)) {
         if (call.dress == .engine) {
             if (call.key) |key| stream.setHeader(.request, "authorization", key);
         }
         stream.setHeader(.request, "x-tomoul-region", cluster[region_prefix.len..]);
-        stream.setHeader(.request, "x-tomoul-forwarded", call.document.source.region);
+        const mark = if (call.pin == null) fallback_mark else "";
+        stream.setHeader(.request, "x-tomoul-forwarded", try std.mem.concat(call.allocator(), u8, &.{ call.document.source.region, mark }));
         call.dress = .gateway;
         return;
     }
@@ -105,12 +108,13 @@ fn dressFor(call: *Call, cluster: []const u8) void {
 fn choose(call: *Call, routing: *abi_routing.Routing) !bool {
     call.at = next(call, routing);
     const cluster = call.clusters[call.at];
-    dressFor(call, cluster);
+    try dressFor(call, cluster);
     routing.setCluster(cluster);
     const timeouts = timeoutsOf(call);
     routing.setTimeouts(timeouts.request_seconds, timeouts.idle_seconds);
-    // Without a model this is another region's call, whose gateway's 503 is its answer, after retries of its own.
-    return routing.setRetries(if (call.model == null) "elsewhere" else "here");
+    // Without a model this is another region's call, whose gateway's 503 is its answer, after retries of its own. One
+    // that falls back here has its other tries at the gateway it comes from, so that both make no more than one would.
+    return routing.setRetries(if (call.model == null or call.is_fallback) "elsewhere" else "here");
 }
 
 /// Configurations hold nothing; this stands for each.

@@ -60,7 +60,7 @@ fn mayReachAll(call: *Call, model: *const Model) bool {
 /// Sends the call on its way.
 pub fn send(call: *Call, targets: Targets, model: *const Model) Refused!void {
     switch (targets) {
-        .any => |each| try take(call, pick(each)),
+        .any => |each| try take(call, choice(call, each)),
         .permitted => |pool| try sendToPermitted(call, model, pool),
     }
 }
@@ -69,7 +69,7 @@ pub fn send(call: *Call, targets: Targets, model: *const Model) Refused!void {
 fn sendToPermitted(call: *Call, model: *const Model, pool: []const documents.Target) Refused!void {
     const tenant, const document = .{ call.tenant.?, call.document };
     const here = pool.len > 0 and !document.source.draining and tenant.mayReach(document.source.region);
-    var target: documents.Target = if (here) pick(pool) else .{ .clusters = &.{} };
+    var target: documents.Target = if (here) choice(call, pool) else .{ .clusters = &.{} };
     var permitted: std.ArrayListUnmanaged([]const u8) = .{};
     try permitted.appendSlice(call.allocator(), target.clusters);
     for (model.fallback) |name| {
@@ -95,6 +95,11 @@ pub fn sendTo(call: *Call, cluster: []const u8) Refused!void {
     const only = try call.allocator().alloc([]const u8, 1);
     only[0] = cluster;
     try take(call, .{ .clusters = only });
+}
+
+/// What a call gets of the targets. One that falls back has a single try here, and may not meet a canary that is full.
+fn choice(call: *const Call, targets: []const documents.Target) documents.Target {
+    return if (call.is_fallback) targets[targets.len - 1] else pick(targets);
 }
 
 /// One of the targets, each as often as its weight says.
