@@ -65,7 +65,8 @@ def command(
     errors = [*_empty(paths), *before.errors, *after.errors]
     warnings: list[str] = []
     regions: tuple[RegionDiff, ...] = ()
-    if not errors:
+    readable = not errors
+    if readable:
         errors = [
             *_unknown_hosted(hosted, before.world, after.world),
             *_forbidden(before, after),
@@ -78,7 +79,8 @@ def command(
         said = {"errors": errors, "warnings": warnings, "ignored": list(after.ignored)}
         click.echo(json.dumps(as_json(regions) | said, indent=2))
     else:
-        print_diffs(regions)
+        if readable:
+            print_diffs(regions)
         if after.ignored:
             click.echo(f"note: of other API groups, and not looked at: {_few(after.ignored)}", err=True)
         for warning in warnings:
