@@ -1,6 +1,7 @@
 """`tomoul plan`, as a person or a pipeline calls it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def test_files_alone_are_all_to_be_created() -> None:
     assert "+ route               tomoul/tiny-chat" in result.stdout
     assert "GPUs in all regions, nvidia-l4: 0 → 6" in result.stdout
     assert "0 to change, 0 to remove" in result.stdout
+
+
+def test_the_readmes_model_runs_in_the_regions_of_the_examples(files: Path) -> None:
+    [model] = re.findall(r"```yaml\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
+    (files / "readme.yaml").write_text(model)
+    result = run(files, "--against", EXAMPLES)
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert "GPUs in all regions, nvidia-l4: 6 → 9" in result.stdout
 
 
 def test_where_gateways_ask_for_keys_a_pool_beside_a_cache_that_cannot_be_kept_apart_is_not_planned() -> None:
