@@ -233,6 +233,27 @@ def test_a_disabled_region_does_not_make_the_others_unready() -> None:
     assert entry(disabled.conditions, "Accepted").reason == Reason.REGION_DISABLED
 
 
+def test_a_region_that_is_being_deleted_refuses_its_models_and_no_other_region_sends_calls_there() -> None:
+    going = region("us-east")
+    gone = going.metadata.model_copy(update={"deletion_timestamp": datetime(2026, 1, 2, tzinfo=UTC)})
+    regions = (region("eu-west"), going.model_copy(update={"metadata": gone}))
+    both = model(
+        regions=[{"name": "eu-west", "replicas": 1}, {"name": "us-east", "replicas": 1}],
+        routing={"fallback": ["us-east"]},
+    )
+    found = world(both, regions=regions)
+    planned = plan_model(found, KEY)
+    assert {obj["metadata"]["labels"]["tomoul.ai/region"] for obj in planned.objects} == {"eu-west"}
+    told = entry(row(found, name="us-east").conditions, "Accepted")
+    assert (told.status, told.reason) == ("False", Reason.UNKNOWN_REGION)
+    assert "being deleted" in told.message
+    route = model_route(found, "acme/chat", "eu-west", claims(found.models))
+    assert route is not None
+    assert (route.regions, route.fallback) == (("eu-west",), ())
+    only = plan_model(world(model(regions=[{"name": "us-east", "replicas": 1}]), regions=regions), KEY).status
+    assert entry(only.conditions, "Accepted").reason == Reason.UNKNOWN_REGION
+
+
 def test_a_model_that_is_being_deleted_gives_its_id_away_and_has_no_objects() -> None:
     old = model(Key("a", "old"), created="2026-01-01T00:00:00Z")
     gone = old.metadata.model_copy(update={"deletion_timestamp": datetime(2026, 1, 2, tzinfo=UTC)})

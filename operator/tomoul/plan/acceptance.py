@@ -59,6 +59,10 @@ def _region_refusal(world: World, key: Key, model: ModelDeployment, index: int, 
     if region is None:
         message = f"Region `{name}` does not exist; {_one_of(world.regions, 'create it')}"
         return Refusal(Reason.UNKNOWN_REGION, f"spec.regions[{index}].name", message)
+    if region.metadata.deletion_timestamp is not None:
+        # Its gateways may take minutes to drain; nobody is to be sent there meanwhile.
+        message = f"Region `{name}` is being deleted: nothing runs there"
+        return Refusal(Reason.UNKNOWN_REGION, f"spec.regions[{index}].name", message)
     if region.spec.state is RegionState.DISABLED:
         message = f"Region `{name}` is Disabled: nothing runs there"
         return Refusal(Reason.REGION_DISABLED, f"spec.regions[{index}].name", message)
