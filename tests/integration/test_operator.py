@@ -242,6 +242,32 @@ def test_children_and_tables_that_somebody_deletes_come_back(examples: Cluster, 
     eventually(lambda: [back()])
 
 
+def test_an_object_that_takes_its_time_to_be_deleted_keeps_neither_other_regions_nor_the_status_from_going_on(
+    examples: Cluster, namespace: str
+) -> None:
+    examples.apply(model("held", namespace))
+    examples.ready("held", namespace)
+    (service,) = (
+        path("Service", item["metadata"]["name"], namespace)
+        for item in examples.of("held", namespace, "Service")
+        if item["metadata"]["labels"]["tomoul.ai/region"] == "eu-west"
+    )
+    examples.api.patch(service, {"metadata": {"finalizers": ["example.com/load-balancer"]}})
+    examples.api.delete(service)
+    regions = [{"name": "eu-west", "replicas": 1}, {"name": "us-east", "replicas": 2}]
+    wanted = examples.apply(model("held", namespace, regions=regions))["metadata"]["generation"]
+
+    def goes_on() -> None:
+        found = examples.of("held", namespace, "Deployment")
+        replicas = {item["metadata"]["labels"]["tomoul.ai/region"]: item["spec"]["replicas"] for item in found}
+        assert replicas == {"eu-west": 1, "us-east": 2}
+        assert examples.model("held", namespace)["status"]["observedGeneration"] == wanted
+
+    eventually(lambda: [goes_on()])
+    examples.api.patch(service, {"metadata": {"finalizers": None}})
+    eventually(lambda: "deletionTimestamp" not in examples.api.get(service)["metadata"])
+
+
 def test_a_region_that_a_model_leaves_is_cleared_of_it(examples: Cluster, namespace: str) -> None:
     item = model("leaving", namespace)
     examples.apply(item)

@@ -31,6 +31,10 @@ class NotYetError(Exception):
     """Something has to go first; worth another look in a second."""
 
 
+class BeingDeletedError(NotYetError):
+    """An object is being deleted that is to be there. Somebody's finalizer may keep it for long."""
+
+
 class Refused(Exception):  # noqa: N818 - what the API server did, not a fault of ours
     """The API server refuses objects for good: its words, for the owner's condition."""
 
@@ -54,11 +58,13 @@ async def converge(
 
     Of these also stay those that are `still_serving`, by kind and name.
 
-    Autoscalers that are not wanted go first: they would fight with what takes their place. An object that is refused
-    does not keep the others from being applied. Returns whether anything was asked of the API server; `planned` as in
-    `Writer.apply`. Raises KubeError, NotYetError, or Refused after all others are done.
+    Autoscalers that are not wanted go first: they would fight with what takes their place. An object that is refused,
+    or is still being deleted, does not keep the others from being applied. Returns whether anything was asked of the
+    API server; `planned` as in `Writer.apply`. Raises KubeError, NotYetError, or BeingDeletedError or Refused after all
+    others are done.
     """
     refusals: dict[str, list[str]] = {}
+    late: list[BeingDeletedError] = []
     wanted = {(resource_of(manifest), key_of(manifest)) for manifest in objects}
     unwanted = [
         (resource, key)
@@ -75,6 +81,8 @@ async def converge(
             continue  # once it is known what there is of the kind, the owner comes again
         try:
             wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
+        except BeingDeletedError as reason:
+            late.append(reason)
         except (Invalid, Forbidden) as error:
             if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
@@ -85,6 +93,8 @@ async def converge(
             await remove(observed, writer, resource, key)
     if refusals:
         raise Refused({region: "; ".join(words) for region, words in refusals.items()})
+    if late:
+        raise late[0]
     return wrote
 
 
@@ -114,7 +124,7 @@ async def ensure(
     live = observed.child(resource, key)
     if live is not None:
         if live.deleting:
-            raise NotYetError(f"{resource.kind} {key.name} is being deleted")
+            raise BeingDeletedError(f"{resource.kind} {key.name} is being deleted")
         if live.owner_uid and live.owner_uid != owner_uid:
             if not live.hash:
                 raise Invalid(f"another owner controls it (uid {live.owner_uid}), and it was not made by this operator")

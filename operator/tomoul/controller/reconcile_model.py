@@ -6,7 +6,7 @@ from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.rollout import RolloutPhase
 from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context
-from tomoul.controller.converge import NotYetError, Refused, converge
+from tomoul.controller.converge import BeingDeletedError, NotYetError, Refused, converge
 from tomoul.controller.declared import spec_of
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_model, write_invalid, write_status
@@ -35,13 +35,15 @@ async def reconcile_model(context: Context, key: Key) -> None:
     plan = plan_model(context.observed.world(), key, context.observed.claims())
     if not await may_have(context, MODEL_DEPLOYMENTS, key, found, plan.objects):
         return
-    status, refused, wrote = plan.status, None, True
+    status, refused, late, wrote = plan.status, None, None, True
     try:
         wrote = await converge(
             context.observed, context.writer, found.uid, plan.objects, plan.keep, plan.still_serving, planned=True
         )
     except Refused as error:
         refused = error
+    except BeingDeletedError as reason:
+        late = reason
     # The answers to what was applied are known by now: a new revision must not be judged by its predecessor's pods.
     latest = context.observed.models.get(key)
     if wrote and latest is not None and spec_of(latest) == spec_of(found):
@@ -65,6 +67,8 @@ async def reconcile_model(context: Context, key: Key) -> None:
         context.triggers.tried(key, sorted(decided))
     if refused is not None:
         raise refused
+    if late is not None:
+        raise late
 
 
 def _knows_groups(context: Context) -> bool:

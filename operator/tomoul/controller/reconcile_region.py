@@ -1,7 +1,7 @@
 """Reconcile a Region: its gateways, if it is hosted here, and its status."""
 
 from tomoul.controller.context import Context
-from tomoul.controller.converge import Refused, converge
+from tomoul.controller.converge import BeingDeletedError, Refused, converge
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_region, write_invalid, write_status
 from tomoul.kube.resources import REGIONS
@@ -20,14 +20,18 @@ async def reconcile_region(context: Context, key: Key) -> None:
     plan = plan_region(context.observed.world(), key.name)
     if not await may_have(context, REGIONS, key, found, plan.objects):
         return
-    status, refused = plan.status, None
+    status, refused, late = plan.status, None, None
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects)
     except Refused as error:
         status, refused = refused_region(status, str(error)), error
+    except BeingDeletedError as reason:
+        late = reason
     before = found.resource.status
     now = await write_status(context, REGIONS, key, found.uid, before, status)
     if now.accelerators != before.accelerators:
         context.triggers.capacity(key.name)
     if refused is not None:
         raise refused
+    if late is not None:
+        raise late
