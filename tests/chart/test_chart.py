@@ -42,6 +42,7 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("gateway.replcas=1", "at '/gateway': additional properties 'replcas' not allowed"),
         ("gateway.replicas=none", "at '/gateway/replicas'"),
         ("gateway.replicas=0", "at '/gateway/replicas'"),
+        ("gateway.routesPerTable=5000", "at '/gateway/routesPerTable'"),
         ("gateway.serviceType=Loadbalancer", "value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
         ("hostRegions={EU West}", "at '/hostRegions/0'"),
         ("hostRegions=eu-west", "at '/hostRegions'"),

@@ -30,6 +30,7 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         "metrics.scrapeNamespaces={monitoring,audit}", "propagate.labels={team,example.com/cost-center}",
         "propagate.annotations={example.com/owner}",
         "engines.egress=Open", "gateway.auth=None", "gateway.maxBodyBytes=33554432", "gateway.commentSeconds=0",
+        "gateway.routesPerTable=0",
     )  # fmt: skip
     assert settings_of(monkeypatch, *args, "--namespace=tomoul-system") == Settings(
         operator_image="registry.local/operator:v7",
@@ -43,6 +44,7 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
         gateway_auth=GatewayAuth.NONE,
         gateway_max_body_bytes=32 * 1024 * 1024,
         gateway_comment_seconds=0,
+        routes_per_table=None,
     )
 
 

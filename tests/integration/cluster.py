@@ -47,12 +47,12 @@ class Cluster:
         self.replicas = 0
         self.leader = self.start()
 
-    def start(self) -> OperatorProcess:
-        """Another replica."""
+    def start(self, *more: str) -> OperatorProcess:
+        """Another replica, perhaps with more flags."""
         self.replicas += 1
         log = self.folder / f"operator-{self.replicas}.log"
         flags = (f"--host-regions={','.join(REGIONS)}", "--gateway-replicas=2", "--resync-seconds=5")
-        return OperatorProcess(self.control_plane.kubeconfig, log, *flags, *self._flags)
+        return OperatorProcess(self.control_plane.kubeconfig, log, *flags, *self._flags, *more)
 
     def apply(self, item: Object) -> Object:
         metadata = item["metadata"]

@@ -78,11 +78,11 @@ def all_at_once(cluster: Cluster, what: Callable[[str], object], names: list[str
         list(pool.map(some, [names[start::8] for start in range(8)]))
 
 
-def restarted(cluster: Cluster) -> None:
-    """The operator is killed, and another one takes over at once."""
+def restarted(cluster: Cluster, *flags: str) -> None:
+    """The operator is killed, and another one takes over at once, perhaps with more flags."""
     cluster.leader.stop(signal.SIGKILL)
     cluster.api.patch(LEASE, {"spec": {"holderIdentity": ""}})
-    cluster.leader = cluster.start()
+    cluster.leader = cluster.start(*flags)
 
 
 def test_models_that_become_many_and_few_again_are_served_on_and_a_change_is_written_to_one_shard(
@@ -153,3 +153,24 @@ def test_models_that_become_many_and_few_again_are_served_on_and_a_change_is_wri
         assert gateways[region].lost == {f"{namespace}/{name}" for name in deleted}
     row = condition(cluster.ready("here", namespace), "RoutesProgrammed", "eu-west")
     assert row["status"] == "True", row
+
+
+def test_an_installation_that_wants_no_shards_any_more_has_one_table_again_and_loses_no_route_on_the_way(
+    cluster: Cluster, namespace: str, gateways: dict[str, Following]
+) -> None:
+    restarted(cluster, "--routes-per-table=20")
+    names = [f"b{number}" for number in range(21)]
+    all_at_once(cluster, lambda name: cluster.apply(model(name, namespace, regions=[{"name": "elsewhere"}])), names)
+    served = {f"{namespace}/{name}" for name in names}
+    for region in REGIONS:
+        eventually(lambda region=region: len(tables(cluster, region)) == 1 + len(shard_names(region)), 60)
+        eventually(lambda region=region: not ids(tables(cluster, region)[region]), 60)
+        eventually(lambda region=region: gateways[region].served >= served)
+        gateways[region].lost.clear()
+
+    restarted(cluster, "--routes-per-table=0")
+    for region in REGIONS:
+        eventually(lambda region=region: list(tables(cluster, region)) == [region], 60)
+        assert ids(tables(cluster, region)[region]) >= served
+        assert gateways[region].served >= served
+        assert not gateways[region].lost & served

@@ -40,8 +40,8 @@ class Region:
         self.tables: dict[str, RoutingTable] = {}
         self.gateways = [Gateway("a"), Gateway("b")]
 
-    def upgrade(self, most: int) -> None:
-        """The operator is one that has at most so many routes in one table."""
+    def upgrade(self, most: int | None) -> None:
+        """The operator is one that has at most so many routes in one table, or any number."""
         self._settings = replace(self._settings, routes_per_table=most)
 
     def come(self, number: int) -> None:

@@ -203,6 +203,19 @@ def test_a_table_of_the_version_before_which_knew_no_shards_becomes_some_and_los
     assert [gateway.served() for gateway in found.gateways] == [found.versions] * 2
 
 
+def test_shards_become_one_table_where_the_installation_wants_no_shards_and_lose_nothing_on_the_way() -> None:
+    found = Region(most=MOST, models=20)
+    for number in range(20):
+        found.come(number)
+    found.settle()
+    assert len(found.tables) == SHARDS + 1
+    found.upgrade(most=None)
+    while found.write(0) or found.see(0) or found.see(1):
+        found.check()
+    assert list(found.tables) == ["eu-west"]
+    assert [gateway.served() for gateway in found.gateways] == [found.versions] * 2
+
+
 def waves() -> Iterator[tuple[str, int]]:
     for number in range(8):
         yield "come", number

@@ -20,6 +20,8 @@ from tomoul.plan.propagate import reserved
 from tomoul.plan.world import Settings
 
 DEFAULTS = Settings()
+MOST_ROUTES_PER_TABLE = 2000
+"""About as many as fit into one object of the API server's."""
 QUALIFIED_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 logger = logging.getLogger(__name__)
 
@@ -169,6 +171,14 @@ def _names(value: str) -> tuple[str, ...]:
     help="After how long an engine's silence the client of a stream gets a comment; 0 for never.",
 )
 @option(
+    "--routes-per-table",
+    envvar="TOMOUL_ROUTES_PER_TABLE",
+    type=click.IntRange(0, MOST_ROUTES_PER_TABLE),
+    default=DEFAULTS.routes_per_table,
+    help="Routes of a region (models and adapters) that are in one RoutingTable at most; more are in 16 shards. "
+    "0: however many, all in one.",
+)
+@option(
     "--workers",
     envvar="TOMOUL_WORKERS",
     type=click.IntRange(1, 64),
@@ -242,6 +252,7 @@ def command(
     gateway_auth: str,
     gateway_max_body_bytes: int,
     gateway_comment_seconds: int,
+    routes_per_table: int,
     workers: int,
     health_port: int,
     metrics_port: int,
@@ -273,6 +284,7 @@ def command(
         gateway_auth=GatewayAuth(gateway_auth),
         gateway_max_body_bytes=gateway_max_body_bytes,
         gateway_comment_seconds=gateway_comment_seconds,
+        routes_per_table=routes_per_table or None,
     )
     options = OperatorOptions(
         settings=settings,
