@@ -166,6 +166,16 @@ def test_an_alias_that_means_another_model_is_a_warning(files: Path) -> None:
     assert len(json.loads(run(files, "--output", "json").stdout)["warnings"]) == 1
 
 
+def test_a_version_that_the_images_tag_contradicts_is_one_warning_for_all_regions(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "type: LlamaCpp", "type: VLLM\n    image: acme/vllm:v0.8.5\n    version: 0.32.0")
+    edit(files / "tiny-chat.yaml", "tools: {}", "tools: {parser: hermes}")
+    result = run(files)
+    assert result.exit_code == 2, result.stderr
+    words = "ModelDeployment tiny-chat: spec.engine.version: promises go by `0.32.0`, and the tag of"
+    assert result.stderr.count(words) == 1
+    assert len(json.loads(run(files, "--output", "json").stdout)["warnings"]) == 1
+
+
 def test_objects_of_other_groups_are_named_so_that_none_is_thought_planned(files: Path) -> None:
     edit(files / "tiny-solo.yaml", "tomoul.ai/v1alpha1", "other.example.com/v1")
     result = run(files, "--against", EXAMPLES)

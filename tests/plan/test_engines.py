@@ -7,8 +7,8 @@ from tomoul.api.cache import NoStore
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.plan.engines import llamacpp, sglang, vllm
-from tomoul.plan.engines.registry import engine_image, engine_of
-from tomoul.plan.engines.version import Version, image_version
+from tomoul.plan.engines.registry import engine_image, engine_of, judged_version
+from tomoul.plan.engines.version import Version, contradiction, image_version
 from tomoul.plan.world import Settings
 
 TENANT_NOT_STORED = {"mode": "Tenant", "noStore": "NotStored"}
@@ -232,6 +232,30 @@ def test_an_image_of_a_version_that_drops_the_salt_or_is_unknown_cannot_isolate(
 )
 def test_a_version_is_read_from_an_images_tag(image: str, version: Version | None) -> None:
     assert image_version(image) == version
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "named"),
+    [
+        ("acme/vllm:v0.8.5", "0.32.0", "0.8.5"),
+        ("acme/vllm:v0.32.0rc1@sha256:00", "0.32.0", "0.32.0 (before its release)"),
+        ("acme/vllm:v0.32.0-cu129", "0.32.0", None),
+        ("acme/vllm:0.10.1", "0.10.1.post2", None),
+        ("acme/vllm:latest", "0.32.0", None),
+        ("acme/vllm:v0.8.5", None, None),
+        (None, "0.8.5", None),
+    ],
+)
+def test_a_version_that_an_images_tag_contradicts_is_told_and_counts_all_the_same(
+    image: str | None, version: str | None, named: str | None
+) -> None:
+    found = engine_spec("VLLM", image=image, version=version)
+    told = contradiction(found)
+    assert bool(told) == (named is not None)
+    if named is not None:
+        assert told.startswith("spec.engine.version: ")
+        assert f"names {named}:" in told
+        assert str(judged_version(found)) == version
 
 
 @pytest.mark.parametrize(

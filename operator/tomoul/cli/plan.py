@@ -17,6 +17,7 @@ from tomoul.kube.manifests import ENDINGS, files_of, read_files
 from tomoul.plan.acceptance import accepted_regions, refusals, unrouted_aliases
 from tomoul.plan.claims import claims
 from tomoul.plan.diff import RegionDiff, diff_worlds
+from tomoul.plan.engines.version import contradiction
 from tomoul.plan.gather import gather
 from tomoul.plan.tenant import tenant_accepted
 from tomoul.plan.world import Key, Settings, World
@@ -73,7 +74,7 @@ def command(
             *_refused(after),
             *_refused_tenants(after),
         ]
-        warnings = _unrouted(after)
+        warnings = _remarks(after)
         regions = diff_worlds(before.world, after.world)
     if output == "json":
         said = {"errors": errors, "warnings": warnings, "ignored": list(after.ignored)}
@@ -154,15 +155,20 @@ def _refused_tenants(files: Files) -> list[str]:
     return found
 
 
-def _unrouted(files: Files) -> list[str]:
-    """Aliases that mean another model, which refuses nothing and is easily missed."""
+def _remarks(files: Files) -> list[str]:
+    """What refuses nothing and is easily missed: aliases that mean another model, an image of another version."""
     owners = claims(files.world.models)
-    return [
-        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}: {region}: {aliases}"
-        for key, model in sorted(files.world.models.items())
-        for region in accepted_regions(files.world, key, owners)
-        if (aliases := unrouted_aliases(model, region, owners))
-    ]
+    found = []
+    for key, model in sorted(files.world.models.items()):
+        where = f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}"
+        if version := contradiction(model.spec):
+            found.append(f"{where}: {version}")
+        found += [
+            f"{where}: {region}: {aliases}"
+            for region in accepted_regions(files.world, key, owners)
+            if (aliases := unrouted_aliases(model, region, owners))
+        ]
+    return found
 
 
 def _few(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from tomoul.api.region import Accelerator, Region, RegionState
 from tomoul.plan.claims import Claim, Claims, NameKind
 from tomoul.plan.engines.base import Refusal
 from tomoul.plan.engines.registry import engine_of
+from tomoul.plan.engines.version import contradiction
 from tomoul.plan.jurisdiction import jurisdiction_refusal, source_refusal
 from tomoul.plan.multinode import engine_refusal, missing_refusal
 from tomoul.plan.unreadable import unreadable_rival
@@ -27,6 +28,11 @@ def refusals(world: World, key: Key, claims: Claims) -> Mapping[str, Refusal | N
 def accepted_regions(world: World, key: Key, claims: Claims) -> tuple[str, ...]:
     """Regions in which a ModelDeployment is accepted, sorted; hosted here or not."""
     return tuple(sorted(name for name, refusal in refusals(world, key, claims).items() if refusal is None))
+
+
+def remarks(model: ModelDeployment, region: str, claims: Claims) -> str:
+    """What its author should look at of a model that is accepted in `region`; empty if there is nothing."""
+    return "; ".join(filter(None, (contradiction(model.spec), unrouted_aliases(model, region, claims))))
 
 
 def unrouted_aliases(model: ModelDeployment, region: str, claims: Claims) -> str:

@@ -11,7 +11,7 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, PoolStatus, RegionModelStatus
 from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAuth, ModelRoute, PoolName
-from tomoul.plan.acceptance import refusals, unrouted_aliases
+from tomoul.plan.acceptance import refusals, remarks
 from tomoul.plan.adapters import judged_adapters
 from tomoul.plan.answering import answering
 from tomoul.plan.capacity import lost_nodes
@@ -109,7 +109,7 @@ def _row(
     name = region.metadata.name
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
-    accepted = Verdict("True", Reason.ACCEPTED, unrouted_aliases(model, name, claims))
+    accepted = Verdict("True", Reason.ACCEPTED, remarks(model, name, claims))
     cache = _cache_policy(world, model, name, rollouts)
     seeds = told_seeds(world, model, region, pools(model.spec))
     return _judged(world, model, region, claims, accepted, route, rollouts, cache, rollout, seeds)

@@ -29,6 +29,23 @@ def engine_version(spec: ModelDeploymentSpec, default: str) -> Version | None:
     return parsed(default) if engine.image is None else image_version(engine.image)
 
 
+def contradiction(spec: ModelDeploymentSpec) -> str:
+    """What to tell of a spec whose image's tag names another version than it says; empty where nothing contradicts.
+
+    What the spec says counts all the same: a tag may number somebody's own builds.
+    """
+    engine = spec.engine
+    if engine.version is None or engine.image is None:
+        return ""
+    said, tagged = parsed(engine.version), image_version(engine.image)
+    if tagged is None or tagged == said:
+        return ""
+    return (
+        f"spec.engine.version: promises go by `{engine.version}`, and the tag of `spec.engine.image` names {tagged}: "
+        "if that is what runs, leave `version` out"
+    )
+
+
 def image_version(image: str) -> Version | None:
     """Version that an image's tag names, such as 0.5.23 for `…:v0.5.23-cu129`, or None if it names none."""
     return parsed(image.rsplit("/", maxsplit=1)[-1].partition("@")[0].partition(":")[2])
