@@ -1,6 +1,7 @@
 """Engines that answer what no client could read: it gets OpenAI's shape, and nothing that tells of the engine."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -202,27 +203,54 @@ def test_only_headers_that_are_about_the_answer_reach_clients(platform: Platform
         assert answer.header("server") != "uvicorn"
 
 
-@pytest.mark.parametrize("chunked", [True, False])
-def test_an_answer_past_the_maximum_passes_as_it_is_and_an_error_without_what_it_says(
-    gateway: Gateway, chunked: bool
-) -> None:
+@pytest.fixture
+def large(gateway: Gateway) -> Iterator[tuple[Gateway, FakeEngine]]:
     engine = FakeEngine()
     engine.start()
     gateway.publish([table([model("acme/both", pools=pools("both"))])], {"both": [engine]})
-    body = completion(x="y" * 4 * MAX_BODY)
-
-    def sent(status: int) -> list[Reply]:
-        if not chunked:
-            return reply(status, body)
-        head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n" % status
-        return [head, b"%x\r\n%s\r\n" % (len(body), body), b"0\r\n\r\n"]
-
-    engine.behave = lambda _: sent(200)
-    answer = call(gateway.port, body={"model": "acme/both", "messages": [{}]})
-    assert (answer.status, answer.body == body) == (200, True)
-    engine.behave = lambda _: sent(400)
-    answer = call(gateway.port, body={"model": "acme/both", "messages": [{}]})
+    yield gateway, engine
     engine.stop()
+
+
+def sent(status: int, body: bytes, how: str) -> list[Reply]:
+    if how == "length":
+        return reply(status, body)
+    head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n" % status
+    end = b"0\r\nx-trailer: INTERNAL\r\n\r\n" if how == "trailers" else b"0\r\n\r\n"
+    return [head, b"%x\r\n%s\r\n" % (len(body), body), end]
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 2}}
+CALL = {"model": "acme/both", "messages": [{}]}
+
+
+@pytest.mark.parametrize("how", ["length", "chunks", "trailers"])
+@pytest.mark.parametrize("first", ["x", "usage"])
+@pytest.mark.parametrize("excess", [1, 4 * MAX_BODY])
+def test_an_answer_past_the_maximum_is_502_with_the_way_out_and_its_tokens_are_counted(
+    large: tuple[Gateway, FakeEngine], excess: int, first: str, how: str
+) -> None:
+    gateway, engine = large
+    room = MAX_BODY - len(completion(x="", usage=USAGE))
+    whole = sent(200, completion(x="y" * room, usage=USAGE), how)
+    engine.behave = lambda _: whole
+    assert call(gateway.port, body=CALL).status == 200
+    filled = {"x": "INTERNAL".ljust(room + excess), "usage": USAGE}
+    told = completion(**{name: filled[name] for name in sorted(filled, key=first.__ne__)})
+    engine.behave = lambda _: sent(200, told, how)
+    answer = call(gateway.port, body=CALL)
+    assert (answer.status, answer.error["code"], answer.header("x-should-retry")) == (502, "answer_too_large", "false")
+    assert "`stream: true`" in answer.error["message"]
+    assert b"INTERNAL" not in answer.body
+    entry = line(gateway, answer)
+    assert (entry["status"], entry["code"], tokens(entry)) == (502, "answer_too_large", (3, 7, 2))
+
+
+@pytest.mark.parametrize("how", ["length", "chunks", "trailers"])
+def test_an_error_larger_than_a_body_leaves_without_what_it_says(large: tuple[Gateway, FakeEngine], how: str) -> None:
+    gateway, engine = large
+    engine.behave = lambda _: sent(400, completion(x="y" * 4 * MAX_BODY), how)
+    answer = call(gateway.port, body=CALL)
     assert (answer.status, answer.error["message"]) == (400, "The engine answered 400")
     assert line(gateway, answer)["code"] == "invalid_request"
 

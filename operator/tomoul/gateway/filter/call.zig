@@ -8,6 +8,8 @@ const Tenant = @import("tenants.zig").Tenant;
 const Usage = @import("usage.zig").Usage;
 const alive = @import("alive.zig");
 const course = @import("course.zig");
+const oversizes = @import("oversize.zig");
+const Oversize = oversizes.Oversize;
 const seeds = @import("seed.zig");
 const logger = @import("logger.zig");
 const streams = @import("stream.zig");
@@ -95,6 +97,8 @@ pub const Call = struct {
     status: u16 = 0,
     /// What leaves in the place of a body that is `replaced`.
     instead: []const u8 = "",
+    /// Of one that is too large: what is looked through before it goes.
+    oversize: ?Oversize = null,
     /// Of an answer that is a stream.
     rewriter: *streams.Rewriter = undefined,
     /// Of a stream whose engine is here.
@@ -156,6 +160,7 @@ pub const Call = struct {
         voice.forget(self);
         logger.forget(self);
         course.forget(self);
+        oversizes.forget(self);
         if (spare_count < spare.len) {
             _ = self.arena.reset(.{ .retain_with_limit = spare_bytes });
             spare[spare_count] = self;

@@ -2,18 +2,32 @@
 
 const std = @import("std");
 const errors = @import("errors.zig");
+const text = @import("text.zig");
 const Call = @import("call.zig").Call;
 
 /// What an engine answered is none of a completion: the client gets an error. Its body.
 pub fn ofNoCompletion(call: *Call) ![]const u8 {
-    const stream, const allocator = .{ call.stream, call.allocator() };
+    const allocator = call.allocator();
     const message = try std.fmt.allocPrint(allocator, "\"The engine answered {d}, and with no completion\"", .{call.status});
+    return failed(call, message, "engine_failed");
+}
+
+fn failed(call: *Call, message: []const u8, code: []const u8) ![]const u8 {
+    const stream, const allocator = .{ call.stream, call.allocator() };
     call.status = 502;
-    call.code = "engine_failed";
+    call.code = code;
     stream.setHeader(.response, ":status", "502");
     stream.setHeader(.response, "content-type", "application/json");
     for ([_][]const u8{ "retry-after", "x-tomoul-seed" }) |name| stream.removeHeader(.response, name);
-    return errors.body(allocator, 502, message, "null", "\"engine_failed\"", "");
+    return errors.body(allocator, 502, message, "null", try text.quoted(allocator, code), "");
+}
+
+/// What an engine answered is more than a body may be.
+pub fn ofTooLarge(call: *Call) ![]const u8 {
+    const allocator = call.allocator();
+    const message = try std.fmt.allocPrint(allocator, "\"The answer is larger than {d} bytes; ask for less of it, or for a stream (`stream: true`)\"", .{call.document.source.max_body_bytes});
+    call.stream.setHeader(.response, "x-should-retry", "false"); // it would cost as much, and be as large
+    return failed(call, message, "answer_too_large");
 }
 
 /// What stands before another region's gateway, such as a load balancer, has answered in its place.

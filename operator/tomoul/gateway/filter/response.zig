@@ -12,6 +12,7 @@ const faults = @import("faults.zig");
 const Head = @import("head.zig").Head;
 const ids = @import("ids.zig");
 const instead = @import("instead.zig");
+const oversize = @import("oversize.zig");
 const streams = @import("stream.zig");
 const text = @import("text.zig");
 const Call = @import("call.zig").Call;
@@ -81,9 +82,8 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
             if (!std.ascii.startsWithIgnoreCase(head.content_type, "application/json"))
                 stream.setHeader(.response, "content-type", "application/json");
-            if (head.content_length > call.document.source.max_body_bytes) {
-                abi.log(.warn, "tomoul: an answer too large to buffer keeps its engine's id and is not counted");
-            } else call.answer = .completion;
+            call.answer = .completion;
+            if (head.content_length > call.document.source.max_body_bytes) try oversize.begin(call);
         }
     }
     const whole = call.answer == .failure or call.answer == .completion or call.answer == .replaced;
@@ -104,15 +104,14 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
             return .@"continue";
         },
         .replaced => {
-            call.stream.drain(.received_response, call.stream.bodySize(.received_response));
+            try oversize.pass(call);
             if (!end_of_stream) return .stop_iteration_no_buffer;
         },
         .failure, .completion => {
             const buffered = call.stream.bodySize(.buffered_response) + call.stream.bodySize(.received_response);
             if (call.answer == .completion and buffered > call.document.source.max_body_bytes) {
-                abi.log(.warn, "tomoul: an answer too large to buffer keeps its engine's id and is not counted");
-                call.answer = .passes;
-                return .@"continue";
+                try oversize.begin(call);
+                if (!end_of_stream) return .stop_iteration_no_buffer;
             }
             // Not `and_buffer`, by which Envoy answers 500 once its own limit is passed, be it by what is to pass on.
             if (!end_of_stream) return if (call.answer == .failure and buffered > max_failure) forgetFailure(call) else .stop_iteration_and_watermark;

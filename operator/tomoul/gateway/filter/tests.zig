@@ -16,6 +16,7 @@ comptime {
     _ = @import("line.zig");
     _ = @import("loads.zig");
     _ = @import("metrics.zig");
+    _ = @import("oversize.zig");
     _ = @import("reader.zig");
     _ = @import("salt.zig");
     _ = @import("seed.zig");
