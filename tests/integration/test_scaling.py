@@ -70,6 +70,7 @@ class Cluster:
         return OperatorProcess(
             self.control_plane.kubeconfig, log, "--gateway-replicas=1", "--resync-seconds=2",
             f"--external-metrics-service={SERVICE}", f"--external-metrics-port={self.port}", "--sample-seconds=0.2",
+            "--refused-seconds=5",
         )  # fmt: skip
 
     def apply(self, item: Object) -> None:
@@ -238,12 +239,16 @@ def test_a_pool_for_no_store_calls_that_has_no_replica_is_woken_by_such_a_call_a
     metrics.refuse(item)
     metrics.refuse(item, "no-store")
     eventually(lambda: metrics.replicas(item, "no-store") == 1)
-    eventually(lambda: metrics.deployment(item, "no-store")["status"].get("readyReplicas") == 1)
-    eventually(lambda: says(metrics, item, "True Enforced", "in a pool without a prompt cache", kind=policy))
+
+    def ready() -> bool:
+        metrics.refuse(item, "no-store")  # its client comes again until it is answered
+        assert metrics.deployment(item, "no-store")["status"].get("readyReplicas") == 1
+        return says(metrics, item, "True Enforced", "in a pool without a prompt cache", kind=policy)
+
+    eventually(ready)
     assert "starts a replica" not in metrics.told(item, policy)
     assert metrics.replicas(item) == 1
-    # For a minute a refused call's client may come again.
-    eventually(lambda: metrics.replicas(item, "no-store") == 0, 120)
+    eventually(lambda: metrics.replicas(item, "no-store") == 0, 60)
 
 
 def test_the_way_from_fixed_to_scaled_and_back_changes_no_pods_and_an_unchanged_world_is_left_alone(

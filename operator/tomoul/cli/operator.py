@@ -15,6 +15,7 @@ from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.controller.lease import LeaseLostError
 from tomoul.controller.run import OperatorOptions, run_operator
+from tomoul.controller.scaling.demand import REFUSED_SECONDS
 from tomoul.controller.scaling.sampler import SAMPLE_SECONDS
 from tomoul.plan.propagate import reserved
 from tomoul.plan.world import Settings
@@ -232,6 +233,14 @@ def _names(value: str) -> tuple[str, ...]:
     default=SAMPLE_SECONDS,
     help="How often the gateways are asked for the calls in flight of pools that scale.",
 )
+@option(
+    "--refused-seconds",
+    envvar="TOMOUL_REFUSED_SECONDS",
+    type=click.FloatRange(min=1),
+    default=REFUSED_SECONDS,
+    help="How long a refused call asks for a replica of a pool that has none; clients are told to come again within "
+    "a minute.",
+)
 @kubeconfig_option
 @log_format_option
 def command(
@@ -261,6 +270,7 @@ def command(
     external_metrics_service: str,
     external_metrics_port: int,
     sample_seconds: float,
+    refused_seconds: float,
     kubeconfig: str | None,
     log_format: LogFormat,
 ) -> None:
@@ -296,6 +306,7 @@ def command(
         external_metrics_service=external_metrics_service,
         external_metrics_port=external_metrics_port,
         sample_seconds=sample_seconds,
+        refused_seconds=refused_seconds,
     )
     try:
         run_to_the_end(run_operator(options, kubeconfig))

@@ -30,6 +30,7 @@ from tomoul.controller.recorder import Recorder
 from tomoul.controller.repair import keep_repairing, sync
 from tomoul.controller.salt import ensure_salt
 from tomoul.controller.scaling.activation import keep_activating
+from tomoul.controller.scaling.demand import REFUSED_SECONDS
 from tomoul.controller.scaling.keda import metrics_for_keda
 from tomoul.controller.scaling.sampler import SAMPLE_SECONDS, Sampler
 from tomoul.controller.scaling.server import ExternalMetricsServer, keep_certificate
@@ -76,6 +77,7 @@ class OperatorOptions:
     """Service by which the API server reaches this operator for external metrics; they are not served if empty."""
     external_metrics_port: int = 8443
     sample_seconds: float = SAMPLE_SECONDS
+    refused_seconds: float = REFUSED_SECONDS
     identity: str = field(default_factory=_identity)
 
 
@@ -117,7 +119,7 @@ class Operator:
         writer = Writer(client, self._lease, self._observed, self._metrics)
         self._synced = asyncio.Event()
         self._recorder = Recorder(client, self._lease, self._metrics, options.identity, _now)
-        self._sampler = Sampler(self._observed, options.sample_seconds)
+        self._sampler = Sampler(self._observed, options.sample_seconds, options.refused_seconds)
         self._service = Key(options.settings.namespace, options.external_metrics_service)
         self._canaries = CanaryWatch(self._observed, self._triggers.told, read_gateway)
         self._downloads = DownloadWatch(self._observed, self._triggers.told, read_loader, now=_now)

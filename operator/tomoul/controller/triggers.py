@@ -234,11 +234,11 @@ class Triggers:
             if self._observed.tells_owners:
                 self._queue.add(owner)
 
-    def _changed(self, change: Change[Pod], kinds: Callable[[Iterable[PodFact]], AbstractSet[object]]) -> bool:
-        """Whether there are kinds among the pods of one Deployment now that were not, or the reverse."""
+    def _changed(self, change: Change[Pod], sorts: Callable[[Iterable[PodFact]], AbstractSet[object]]) -> bool:
+        """Whether there are sorts among the pods of one Deployment now that were not, or the reverse."""
         found = change.new if change.new is not None else change.old
         assert found is not None, "a change has an old or a new side"
         now = self._observed.world().facts.pods.get(found.deployment, ())
         before = [fact for fact in now if fact.name != change.key.name]
         before += [change.old.fact] if change.old is not None else []
-        return kinds(now) != kinds(before)
+        return sorts(now) != sorts(before)

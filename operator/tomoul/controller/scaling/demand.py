@@ -50,9 +50,15 @@ def parse_stats(text: str) -> Mapping[str, Reading]:
 class Demand:
     """The gateways' latest readings."""
 
-    def __init__(self, stale_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """A gateway's figures that are older count as unknown."""
+    def __init__(
+        self,
+        stale_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        refused_seconds: float = REFUSED_SECONDS,
+    ) -> None:
+        """A gateway's figures that are older than `stale_seconds` count as unknown."""
         self._stale_seconds = stale_seconds
+        self._refused_seconds = refused_seconds
         self._monotonic = monotonic
         self._heard: dict[str, _Heard] = {}
         self._refused_at: dict[str, float] = {}
@@ -72,7 +78,7 @@ class Demand:
         """Drop what gateways said that are gone."""
         kept = set(gateways)
         self._heard = {name: heard for name, heard in self._heard.items() if name in kept}
-        oldest = self._monotonic() - REFUSED_SECONDS
+        oldest = self._monotonic() - self._refused_seconds
         self._refused_at = {cluster: at for cluster, at in self._refused_at.items() if at >= oldest}
 
     def calls(self, cluster: str, live: Iterable[str], draining: Iterable[str] = ()) -> int | None:
@@ -92,4 +98,4 @@ class Demand:
 
     def _refused(self, cluster: str) -> bool:
         at = self._refused_at.get(cluster)
-        return at is not None and at >= self._monotonic() - REFUSED_SECONDS
+        return at is not None and at >= self._monotonic() - self._refused_seconds

@@ -11,7 +11,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from tomoul.controller.gateway_stats import gateway_stats
 from tomoul.controller.observed import Observed
-from tomoul.controller.scaling.demand import STATS_QUERY, Demand, parse_stats
+from tomoul.controller.scaling.demand import REFUSED_SECONDS, STATS_QUERY, Demand, parse_stats
 from tomoul.gateway.compile.names import pool_cluster
 from tomoul.gateway.compile.resources import PoolKey
 from tomoul.plan.naming import gateway_name
@@ -34,10 +34,12 @@ def cluster_of(pool: ScaledPool) -> str:
 class Sampler:
     """What is known of the calls to each pool that scales."""
 
-    def __init__(self, observed: Observed, seconds: float = SAMPLE_SECONDS) -> None:
+    def __init__(
+        self, observed: Observed, seconds: float = SAMPLE_SECONDS, refused_seconds: float = REFUSED_SECONDS
+    ) -> None:
         self._observed = observed
         self._seconds = seconds
-        self._demand = Demand(_MISSED * seconds + _TIMEOUT)
+        self._demand = Demand(_MISSED * seconds + _TIMEOUT, refused_seconds=refused_seconds)
         self._silent: set[str] = set()
         self.pools: Mapping[Key, ScaledPool] = {}
         """All pools that scale, by their Deployment."""
