@@ -59,6 +59,8 @@ async def _activate(context: Context, sampler: Sampler, idle: IdleTimes, pool: S
     live: Child[DeploymentFact] | None = context.observed.child(resource, key)
     if has_keda(world.facts) or live is None or live.deleting:
         return
+    if sampler.pools.get(pool.key) != pool:
+        return  # it scales in another way by now, or not any more
     wanted = idle.wanted(pool, live.fact, sampler.requests_in_flight(pool.key))
     if wanted == live.fact.replicas:
         return
