@@ -8,7 +8,7 @@ from tomoul.controller.children import HASH_ANNOTATION, SCALE_MANAGER, Child, pa
 from tomoul.controller.fields import owns, rendered_hash
 from tomoul.controller.observed import Observed
 from tomoul.controller.writer import Writer
-from tomoul.kube.errors import Forbidden, Invalid
+from tomoul.kube.errors import Forbidden, Invalid, KubeError, WebhookAway
 from tomoul.kube.resources import (
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
@@ -23,6 +23,7 @@ from tomoul.plan.world import DeploymentFact, Key, Manifest
 
 _AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALERS, SCALED_OBJECTS)
 _SCALED = (DEPLOYMENTS, LEADER_WORKER_SETS)
+_REFUSALS = (Invalid, Forbidden, WebhookAway)
 NAMESPACE_ENDS = "because it is being terminated"
 """What the API server says of a namespace that nothing may be added to any more."""
 
@@ -36,7 +37,7 @@ class BeingDeletedError(NotYetError):
 
 
 class Refused(Exception):  # noqa: N818 - what the API server did, not a fault of ours
-    """The API server refuses objects for good: its words, for the owner's condition."""
+    """The API server refuses objects, or an admission webhook that is away has it do so: the words for a condition."""
 
     def __init__(self, by_region: Mapping[str, str]) -> None:
         super().__init__("; ".join(by_region.values()))
@@ -72,9 +73,19 @@ async def converge(
         if (resource.kind, key.name) not in still_serving
     ]
     wrote = bool(unwanted)
-    for resource, key in unwanted:
-        if resource in _AUTOSCALERS:
-            await remove(observed, writer, resource, key)
+
+    def refuse(region: str, resource: Resource, key: Key, error: KubeError) -> None:
+        refusals.setdefault(region, []).append(f"{resource.kind} `{key.name}`: {error}")
+
+    async def clear(*, autoscalers: bool) -> None:
+        for resource, key in unwanted:
+            if (resource in _AUTOSCALERS) == autoscalers and (live := observed.child(resource, key)) is not None:
+                try:
+                    await remove(observed, writer, resource, key)
+                except _REFUSALS as error:
+                    refuse(live.parent.region, resource, key, error)
+
+    await clear(autoscalers=True)
     for manifest in objects:
         resource, key = resource_of(manifest), key_of(manifest)
         if not observed.is_listed(resource):
@@ -83,14 +94,11 @@ async def converge(
             wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
         except BeingDeletedError as reason:
             late.append(reason)
-        except (Invalid, Forbidden) as error:
+        except _REFUSALS as error:
             if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
-            region = manifest["metadata"].get("labels", {}).get(LABEL_REGION, "")
-            refusals.setdefault(region, []).append(f"{resource.kind} `{key.name}`: {error}")
-    for resource, key in unwanted:
-        if resource not in _AUTOSCALERS:
-            await remove(observed, writer, resource, key)
+            refuse(manifest["metadata"].get("labels", {}).get(LABEL_REGION, ""), resource, key, error)
+    await clear(autoscalers=False)
     if refusals:
         raise Refused({region: "; ".join(words) for region, words in refusals.items()})
     if late:

@@ -36,5 +36,9 @@ class Unavailable(KubeError):
         """Seconds that the server asked to wait, or None."""
 
 
+class WebhookAway(Unavailable):
+    """500: an admission webhook that the API server has to ask does not answer."""
+
+
 class Throttled(Unavailable):
     """429: too many requests; wait `retry_after` seconds."""

@@ -15,7 +15,17 @@ from kubernetes.aio.config import incluster_config, kube_config
 
 from tomoul import __version__
 from tomoul.kube.client import Listing, Object, WatchEvent
-from tomoul.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeError, NotFound, Throttled, Unavailable
+from tomoul.kube.errors import (
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    KubeError,
+    NotFound,
+    Throttled,
+    Unavailable,
+    WebhookAway,
+)
 from tomoul.kube.resources import Resource, key_of, resource_of
 from tomoul.plan.world import Key, Manifest
 
@@ -256,6 +266,8 @@ def _error(status: int, message: str, retry_after: float | None) -> KubeError:
     if status == 500 and "failed to create typed patch object" in message:
         # What an apply with an unknown or mistyped field gets; waiting does not help.
         return Invalid(f"{status}: {message}")
+    if status == 500 and "failed calling webhook" in message:
+        return WebhookAway(f"{status}: {message}", retry_after)
     if status == 429:
         return Throttled(f"{status}: {message}", retry_after if retry_after is not None else 1.0)
     if status in _ERRORS:
