@@ -126,6 +126,23 @@ def test_a_stream_has_one_id_a_reason_and_done_at_its_end(http: httpx.Client, re
     assert not any(chunk.get("usage") for chunk in chunks), "usage was not asked for"
 
 
+def test_llama_cpp_tells_the_tokens_of_all_choices_in_a_stream_and_in_one_piece_those_of_one(
+    platform: RunningPlatform, http: httpx.Client
+) -> None:
+    """Why `n` is refused but in a stream: once this fails, llama.cpp has learned to count."""
+    asked = {"n": 2, "max_tokens": 8, "ignore_eos": True}
+    streamed = post(http, asked | {"stream": True, "stream_options": {"include_usage": True}}).text
+    chunks = [
+        json.loads(event.removeprefix("data: ")) for event in streamed.split("\n\n") if event.startswith("data: {")
+    ]
+    assert {choice["index"] for chunk in chunks for choice in chunk["choices"]} == {0, 1}
+    assert sum(chunk["usage"]["completion_tokens"] for chunk in chunks if chunk.get("usage")) == 16
+    engine = platform.engines(HERE, CHAT)[0]
+    with httpx.Client(base_url=f"http://127.0.0.1:{engine.port}", timeout=20) as alone:
+        answer = post(alone, asked).json()
+    assert (len(answer["choices"]), answer["usage"]["completion_tokens"]) == (2, 8)
+
+
 def test_a_stream_ends_with_a_usage_chunk_if_it_is_asked_for(client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(
         model=CHAT,

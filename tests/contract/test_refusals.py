@@ -60,6 +60,7 @@ def test_an_unknown_model_is_404_in_every_region(http: httpx.Client, region: str
         (BARE, "tools", [TOOL]),
         (BARE, "response_format", SCHEMA),
         (BARE, "response_format", {"type": "json_object"}),
+        (SOLO, "n", 2),
     ],
 )
 def test_what_a_model_does_not_advertise_is_refused_with_the_parameter(

@@ -252,6 +252,26 @@ def test_what_a_model_does_not_advertise_is_refused_with_400_and_names_the_param
     assert chat("acme/full", **fields).status == 200
 
 
+@pytest.mark.parametrize("choices", ["2", "2.5", "128", "1e2", "1e999"])
+def test_choices_whose_tokens_an_engine_does_not_tell_are_refused_but_in_a_stream(
+    platform: Platform, choices: str
+) -> None:
+    asked = f'"model":"acme/few-seeds",{MESSAGES},"n":{choices}'
+    for stream in ("", ',"stream":false', ',"stream":null'):
+        answer = post(platform, f"{{{asked}{stream}}}")
+        assert (answer.status, answer.error["code"]) == (400, "unsupported_parameter")
+        assert answer.error["param"] == "n"
+        assert "`stream: true`" in answer.error["message"]
+    assert platform.served_by() == []
+    assert post(platform, f'{{{asked},"stream":true}}').status == 200
+    assert post(platform, f"{{{asked.replace('few-seeds', 'full')}}}").status == 200
+
+
+@pytest.mark.parametrize("choices", ["1", "1.0", "null", "0", "-1", '"2"', "true"])
+def test_one_choice_and_what_is_no_number_of_choices_are_left_to_the_engine(platform: Platform, choices: str) -> None:
+    assert post(platform, f'{{"model":"acme/few-seeds",{MESSAGES},"n":{choices}}}').status == 200
+
+
 @pytest.mark.parametrize("fields", [{"tools": None}, {"response_format": None}, {"response_format": {"type": "text"}}])
 def test_parameters_that_ask_for_nothing_pass(chat: Chat, fields: dict[str, Any]) -> None:
     assert chat("acme/both", **fields).status == 200

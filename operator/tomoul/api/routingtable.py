@@ -105,6 +105,10 @@ class ModelRoute(ApiModel):
         max_length=63,
         description="Member of `stream_options` that makes the engine tell its tokens in every chunk, where it has one",
     )
+    counts_one_choice: bool = Field(
+        default=False,
+        description="Whether the engine tells the tokens of one choice only, where an answer in one piece has several",
+    )
     reuse_connections: bool = Field(
         default=True, description="Whether a connection to the engine may carry more than one call"
     )

@@ -94,6 +94,7 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         set_fields=set_fields(spec, adapter) if adapter is not None else (),
         adapter_of=spec.model.id if adapter is not None else None,
         usage_option=fields.usage_option,
+        counts_one_choice=fields.counts_one_choice,
         reuse_connections=engine_of(spec).keeps_connections,
         seeds=seeds.known,
         random_seed=seeds.one_for_all and _repeats(world, model, region),

@@ -32,6 +32,7 @@ def common_route(world: World, model: ModelDeployment, region: str, route: Model
             # What either engine must not be told.
             "remove_fields": tuple(sorted({*route.remove_fields, *last.remove_fields})),
             "usage_option": route.usage_option if route.usage_option == last.usage_option else None,
+            "counts_one_choice": route.counts_one_choice or last.counts_one_choice,
             "reuse_connections": route.reuse_connections and last.reuse_connections,
             "seeds": min((count for count in (route.seeds, last.seeds) if count is not None), default=None),
             "random_seed": route.random_seed or last.random_seed,

@@ -77,6 +77,7 @@ def model_entry(route: ModelRoute, clusters: ModelClusters, reachable: frozenset
         "remove_fields": list(route.remove_fields),
         "set_fields": [{"name": field.name, "value": field.value} for field in route.set_fields],
         "usage_option": route.usage_option,
+        "counts_one_choice": route.counts_one_choice,
         "salt_field": route.cache.salt_field,
         "salt": _salt(route),
         "no_store": no_store,

@@ -14,6 +14,12 @@ fn refuseFor(call: *Call, model: *const Model, param: []const u8, what: []const 
     return refuse(call, 400, "unsupported_parameter", .{ .param = param }, "The model `{s}` does not support {s}", .{ model.id, what });
 }
 
+/// Whether `n` is a number from 2; engines cut off fractions, and judge whatever else it is.
+fn asksForChoices(sent: []const u8, members: *const json.Members) bool {
+    const member = members.of("n", .number) orelse return false;
+    return (std.fmt.parseFloat(f64, member.raw(sent)) catch return true) >= 2;
+}
+
 /// Engines drop silently what they cannot do, so what a model does not advertise is refused here.
 pub fn check(call: *Call, sent: []const u8, members: *const json.Members, model: *const Model) Refused!void {
     if (!model.tools) {
@@ -22,6 +28,8 @@ pub fn check(call: *Call, sent: []const u8, members: *const json.Members, model:
             if (member.kind != .null) return refuseFor(call, model, name, "tools");
         }
     }
+    if (model.counts_one_choice and !call.is_stream and asksForChoices(sent, members))
+        return refuseFor(call, model, "n", "more than one choice but in a stream (`stream: true`): its engine does not tell the tokens of all");
     const format = members.get("response_format") orelse return;
     if (format.kind == .null) return;
     const param: errors.Options = .{ .param = "response_format" };

@@ -51,6 +51,8 @@ pub const Model = struct {
     set_fields: []const SetField = &.{},
     /// Member of `stream_options` that makes the engine tell its tokens in every chunk.
     usage_option: ?[]const u8 = null,
+    /// Whether the engine tells the tokens of one choice only, where an answer in one piece has several.
+    counts_one_choice: bool = false,
     salt_field: ?[]const u8 = null,
     /// Whose salt calls get; null for none.
     salt: ?enum { tenant, shared } = null,

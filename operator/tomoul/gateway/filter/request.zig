@@ -112,12 +112,12 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
         }, "The model `{s}` answers only calls that name a region in `X-Tomoul-Region`", .{model.id});
     }
     var salt_buffer: [salts.length]u8 = undefined;
+    call.is_stream = if (members.get("stream")) |member| std.mem.eql(u8, member.raw(sent), "true") else false;
     const where, const salt = try targets.of(call, model, &salt_buffer);
     try capabilities.check(call, sent, members, model);
     const max_tokens = try outputs.limited(call, sent, members, tenant.limits.max_output_tokens);
     const seed = try seeds.chosen(call, sent, members, model);
 
-    call.is_stream = if (members.get("stream")) |member| std.mem.eql(u8, member.raw(sent), "true") else false;
     const options = try rewrite.meteredOptions(call, sent, members, model);
     if (model.affinity) {
         const hash = affinity.hash(tenant.entry.name, sent, members);

@@ -103,6 +103,8 @@ class BodyFields(NamedTuple):
     """Top-level fields that a client must not control."""
     usage_option: str | None = None
     """Member of `stream_options` that makes it tell its tokens in every chunk, or None where it has none."""
+    counts_one_choice: bool = False
+    """Whether it tells, of an answer in one piece with several choices, the completion tokens of one only."""
 
 
 class ContainerOf(Protocol):

@@ -211,7 +211,8 @@ def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that llama.cpp has beside OpenAI's."""
     # `n_predict` and `n_cmpl` would win over the `max_tokens` and the `n` that a tenant's limit is checked by.
-    return BodyFields(remove=("cache_prompt", "id_slot", "n_cache_reuse", "n_cmpl", "n_predict", "lora"))
+    remove = ("cache_prompt", "id_slot", "n_cache_reuse", "n_cmpl", "n_predict", "lora")
+    return BodyFields(remove=remove, counts_one_choice=True)
 
 
 def _parallel(spec: ModelDeploymentSpec) -> int | None:
