@@ -58,6 +58,8 @@ def test_models_of_another_region_are_that_regions_to_tell(platform: Platform) -
 def test_a_path_that_is_not_there_is_404(platform: Platform, path: str) -> None:
     answer = call(platform.eu.port, path)
     assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert f"`{path}`" in answer.error["message"]
+    assert "`/v1/chat/completions`" in answer.error["message"]
     assert answer.header("x-tomoul-region") == "eu-west"
 
 

@@ -77,6 +77,7 @@ def test_a_repeated_region_is_refused_with_400(platform: Platform, codes: tuple[
 def test_a_region_header_with_underscores_is_refused_with_400(platform: Platform) -> None:
     answer = call(platform.eu.port, body=BODY, headers=[("X_Tomoul_Region", "us-east")])
     assert (answer.status, answer.error["code"]) == (400, "invalid_request")
+    assert answer.error["message"].endswith("takes: http1.unexpected_underscore")
     assert platform.served_by() == []
 
 

@@ -8,6 +8,9 @@ from tomoul.gateway.compile.names import HEADER_CODE, HEADER_REGION, TYPES
 RETRY_AFTER_SECONDS = 30
 """What clients are told to wait where a region has nothing ready."""
 
+_ENVOYS_WORD = "%RESPONSE_CODE_DETAILS%"
+"""Which rule a request broke, such as `http1.unexpected_underscore`: names of Envoy's, never a client's text."""
+
 # Response flags, by what they mean to a client.
 _NO_CAPACITY = ("UH", "UF", "UO", "NC", "URX", "OM")
 _BROKEN_OFF = ("UC", "UR", "LR", "UPE")
@@ -36,7 +39,12 @@ def local_reply_config(region: str) -> dict[str, Any]:
             _mapper(_status("EQ", 431), region, "request_too_large", "The request headers are too large"),
             # Envoy's word for a Transfer-Encoding that is not `chunked`.
             _mapper(_status("EQ", 501), region, "invalid_request", "The request has a transfer coding but `chunked`"),
-            _mapper(_status("LE", 499), region, "invalid_request", "The request is not HTTP that this gateway takes"),
+            _mapper(
+                _status("LE", 499),
+                region,
+                "invalid_request",
+                f"The request is not HTTP that this gateway takes: {_ENVOYS_WORD}",
+            ),
             _mapper(_status("GE", 500), region, "internal_error", "The gateway failed"),
         ]
     }
@@ -57,7 +65,7 @@ def _mapper(
     mapper: dict[str, Any] = {
         "filter": matches,
         "body_format_override": {
-            "text_format_source": {"inline_string": body.replace("%", "%%")},
+            "text_format_source": {"inline_string": body},
             "content_type": "application/json",
         },
         "headers_to_add": [

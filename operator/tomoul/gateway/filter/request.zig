@@ -39,7 +39,7 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
     const is_chat = std.mem.eql(u8, path, chat_path);
     const is_list = std.mem.eql(u8, path, models_path);
     if (!is_chat and !is_list and !std.mem.startsWith(u8, path, models_path ++ "/"))
-        return refuse(call, 404, "not_found", .{}, "There is nothing at `{s}`", .{text.shown(path).slice()});
+        return refuse(call, 404, "not_found", .{}, "There is nothing at `{s}`; what there is: `" ++ chat_path ++ "`, `" ++ models_path ++ "` and `" ++ models_path ++ "/{{id}}`", .{text.shown(path).slice()});
     call.path = if (is_chat) .chat else .models;
     const allowed = call.path.method();
     if (!std.mem.eql(u8, asked.method.first, allowed))
