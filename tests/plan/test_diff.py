@@ -56,3 +56,16 @@ def test_gpus_of_pools_that_scale_are_counted_from_the_fewest_to_the_most() -> N
     target = {"name": "eu-west", "scaling": scaling, "noStoreScaling": from_none}
     (diff,) = diff_worlds(world(), world(model(regions=[target], **fields)))
     assert diff.gpus == (GpuTotal("nvidia-l4", Demand(0, 0), Demand(4, 14)),)
+
+
+def test_what_is_refused_goes_on_as_it_is_so_that_nothing_of_it_is_said_to_go() -> None:
+    both = [{"name": "nvidia-l4"}, {"name": "b", "nodeSelector": {"gpu": "b"}}]
+    regions = (region("eu-west"), region("us-east", placement={"accelerators": both}))
+    two = [{"name": "eu-west", "replicas": 2}, {"name": "us-east", "replicas": 2}]
+    before = world(model(regions=two, resources={"accelerator": "nvidia-l4", "count": 1}), regions=regions)
+    refused = model(regions=two, resources={"accelerator": "b", "count": 1})
+    eu, us = diff_worlds(before, replace(before, models={KEY: refused}))
+    assert (eu.objects, eu.routes) == ((), ())
+    assert eu.gpus == (GpuTotal("nvidia-l4", Demand(2, 2), Demand(2, 2)),)
+    assert [(change.action, change.kind) for change in us.objects] == [(Action.CHANGE, "Deployment")]
+    assert us.gpus == (GpuTotal("b", Demand(0, 0), Demand(2, 2)), GpuTotal("nvidia-l4", Demand(2, 2), Demand(0, 0)))

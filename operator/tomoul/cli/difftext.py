@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tomoul.plan.capacity import NO_DEMAND, Demand
+from tomoul.plan.capacity import NO_DEMAND, Demand, added
 from tomoul.plan.diff import Action, FieldChange, RegionDiff
 
 _SIGNS = {Action.CREATE: ("+", "green"), Action.CHANGE: ("~", "yellow"), Action.REMOVE: ("-", "red")}
@@ -57,12 +57,8 @@ def _gpu_totals(regions: Sequence[RegionDiff]) -> Mapping[str, tuple[Demand, Dem
     totals: dict[str, tuple[Demand, Demand]] = {}
     for total in (total for region in regions for total in region.gpus):
         old, new = totals.get(total.accelerator, (NO_DEMAND, NO_DEMAND))
-        totals[total.accelerator] = (_sum(old, total.before), _sum(new, total.after))
+        totals[total.accelerator] = (added(old, total.before), added(new, total.after))
     return dict(sorted(totals.items()))
-
-
-def _sum(one: Demand, other: Demand) -> Demand:
-    return Demand(one.least + other.least, one.most + other.most)
 
 
 def _gpus_as_json(accelerator: str, before: Demand, after: Demand) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Capacity: GPUs on a region's nodes, and what its models ask for; counted in devices."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from tomoul.api.modeldeployment import ModelDeploymentSpec
@@ -10,7 +10,7 @@ from tomoul.plan.acceptance import accelerator_of, accepted_regions
 from tomoul.plan.claims import claims
 from tomoul.plan.scaling import scaling_of
 from tomoul.plan.workload import pools, wanted_replicas
-from tomoul.plan.world import World
+from tomoul.plan.world import Key, World
 
 
 def capacity(world: World, region: Region) -> tuple[AcceleratorCapacity, ...]:
@@ -55,8 +55,13 @@ class Demand(NamedTuple):
 NO_DEMAND = Demand(0, 0)
 
 
-def demand(world: World) -> Mapping[tuple[str, str], Demand]:
-    """GPUs that the accepted models ask for, by region and accelerator.
+def added(one: Demand, other: Demand) -> Demand:
+    """Both together."""
+    return Demand(one.least + other.least, one.most + other.most)
+
+
+def demand(world: World, only: Container[tuple[Key, str]] | None = None) -> Mapping[tuple[str, str], Demand]:
+    """GPUs that the accepted models ask for, by region and accelerator; `only` those of these models and regions.
 
     A pool whose replicas somebody else's autoscaler sets counts as one replica.
     """
@@ -65,15 +70,13 @@ def demand(world: World) -> Mapping[tuple[str, str], Demand]:
     for key, model in world.models.items():
         for name in accepted_regions(world, key, owners):
             accelerator = accelerator_of(model.spec, world.regions[name])
-            if accelerator is None or not world.settings.hosts(name):
+            if accelerator is None or not world.settings.hosts(name) or (only is not None and (key, name) not in only):
                 continue
             before = totals.get((name, accelerator.name), NO_DEMAND)
             count = model.spec.resources.gpus
             bounds = [_bounds(model.spec, name, pool) for pool in pools(model.spec)]
-            totals[name, accelerator.name] = Demand(
-                before.least + count * sum(bound.least for bound in bounds),
-                before.most + count * sum(bound.most for bound in bounds),
-            )
+            asked = Demand(count * sum(bound.least for bound in bounds), count * sum(bound.most for bound in bounds))
+            totals[name, accelerator.name] = added(before, asked)
     return dict(sorted(totals.items()))
 
 

@@ -1,15 +1,16 @@
 """Diff: what changes between the plans of two worlds, region by region."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tomoul.api.meta import LABEL_REGION
-from tomoul.plan.capacity import NO_DEMAND, Demand, demand
+from tomoul.api.meta import LABEL_MODEL_DEPLOYMENT, LABEL_REGION
+from tomoul.api.routingtable import RoutingTable
+from tomoul.plan.capacity import NO_DEMAND, Demand, added, demand
 from tomoul.plan.naming import region_of_table
 from tomoul.plan.planner import DesiredState, identity, plan
-from tomoul.plan.world import Manifest, World
+from tomoul.plan.world import Key, Manifest, World
 
 
 class Action(StrEnum):
@@ -75,10 +76,20 @@ class RegionDiff:
 
 
 def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
-    """What leads from the plan of one world to that of the other, for all regions of both, by name."""
+    """What leads from the plan of one world to that of the other, for all regions of both, by name.
+
+    What ran before of a model that is refused after goes on as it is: of that nothing changes.
+    """
     old, new = plan(before), plan(after)
-    gpus_before, gpus_after = demand(before), demand(after)
-    objects = _object_changes(old, new)
+    kept = {(key, region) for key, planned in new.models.items() if key in before.models for region in planned.keep}
+    if kept:
+        # Their routes are in the tables that there are.
+        tables = {name: RoutingTable.model_validate(table, extra="ignore") for name, table in old.tables.items()}
+        new = plan(replace(after, facts=replace(after.facts, tables=tables)))
+    gpus_before, gpus_after = demand(before), dict(demand(after))
+    for place, count in demand(before, only=kept).items():
+        gpus_after[place] = added(gpus_after.get(place, NO_DEMAND), count)
+    objects = _object_changes(old, new, kept)
     found = []
     for region in sorted({*before.regions, *after.regions}):
         accelerators = sorted({name for at, name in (*gpus_before, *gpus_after) if at == region})
@@ -128,16 +139,21 @@ def _named(entries: list[Any]) -> dict[str, object] | None:
     return None
 
 
-def _object_changes(old: DesiredState, new: DesiredState) -> Mapping[str, list[ObjectChange]]:
+def _object_changes(
+    old: DesiredState, new: DesiredState, kept: Container[tuple[Key, str]]
+) -> Mapping[str, list[ObjectChange]]:
     before = {identity(obj): obj for obj in old.objects}
     after = {identity(obj): obj for obj in new.objects}
     found: dict[str, list[ObjectChange]] = {}
     for key in sorted({*before, *after}, key=lambda key: (key[1], key[2:])):
         _, kind, namespace, name = key
         was, becomes = before.get(key), after.get(key)
-        region = ((becomes or was) or {})["metadata"]["labels"].get(LABEL_REGION)
+        labels = ((becomes or was) or {})["metadata"]["labels"]
+        region = labels.get(LABEL_REGION)
         if region is None:
             continue  # access to keys is every region's; the tables say which tenants there are
+        if becomes is None and (Key(namespace, labels.get(LABEL_MODEL_DEPLOYMENT, "")), region) in kept:
+            continue
         if was is None or becomes is None:
             action = Action.CREATE if was is None else Action.REMOVE
             found.setdefault(region, []).append(ObjectChange(action, kind, namespace, name))
