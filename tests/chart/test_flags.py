@@ -4,7 +4,7 @@ from click.testing import CliRunner
 from tests.chart.helm import operator_args
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli import operator
-from tomoul.controller.run import OperatorOptions
+from tomoul.controller.options import OperatorOptions
 from tomoul.plan.world import Settings
 
 

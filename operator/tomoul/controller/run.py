@@ -6,10 +6,7 @@ import gc
 import logging
 import math
 import signal
-import socket
-import uuid
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,14 +22,14 @@ from tomoul.controller.lease import Lease
 from tomoul.controller.metrics import Metrics, loop_lag
 from tomoul.controller.observed import Listener, Observed
 from tomoul.controller.optional import follow_optional
+from tomoul.controller.options import OperatorOptions
 from tomoul.controller.patience import Patience
 from tomoul.controller.recorder import Recorder
 from tomoul.controller.repair import keep_repairing, sync
 from tomoul.controller.salt import ensure_salt
 from tomoul.controller.scaling.activation import keep_activating
-from tomoul.controller.scaling.demand import REFUSED_SECONDS
 from tomoul.controller.scaling.keda import metrics_for_keda
-from tomoul.controller.scaling.sampler import SAMPLE_SECONDS, Sampler
+from tomoul.controller.scaling.sampler import Sampler
 from tomoul.controller.scaling.server import ExternalMetricsServer, keep_certificate
 from tomoul.controller.triggers import Triggers
 from tomoul.controller.worker import work
@@ -45,40 +42,15 @@ from tomoul.kube.probes import serve
 from tomoul.kube.reflector import reflect
 from tomoul.kube.resources import MODEL_DEPLOYMENTS, REGIONS, ROUTING_TABLES, TENANTS
 from tomoul.kube.store import Change
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.world import Key
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 
 
-def _identity() -> str:
-    """Another one for each start: a pod that is restarted is not the leader that it was."""
-    return f"{socket.gethostname()}_{uuid.uuid4()}"
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class OperatorOptions:
-    """What an operator is started with."""
-
-    settings: Settings = field(default_factory=Settings)
-    workers: int = 32
-    """Each waits for one answer of the API server at a time: with eight, two cores were busy for three quarters."""
-    health_port: int = 8081
-    metrics_port: int = 9090
-    lease_name: str = "tomoul-operator"
-    resync_seconds: float = 90.0
-    """With the time that the lists and what follows take, less than the two minutes of docs/faults.md."""
-    external_metrics_service: str = ""
-    """Service by which the API server reaches this operator for external metrics; they are not served if empty."""
-    external_metrics_port: int = 8443
-    sample_seconds: float = SAMPLE_SECONDS
-    refused_seconds: float = REFUSED_SECONDS
-    identity: str = field(default_factory=_identity)
 
 
 async def run_operator(options: OperatorOptions, kubeconfig: str | None = None) -> None:

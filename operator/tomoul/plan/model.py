@@ -3,25 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tomoul.api.cache import CacheMode, NoStore
+from tomoul.api.cache import NoStore
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.enginetype import EngineType
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, PoolStatus, RegionModelStatus
 from tomoul.api.region import Region
-from tomoul.api.routingtable import GatewayAuth, ModelRoute, PoolName
+from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.plan.acceptance import refusals, remarks
 from tomoul.plan.adapters import judged_adapters
 from tomoul.plan.answering import answering
+from tomoul.plan.cachepolicy import judged_cache
 from tomoul.plan.capacity import lost_nodes
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.download import download_status
 from tomoul.plan.engines.base import Refusal
-from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.gateways import programmed
-from tomoul.plan.isolation import mixes, shares
 from tomoul.plan.judge import (
     MAX_MESSAGE,
     Rollout,
@@ -35,11 +33,11 @@ from tomoul.plan.judge import (
 )
 from tomoul.plan.naming import group_set_name
 from tomoul.plan.poolstate import existing_rollouts, still_serving, wanted_rollouts
-from tomoul.plan.promptcache import policy_status, unkept
+from tomoul.plan.promptcache import policy_status
 from tomoul.plan.propagate import propagated
 from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
-from tomoul.plan.routing import active_here, model_route, routes_hash, wanted_cache
+from tomoul.plan.routing import active_here, model_route, routes_hash
 from tomoul.plan.running import told_seeds
 from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty
 from tomoul.plan.secretfields import with_fields
@@ -110,7 +108,7 @@ def _row(
     route = model_route(world, model.spec.model.id, name, claims)
     assert route is not None, "a model that is accepted in a region has a route there"
     accepted = Verdict("True", Reason.ACCEPTED, remarks(model, name, claims))
-    cache = _cache_policy(world, model, name, rollouts)
+    cache = judged_cache(world, model, name, rollouts)
     seeds = told_seeds(world, model, region, pools(model.spec))
     return _judged(world, model, region, claims, accepted, route, rollouts, cache, rollout, seeds)
 
@@ -241,36 +239,3 @@ def _told(model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollo
     if verdict.reason is Reason.SCALED_TO_ZERO and all(may_be_empty(model.spec, region, pool) for pool in rollouts):
         return Verdict("True", Reason.SCALED_TO_ZERO, "Nobody calls: the next call is refused and starts a replica")
     return verdict._replace(message=with_fields(verdict.message, model.spec)) if verdict.status != "True" else verdict
-
-
-def _cache_policy(world: World, model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout]) -> Verdict:
-    promise = engine_of(model.spec).cache_promise(model.spec)
-    if not promise.kept:
-        return Verdict("False", promise.reason, promise.message)
-    key = Key(model.metadata.namespace, model.metadata.name)
-    others = unkept(world, key, region, wanted_cache(model))
-    if others:
-        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls are refused: {others}")
-    for pool, rollout in rollouts.items():
-        if pool == "no-store" and rollout.ready == 0:
-            if rollout.wanted == 0 and may_be_empty(model.spec, region, pool):
-                return Verdict("True", promise.reason, f"{promise.message}; the next `no-store` call starts a replica")
-            message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
-            return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
-    disabled = model.spec.cache.mode is CacheMode.DISABLED
-    if mixes(model.spec):
-        why = f"{model.spec.engine.type} would answer one adapter's calls from another's cache"
-        return Verdict("True", promise.reason, f"{promise.message}: {why}")
-    if disabled and world.settings.gateway_auth is GatewayAuth.REQUIRED and shares(model.spec):
-        why = f"{model.spec.engine.type} cannot keep tenants apart in a cache"
-        if engine_of(model.spec).default_version:
-            known = judged_version(model.spec)
-            which = "this version" if known is not None else "an image whose tag names no version"
-            why = f"{why} with {which}; see `spec.engine.version`"
-        elif model.spec.engine.type is EngineType.CUSTOM:
-            why = (
-                f"{why} that `spec.engine.custom.promptCache` says all calls share; if it has a salt say Salted, "
-                "and if tenants may share it use `spec.cache.mode: Shared`"
-            )
-        return Verdict("True", promise.reason, f"{promise.message}: {why}")
-    return Verdict("True", promise.reason, promise.message)
