@@ -15,7 +15,8 @@ from tomoul.controller.fields import rendered_hash
 from tomoul.plan.gather import gather
 from tomoul.plan.labels import owner_reference
 from tomoul.plan.model import plan_model
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key
 
 REGIONS = ("ap-south", "eu-west", "us-east")
 NAMESPACE, BARE_NAMESPACE = "fleet", "bare"

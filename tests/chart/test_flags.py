@@ -5,7 +5,7 @@ from tests.chart.helm import operator_args
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli import operator
 from tomoul.controller.options import OperatorOptions
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 
 def settings_of(monkeypatch: pytest.MonkeyPatch, *args: str, **environment: str) -> Settings:

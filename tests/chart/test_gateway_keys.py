@@ -15,7 +15,8 @@ from tomoul.kube.errors import Forbidden, Invalid
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.resources import ROLE_BINDINGS, ROLES, SECRETS
 from tomoul.plan.key_access import NAME, key_access
-from tomoul.plan.world import Key, Settings, World
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key, World
 
 Manifest = dict[str, Any]
 SYSTEM, OPERATOR = "tomoul-keys", "tomoul-operator"

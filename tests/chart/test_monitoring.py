@@ -8,7 +8,7 @@ import yaml
 from tests.chart.helm import CHART, HelmError, Object, one, render
 from tomoul.api.region import Region
 from tomoul.plan.gateway import gateway
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 MONITORS = ("metrics.monitors.enabled=true", "metrics.scrapeNamespaces={monitoring}")
 KINDS = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"}

@@ -9,7 +9,8 @@ from tomoul.controller.asking import PERIOD_SECONDS
 from tomoul.controller.canary_watch import CanaryWatch, Tried
 from tomoul.controller.observed import Observed
 from tomoul.plan.naming import gateway_name
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key
 
 pytestmark = pytest.mark.looptime
 

@@ -19,7 +19,9 @@ from tomoul.controller.download_watch import (
     read_loader,
 )
 from tomoul.controller.observed import Observed
-from tomoul.plan.world import Key, PodFact, Settings
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key
 
 MODEL = Key("models", "chat")
 DEPLOYMENT = Key("models", "chat-eu")

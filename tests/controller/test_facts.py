@@ -11,7 +11,8 @@ from tomoul.controller.pods import pod
 from tomoul.controller.tables import RoutingTableReader
 from tomoul.controller.workloads import deployment, leader_worker_set
 from tomoul.plan.naming import pool_name
-from tomoul.plan.world import ContainerFact, DeploymentFact, Key, NodeFact, Taint, Termination
+from tomoul.plan.podfact import ContainerFact, Termination
+from tomoul.plan.world import DeploymentFact, Key, NodeFact, Taint
 
 TIME = "2026-01-01T00:00:00Z"
 

@@ -16,7 +16,8 @@ from tomoul.controller.observed import Observed
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.plan.labels import engine_labels, gateway_labels
 from tomoul.plan.naming import gateway_name
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key
 
 pytestmark = pytest.mark.looptime
 

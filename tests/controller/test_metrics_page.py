@@ -16,7 +16,8 @@ from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.agent.metrics import AgentMetrics
 from tomoul.kube.resources import ENDPOINT_SLICES, ROUTING_TABLES
 from tomoul.kube.store import Store
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(tomoul_\w+)` \| (\w+) \| ", re.MULTILINE)

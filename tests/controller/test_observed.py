@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tomoul.controller.observed import Observed
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
 from tomoul.plan.claims import claims
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key
 
 NAMES = ("a", "b", "c")
 STEPS = st.lists(

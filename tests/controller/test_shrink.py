@@ -12,9 +12,10 @@ from tomoul.controller.observed import Observed
 from tomoul.controller.shrink import confirmed_tables
 from tomoul.kube.errors import NotFound, Unavailable
 from tomoul.kube.resources import Resource
+from tomoul.plan.settings import Settings
 from tomoul.plan.shards import shard_names
 from tomoul.plan.tables import plan_tables
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.world import Key
 
 Object = dict[str, Any]
 MODELS = 30

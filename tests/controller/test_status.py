@@ -23,7 +23,8 @@ from tomoul.kube.errors import NotFound, Unavailable
 from tomoul.kube.resources import MODEL_DEPLOYMENTS
 from tomoul.plan.events import Event
 from tomoul.plan.rollup import roll_up
-from tomoul.plan.world import Key, Manifest, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key, Manifest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = Key("models", "chat")

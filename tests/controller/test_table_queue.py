@@ -9,8 +9,9 @@ import pytest
 from tests.controller.watching import Object, Watching
 from tomoul.plan.labels import gateway_labels
 from tomoul.plan.naming import gateway_name, shard_name
+from tomoul.plan.settings import Settings
 from tomoul.plan.shards import shard_names, shard_of
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.world import Key
 
 pytestmark = pytest.mark.looptime
 

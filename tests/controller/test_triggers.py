@@ -8,7 +8,8 @@ import pytest
 from tests.controller.watching import Object, Watching
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.triggers import CAPACITY_DELAY, Triggers
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key
 
 pytestmark = pytest.mark.looptime
 

@@ -7,7 +7,7 @@ from tomoul.controller.keys import WorkKey
 from tomoul.controller.observed import Observed
 from tomoul.controller.triggers import Triggers
 from tomoul.controller.workqueue import WorkQueue
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 Object = dict[str, Any]
 

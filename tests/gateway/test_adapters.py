@@ -17,7 +17,8 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAuth, GatewayService, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.naming import pool_name
-from tomoul.plan.world import Key, Settings, World
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key, World
 
 BASE, ADAPTER = "acme/base", "acme/legal"
 TENANTS = {"basic": [BASE], "lawyers": [ADAPTER], "both": [BASE, ADAPTER], "free": None, "counted": None}

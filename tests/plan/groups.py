@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.plan.specs import KEY, model, region
 from tomoul.plan.groups import pool_template
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 
 def group_lines(nodes: int = 2, leader: str = "chat-0.chat.models", **fields: Any) -> list[list[str]]:

@@ -9,8 +9,10 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import GatewayAcknowledgement, RoutingTable
 from tomoul.gateway.compile.compiler import merged_models
 from tomoul.plan.naming import gateway_name
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.settings import Settings
 from tomoul.plan.tables import plan_tables
-from tomoul.plan.world import Facts, Key, PodFact, Settings, World
+from tomoul.plan.world import Facts, Key, World
 
 
 @dataclass

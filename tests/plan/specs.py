@@ -5,8 +5,9 @@ from typing import Any
 
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.region import Region
+from tomoul.plan.settings import Settings
 from tomoul.plan.tables import plan_tables
-from tomoul.plan.world import Facts, Key, Manifest, Settings, World
+from tomoul.plan.world import Facts, Key, Manifest, World
 
 KEY = Key("models", "chat")
 

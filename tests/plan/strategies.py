@@ -8,17 +8,9 @@ from hypothesis import strategies as st
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.plan.world import (
-    ContainerFact,
-    DeploymentFact,
-    Facts,
-    Key,
-    NodeFact,
-    PodFact,
-    Settings,
-    Termination,
-    World,
-)
+from tomoul.plan.podfact import ContainerFact, PodFact, Termination
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, World
 
 REGIONS = ("ap-south", "eu-west", "us-east")
 IDS = ("acme/chat", "acme/code", "chat", "chat-fast")

@@ -16,9 +16,11 @@ from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.isolation import isolated
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import pool_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.routing import model_route
-from tomoul.plan.world import Facts, Key, PodFact, Settings, World
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Facts, Key, World
 
 LEGAL = {"id": "acme/legal", "source": {"file": {"path": "/models/legal"}}}
 POEMS = {"id": "acme/poems", "source": {"file": {"path": "/models/poems"}}, "rank": 24}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from tomoul.api.conditions import Reason
 from tomoul.plan.answering import answering
 from tomoul.plan.judge import Rollout
-from tomoul.plan.world import ContainerFact, PodFact, Termination
+from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 
 SINCE = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -16,10 +16,12 @@ from tomoul.plan.canary import judge
 from tomoul.plan.claims import claims
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.naming import pool_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
 from tomoul.plan.routing import model_route
-from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact, Facts, Key, Manifest, PodFact, Settings, World
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact, Facts, Key, Manifest, World
 
 CANARY = Key("models", pool_name("chat", "eu-west", "canary"))
 SPEC = Canary(weight=10, duration_seconds=60, min_calls=100, max_error_percent=2, max_ttft_percent=150)

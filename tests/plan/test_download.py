@@ -7,7 +7,7 @@ from tomoul.api.download import DownloadStatus
 from tomoul.plan.download import download_status
 from tomoul.plan.judge import Rollout
 from tomoul.plan.loading import DownloadFact
-from tomoul.plan.world import ContainerFact, PodFact
+from tomoul.plan.podfact import ContainerFact, PodFact
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LOADER = ContainerFact("loader", init=True, running_since=NOW)

@@ -9,7 +9,7 @@ from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.plan.engines import llamacpp, sglang, vllm
 from tomoul.plan.engines.registry import engine_image, engine_of, judged_version
 from tomoul.plan.engines.version import Version, contradiction, image_version
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 TENANT_NOT_STORED = {"mode": "Tenant", "noStore": "NotStored"}
 

@@ -8,7 +8,7 @@ import pytest
 from tomoul.api.conditions import Reason
 from tomoul.plan.failures import failure_of, telling_line
 from tomoul.plan.loading import WAY_OUT, DownloadFact, LoadFailure
-from tomoul.plan.world import ContainerFact, PodFact, Termination
+from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -9,9 +9,10 @@ from tests.plan.specs import model, region, world
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import ModelRoute, RoutingTable
 from tomoul.plan.naming import shard_name
+from tomoul.plan.settings import Settings
 from tomoul.plan.shards import shard_of
 from tomoul.plan.tables import plan_tables
-from tomoul.plan.world import Key, Settings, World
+from tomoul.plan.world import Key, World
 
 LORA = {"adapters": [{"id": "acme/lora", "source": {"file": {"path": "/a"}}}]}
 ZERO, ONE = (shard_name("eu-west", shard_of(f"acme/m{number}")) for number in (0, 1))

@@ -16,8 +16,9 @@ from tomoul.api.routingtable import GatewayAcknowledgement
 from tomoul.plan.claims import claims
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import gateway_name, pool_name
+from tomoul.plan.podfact import ContainerFact, PodFact
 from tomoul.plan.routing import model_route, route_hash, wanted_cache
-from tomoul.plan.world import ContainerFact, DeploymentFact, Facts, Key, PodFact, World
+from tomoul.plan.world import DeploymentFact, Facts, Key, World
 
 GATEWAY = Key("tomoul-system", gateway_name("eu-west"))
 

@@ -20,17 +20,11 @@ from tomoul.plan.failures import failure_of
 from tomoul.plan.groups import pool_template
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.naming import MAX_GROUP_SET_NAME, group_set_name, pool_name
+from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 from tomoul.plan.revision import revision_of
 from tomoul.plan.seeds import planned_seeds
-from tomoul.plan.world import (
-    ContainerFact,
-    DeploymentFact,
-    Facts,
-    NodeFact,
-    PodFact,
-    Settings,
-    Termination,
-)
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import DeploymentFact, Facts, NodeFact
 
 GPUS = {"nvidia.com/gpu": 2}
 SERVING = DeploymentFact(1, 1, replicas=2, updated=2, ready=2, total=2, revision="0123456789")

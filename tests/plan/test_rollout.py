@@ -11,7 +11,8 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.plan.model import ModelPlan, plan_model
-from tomoul.plan.world import ContainerFact, DeploymentFact, Facts, NodeFact, PodFact, World
+from tomoul.plan.podfact import ContainerFact, PodFact
+from tomoul.plan.world import DeploymentFact, Facts, NodeFact, World
 
 GPUS = {"nvidia.com/gpu": 2}
 OLD = "0123456789"

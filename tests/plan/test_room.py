@@ -2,9 +2,10 @@
 
 import pytest
 
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.quantity import amounts, millicores, whole
 from tomoul.plan.room import room_for
-from tomoul.plan.world import Facts, Key, NodeFact, PodFact, Taint
+from tomoul.plan.world import Facts, Key, NodeFact, Taint
 
 
 @pytest.mark.parametrize(

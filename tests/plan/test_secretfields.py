@@ -8,8 +8,9 @@ from tests.plan.specs import KEY, model, world
 from tests.plan.worlds import POOL
 from tomoul.api.source import Source
 from tomoul.plan.model import plan_model
+from tomoul.plan.podfact import ContainerFact, PodFact
 from tomoul.plan.secretfields import secret_fields
-from tomoul.plan.world import ContainerFact, Facts, PodFact
+from tomoul.plan.world import Facts
 
 HF = {"hf": {"repo": "a/b", "revision": "main", "token": {"name": "store", "key": "token"}}}
 OCI = {"oci": {"reference": "r.example.com/a/b:v1", "credentials": {"name": "store", "key": ".dockerconfigjson"}}}

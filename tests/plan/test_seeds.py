@@ -10,8 +10,9 @@ from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.plan.naming import pool_name
 from tomoul.plan.planner import plan
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.running import wanted_revision
-from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, PodFact, Taint, World
+from tomoul.plan.world import DeploymentFact, Facts, Key, NodeFact, Taint, World
 
 DIGEST = f"vllm/vllm-openai:v0.32.0@sha256:{'a' * 64}"
 COMMIT = "187ef0342fff0eb3333be9f00389385e95ef0b61"

@@ -8,7 +8,8 @@ from tests.plan.specs import KEY, model, region, world
 from tomoul.api.meta import LABEL_REVISION
 from tomoul.plan.gateway import gateway
 from tomoul.plan.model import plan_model
-from tomoul.plan.world import Manifest, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Manifest
 
 
 def planned(settings: Settings, engine: str = "LlamaCpp", image: str | None = None) -> dict[str, Manifest]:

@@ -10,8 +10,9 @@ from tomoul.api.region import AcceleratorCapacity, RegionStatus
 from tomoul.plan.judge import Rollout
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import pool_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.shortage import shortage
-from tomoul.plan.world import Facts, Key, NodeFact, PodFact
+from tomoul.plan.world import Facts, Key, NodeFact
 
 POOL = Key("models", pool_name("chat", "eu-west", "default"))
 NODES = [NodeFact("n1", allocatable={"nvidia.com/gpu": 8}), NodeFact("n2", allocatable={"nvidia.com/gpu": 8})]

@@ -16,9 +16,10 @@ from tomoul.api.routingtable import RoutingTable
 from tomoul.plan.claims import claims
 from tomoul.plan.diff import diff_worlds
 from tomoul.plan.naming import region_of_table, shard_name, shard_of_table
+from tomoul.plan.settings import Settings
 from tomoul.plan.shards import SHARDS, shard_of
 from tomoul.plan.tables import plan_tables
-from tomoul.plan.world import Key, Settings, World
+from tomoul.plan.world import Key, World
 from tomoul.plan.written import rests_in_shards
 
 MOST = 4

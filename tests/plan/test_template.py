@@ -7,8 +7,9 @@ from tests.plan.specs import KEY, model, region, world
 from tomoul.plan.model import plan_model
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
+from tomoul.plan.settings import Settings
 from tomoul.plan.template import pod_template
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.world import Key
 
 
 def test_what_is_asked_for_twice_is_one_object_that_planning_does_not_change() -> None:

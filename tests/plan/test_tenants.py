@@ -12,9 +12,10 @@ from tomoul.api.meta import Condition
 from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, RoutingTable, TenantProblem
 from tomoul.plan.claims import claims
 from tomoul.plan.key_access import key_access
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.tenant import KEY_REASONS, plan_tenant
 from tomoul.plan.tenants import tenant_entries
-from tomoul.plan.world import Facts, Key, PodFact, World
+from tomoul.plan.world import Facts, Key, World
 
 ACME = Key("tenants", "acme")
 GATEWAY = "gateway-a"

@@ -29,22 +29,20 @@ from tomoul.plan.groups import pool_template
 from tomoul.plan.isolation import isolated
 from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.naming import gateway_name, pool_name
+from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 from tomoul.plan.revision import revision_of
 from tomoul.plan.routing import model_route, route_hash
+from tomoul.plan.settings import Settings
 from tomoul.plan.world import (
     ApiFact,
     AutoscalerFact,
     CallCounts,
     CanaryFact,
-    ContainerFact,
     DeploymentFact,
     Facts,
     Key,
     NodeFact,
-    PodFact,
-    Settings,
     Taint,
-    Termination,
     World,
 )
 

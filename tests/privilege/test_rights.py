@@ -14,7 +14,8 @@ from tests.privilege.recorder import Recorder
 from tests.privilege.rights import Request, Right, granted, only_by
 from tomoul.api.tenant import Tenant
 from tomoul.plan.key_access import NAME, key_access
-from tomoul.plan.world import Key, Settings, World
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key, World
 
 ACCOUNTS = ("tomoul-operator", "tomoul-gateway")
 VALUES = (f"workloadNamespaces={{{MODELS}}}", "gateway.replicas=1", "scaling.externalMetrics=true")

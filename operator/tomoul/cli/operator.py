@@ -15,7 +15,7 @@ from tomoul.controller.options import OperatorOptions
 from tomoul.controller.run import run_operator
 from tomoul.controller.scaling.demand import REFUSED_SECONDS
 from tomoul.controller.scaling.sampler import SAMPLE_SECONDS
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from tomoul.plan.claims import claims
 from tomoul.plan.diff import RegionDiff, diff_worlds
 from tomoul.plan.engines.version import contradiction
 from tomoul.plan.gather import gather
+from tomoul.plan.settings import Settings
 from tomoul.plan.tenant import tenant_accepted
-from tomoul.plan.world import Key, Settings, World
+from tomoul.plan.world import Key, World
 
 NOTHING_TO_DO, ERROR, CHANGES = 0, 1, 2
 _MAX_NAMES = 5

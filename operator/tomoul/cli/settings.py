@@ -12,7 +12,7 @@ from tomoul.api.gatewaylimits import HIGHEST_BODY_BYTES, MIN_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli.options import option
 from tomoul.plan.propagate import reserved
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 DEFAULTS = Settings()
 MOST_ROUTES_PER_TABLE = 2000

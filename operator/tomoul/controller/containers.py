@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from tomoul.plan.failures import telling_line
-from tomoul.plan.world import ContainerFact, Termination
+from tomoul.plan.podfact import ContainerFact, Termination
 
 # Pulls fail and wait in turn, in the same words but for this.
 _PULL_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: ErrImagePull: )?')

@@ -10,7 +10,8 @@ from tomoul.api.routingtable import RoutingTable, TenantProblem
 from tomoul.api.tenant import Tenant
 from tomoul.controller.children import Child
 from tomoul.controller.pods import Pod
-from tomoul.plan.world import DeploymentFact, PodFact
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.world import DeploymentFact
 
 
 def is_live(pod: Pod | None) -> bool:

@@ -7,8 +7,9 @@ from tomoul.controller.declared import Declared
 from tomoul.kube.store import Change
 from tomoul.plan.claims import Claim, claims_to, served_ids
 from tomoul.plan.isolation import isolated
+from tomoul.plan.settings import Settings
 from tomoul.plan.shards import SHARDS, shard_of
-from tomoul.plan.world import Key, Settings
+from tomoul.plan.world import Key
 
 
 class NamedModels:

@@ -29,17 +29,8 @@ from tomoul.plan.claims import Claims
 from tomoul.plan.loading import DownloadFact
 from tomoul.plan.multinode import LWS_API
 from tomoul.plan.scaling import KEDA_API
-from tomoul.plan.world import (
-    ApiFact,
-    AutoscalerFact,
-    CanaryFact,
-    DeploymentFact,
-    Facts,
-    Key,
-    NodeFact,
-    Settings,
-    World,
-)
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import ApiFact, AutoscalerFact, CanaryFact, DeploymentFact, Facts, Key, NodeFact, World
 
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector for what the operator makes, pods included."""

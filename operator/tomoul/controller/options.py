@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tomoul.controller.scaling.demand import REFUSED_SECONDS
 from tomoul.controller.scaling.sampler import SAMPLE_SECONDS
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 
 def _identity() -> str:

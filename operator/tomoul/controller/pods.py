@@ -17,8 +17,9 @@ from tomoul.controller.containers import containers, time_of
 from tomoul.kube.client import Object
 from tomoul.plan.multinode import LABEL_WORKER_INDEX
 from tomoul.plan.naming import pool_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.quantity import amounts
-from tomoul.plan.world import Key, PodFact
+from tomoul.plan.world import Key
 
 
 @dataclass(frozen=True, slots=True)

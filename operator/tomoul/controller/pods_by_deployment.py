@@ -5,7 +5,8 @@ from dataclasses import replace
 from tomoul.controller.pods import Pod
 from tomoul.kube.store import Change
 from tomoul.plan.loading import DownloadFact
-from tomoul.plan.world import Key, PodFact
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.world import Key
 
 
 class PodsByDeployment:

@@ -21,9 +21,10 @@ from tomoul.kube import resources
 from tomoul.kube.store import Change
 from tomoul.plan.cpus import cpus_for
 from tomoul.plan.multinode import LWS_API, is_multinode
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.scaling import EXTERNAL_METRICS_API, KEDA_API
 from tomoul.plan.seeds import repeats_on_cpus
-from tomoul.plan.world import Key, NodeFact, PodFact
+from tomoul.plan.world import Key, NodeFact
 
 REGION_DELAY = 1.0
 """Seconds that a Region waits where only its figures change."""

@@ -15,7 +15,7 @@ from tomoul.local.key_files import keys_of
 from tomoul.local.models import wheel_image
 from tomoul.plan.gather import gather
 from tomoul.plan.planner import DesiredState, plan
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 UNTOLD = (Reason.NO_STORE_POOL_EMPTY,)
 """Reasons that speak of pods, of which there are none here."""

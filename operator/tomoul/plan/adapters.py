@@ -15,8 +15,9 @@ from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, SetField
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.judge import Verdict
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.poolpods import pods_answering
-from tomoul.plan.world import Key, PodFact, World
+from tomoul.plan.world import Key, World
 
 _POOLS: tuple[PoolName, ...] = ("default", "no-store")
 

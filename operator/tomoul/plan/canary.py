@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from tomoul.api.rollout import CallStatistics, Canary, CanaryStatus, CanaryVerdict, RolloutStatus
 from tomoul.plan.failures import failure_of
-from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact, PodFact
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact
 
 MIN_STREAMS = 10
 """Streams that both sides need before their times to first token are compared."""

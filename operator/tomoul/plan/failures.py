@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tomoul.api.conditions import Reason
 from tomoul.plan.loading import LOADER, WAY_OUT, DownloadFact, LoadFailure
-from tomoul.plan.world import ContainerFact, PodFact, Termination
+from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 
 MAX_LINE = 300
 """Longest line of a log that a message repeats, in characters."""

@@ -9,7 +9,8 @@ from tomoul.plan.labels import gateway_labels, gateway_selector, object_meta
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.network import gateway_policy
 from tomoul.plan.pods import TERMINATION_MESSAGE_POLICY, container_security, literal, pod_security, tolerations
-from tomoul.plan.world import Manifest, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Manifest
 
 HTTP_PORT = 8080
 METRICS_PORT = 9090

@@ -7,9 +7,10 @@ from tomoul.api.routingtable import GatewayAcknowledgement, ModelRoute, RoutingT
 from tomoul.plan.claims import Claims
 from tomoul.plan.judge import Verdict
 from tomoul.plan.naming import gateway_name, shard_name, table_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.routing import routes_hash
 from tomoul.plan.shards import shard_of
-from tomoul.plan.world import Key, PodFact, World
+from tomoul.plan.world import Key, World
 from tomoul.plan.written import rests_in_shards, written
 
 

@@ -7,7 +7,8 @@ from tomoul.api.region import Region
 from tomoul.api.tenant import Tenant
 from tomoul.plan.isolation import isolated
 from tomoul.plan.jurisdiction import allowed_jurisdictions
-from tomoul.plan.world import Key, Settings, World
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Key, World
 
 
 def gather(

@@ -16,7 +16,8 @@ from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.multinode import ANNOTATION_RECREATE_AFTER_START, LWS_API_VERSION, is_multinode
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import stamped
-from tomoul.plan.world import Manifest, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Manifest
 
 _SERVING = ("ports", "startupProbe", "readinessProbe", "livenessProbe")
 """What of a container is about calls."""

@@ -4,7 +4,7 @@ from tomoul.api.cache import CacheMode
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.plan.engines.registry import engine_of
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 
 def isolated(model: ModelDeployment, settings: Settings) -> ModelDeployment:

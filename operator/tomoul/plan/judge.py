@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
 from tomoul.plan.failures import failure_of
-from tomoul.plan.world import DeploymentFact, PodFact
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.world import DeploymentFact
 
 # What the scheduler adds of pods that it could push aside for one of a higher priority, which ours do not have.
 _PREEMPTION = re.compile(r"\.?\s*(no new claims to deallocate, )?preemption: .*", re.DOTALL)

@@ -5,8 +5,8 @@ from typing import Any
 
 from tomoul.api.meta import COMPONENT_GATEWAY, COMPONENT_OPERATOR, COMPONENT_WORKER, LABEL_COMPONENT, LABEL_REGION
 from tomoul.plan.engines.base import PORT
+from tomoul.plan.settings import Settings
 from tomoul.plan.weights import LOADER_PORT
-from tomoul.plan.world import Settings
 
 _DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 

@@ -18,9 +18,9 @@ from tomoul.plan.loading import LOADER
 from tomoul.plan.naming import workload_name
 from tomoul.plan.propagate import propagated
 from tomoul.plan.seeds import deterministic, product_selector
+from tomoul.plan.settings import Settings
 from tomoul.plan.variables import secret_variable
 from tomoul.plan.weights import WEIGHTS_DIR, downloaded, loader_container, sources_of, weights_volume
-from tomoul.plan.world import Settings
 
 NON_ROOT_UID = 65532
 GRACE_AFTER_DRAIN_SECONDS = 10

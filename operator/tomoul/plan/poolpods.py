@@ -6,7 +6,8 @@ from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.multinode import is_multinode
 from tomoul.plan.naming import pool_name
-from tomoul.plan.world import DeploymentFact, Facts, Key, PodFact, World
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.world import DeploymentFact, Facts, Key, World
 
 # A canary takes a share of the calls to `default`.
 _DEPLOYMENTS: dict[PoolName, tuple[PoolName, ...]] = {"default": ("default", "canary")}

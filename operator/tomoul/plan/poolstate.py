@@ -8,9 +8,10 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.judge import Rollout
 from tomoul.plan.multinode import is_multinode
 from tomoul.plan.naming import group_set_name, pool_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.poolpods import former_fact, pool_fact
 from tomoul.plan.workload import POOLS, pools, wanted_replicas
-from tomoul.plan.world import Key, PodFact, World
+from tomoul.plan.world import Key, World
 
 
 def wanted_rollouts(world: World, model: ModelDeployment, region: str) -> dict[PoolName, Rollout]:

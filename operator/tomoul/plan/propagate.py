@@ -9,7 +9,8 @@ from typing import Any
 
 from tomoul.api.meta import LABEL_COMPONENT, LABEL_MANAGED_BY, LABEL_NAME
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.plan.world import Manifest, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Manifest
 
 _OURS = (LABEL_NAME, LABEL_COMPONENT, LABEL_MANAGED_BY)
 _OUR_DOMAIN = "tomoul.ai/"

@@ -18,8 +18,9 @@ from tomoul.plan.judge import Rollout, Verdict
 from tomoul.plan.labels import engine_labels, object_meta
 from tomoul.plan.multinode import LWS_API_VERSION, is_multinode
 from tomoul.plan.naming import group_set_name, pool_name
+from tomoul.plan.settings import Settings
 from tomoul.plan.workload import pools
-from tomoul.plan.world import AutoscalerFact, Facts, Key, Manifest, Settings, World
+from tomoul.plan.world import AutoscalerFact, Facts, Key, Manifest, World
 
 METRIC = "tomoul_requests_in_flight"
 """External metric by which HorizontalPodAutoscalers scale."""

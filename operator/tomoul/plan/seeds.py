@@ -14,7 +14,7 @@ from tomoul.plan.acceptance import accelerator_of
 from tomoul.plan.engines.base import Obstacle
 from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.judge import Verdict, shortened
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.revision import pods_of_replica, revision_of, serving_pod
 from tomoul.plan.room import room_for
-from tomoul.plan.world import DeploymentFact, Facts, Manifest, PodFact
+from tomoul.plan.world import DeploymentFact, Facts, Manifest
 
 
 class Choice(NamedTuple):

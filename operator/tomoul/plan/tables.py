@@ -21,11 +21,12 @@ from tomoul.plan.gateways import gateway_pods, gateways_behind
 from tomoul.plan.handover import with_aliases_on_their_way
 from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, shard_name, shard_of_table, table_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.remotes import remote_gateways
 from tomoul.plan.routing import active_here, model_route
 from tomoul.plan.shards import in_shards, shard_names, shard_of
 from tomoul.plan.tenants import tenant_entries
-from tomoul.plan.world import Key, Manifest, PodFact, World
+from tomoul.plan.world import Key, Manifest, World
 from tomoul.plan.written import find_route, rests_in_shards, tables_of
 
 

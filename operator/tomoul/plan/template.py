@@ -8,7 +8,8 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.groups import pool_template
-from tomoul.plan.world import Manifest, Settings
+from tomoul.plan.settings import Settings
+from tomoul.plan.world import Manifest
 
 _KEPT = 128
 """Templates: some for each of the operator's workers."""

@@ -15,9 +15,10 @@ from tomoul.plan.naming import group_set_name, pool_name, workers_name, workload
 from tomoul.plan.network import engine_policy, worker_policy
 from tomoul.plan.revision import is_group
 from tomoul.plan.rollout import CANARY, PoolRollout, RegionRollout
+from tomoul.plan.settings import Settings
 from tomoul.plan.strategy import NOTHING_TO_REPLACE
 from tomoul.plan.weights import all_download_ports
-from tomoul.plan.world import Manifest, Settings
+from tomoul.plan.world import Manifest
 
 POOLS: tuple[PoolName, ...] = ("default", "no-store")
 """All pools that a model can have, a canary's apart."""

@@ -15,8 +15,9 @@ from tomoul.controller.scaling.demand import REFUSED_SECONDS, STATS_QUERY, Deman
 from tomoul.gateway.compile.names import pool_cluster
 from tomoul.gateway.compile.resources import PoolKey
 from tomoul.plan.naming import gateway_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.scaling import ScaledPool, scaled_pools
-from tomoul.plan.world import Key, PodFact
+from tomoul.plan.world import Key
 
 logger = logging.getLogger(__name__)
 

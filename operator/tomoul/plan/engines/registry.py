@@ -9,7 +9,7 @@ from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.plan import engines
 from tomoul.plan.engines.base import EngineDefinition
 from tomoul.plan.engines.version import Version, engine_version
-from tomoul.plan.world import Settings
+from tomoul.plan.settings import Settings
 
 
 def _found() -> Mapping[str, EngineDefinition]:
