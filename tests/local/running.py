@@ -14,7 +14,8 @@ import yaml
 
 from tests.local.waiting import until
 from tomoul.api.routingtable import GatewayAuth
-from tomoul.local.local_platform import Engine, LocalOptions, LocalPlatform
+from tomoul.local.local_platform import LocalOptions, LocalPlatform
+from tomoul.local.replicas import Engine
 
 READY_SECONDS = 40.0
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 
 from tomoul.api.routingtable import GatewayAuth, RemoteGateway, RoutingTable
-from tomoul.gateway.compile.resources import Endpoint, PoolKey
 from tomoul.gateway.filter.build import BuildError, filter_folder
 from tomoul.local.desired import Desired, InvalidFilesError, desired_state
 from tomoul.local.engines import EngineCommand
@@ -23,8 +22,9 @@ from tomoul.local.files import changes
 from tomoul.local.gateway import Gateway
 from tomoul.local.guard import ProcessGroup
 from tomoul.local.models import models_folder
-from tomoul.local.probe import free_port, is_free, responds
+from tomoul.local.probe import free_port, is_free
 from tomoul.local.process import Process
+from tomoul.local.replicas import Engine, new_engine, obsolete_engines, ready_endpoints
 from tomoul.local.tasks import Tasks
 
 HOPELESS_STARTS = 3
@@ -45,16 +45,6 @@ class LocalOptions:
     """Folder in which models' files are looked up."""
     auth: GatewayAuth = GatewayAuth.NONE
     """Whether calls need a key of one of the files' Tenants."""
-
-
-@dataclass(eq=False)
-class Engine:
-    """A running replica."""
-
-    command: EngineCommand
-    process: Process
-    port: int = 0
-    """Where it listens; another at each start."""
 
 
 class LocalPlatform:
@@ -191,7 +181,7 @@ class LocalPlatform:
             self._tell()
             self._arrange_gateways()
             self._start_engines()
-            obsolete = self._obsolete_engines()
+            obsolete = obsolete_engines(self.engines, self._desired.engines)
             self._publish(obsolete)
             for engine in obsolete:
                 del self.engines[engine.command]
@@ -228,26 +218,10 @@ class LocalPlatform:
     def _start_engines(self) -> None:
         for command in self._desired.engines:
             if command not in self.engines:
-                self.engines[command] = engine = self._engine(command)
+                self.engines[command] = engine = new_engine(
+                    command, self.folder, self._group, self._unused_port, self._changed.set
+                )
                 self._tasks[engine] = self._running.create_task(engine.process.run())
-
-    def _engine(self, command: EngineCommand) -> Engine:
-        def argv() -> list[str]:
-            engine.port = self._unused_port()
-            return command.argv(engine.port)
-
-        log = self.folder / f"{command.name}.log"
-        process = Process(
-            command.name,
-            argv,
-            lambda: responds(engine.port, "/health"),
-            self._changed.set,
-            log,
-            self._group,
-            dict(command.environment),
-        )
-        engine = Engine(command, process)
-        return engine
 
     def _unused_port(self) -> int:
         """A free port that no other process here was told, who may not listen on it yet."""
@@ -257,19 +231,8 @@ class LocalPlatform:
             pass
         return port
 
-    def _obsolete_engines(self) -> list[Engine]:
-        """Engines that should not run and that nobody waits for: in their pool, all that should run is ready."""
-        waiting = {command.pool for command in self._desired.engines if not self.engines[command].process.ready}
-        wanted = set(self._desired.engines)
-        return [
-            engine for command, engine in self.engines.items() if command not in wanted and command.pool not in waiting
-        ]
-
     def _publish(self, without: Sequence[Engine]) -> None:
-        endpoints: dict[PoolKey, list[Endpoint]] = {}
-        for engine in self.engines.values():
-            if engine.process.ready and engine not in without:
-                endpoints.setdefault(engine.command.pool, []).append(Endpoint("127.0.0.1", engine.port))
+        endpoints = ready_endpoints(each for each in self.engines.values() if each not in without)
         for region, gateway in self.gateways.items():
             others = tuple(
                 RemoteGateway(region=other.region, url=other.url)
