@@ -217,6 +217,24 @@ def test_shards_become_one_table_where_the_installation_wants_no_shards_and_lose
     assert [gateway.served() for gateway in found.gateways] == [found.versions] * 2
 
 
+def test_shards_of_which_no_one_table_holds_all_stay_and_what_they_serve_is_kept_up_to_date() -> None:
+    found = Region(most=MOST, models=8)
+    for number in range(7):
+        found.come(number)
+    found.settle()
+    found.upgrade(most=None)
+    found.too_large.add("eu-west")
+    found.change(1)
+    found.go(2)
+    found.come(7)
+    found.settle()
+    for gateway in found.gateways:
+        assert gateway.served() == {name: version for name, version in found.versions.items() if name != "acme/m7"}
+    found.upgrade(most=MOST)
+    found.settle()
+    assert [gateway.served() for gateway in found.gateways] == [found.versions] * 2
+
+
 def waves() -> Iterator[tuple[str, int]]:
     for number in range(8):
         yield "come", number
