@@ -100,6 +100,7 @@ def test_aliases_and_escapes_name_the_same_model_and_the_engine_gets_its_id(plat
 def test_an_unknown_model_is_404(platform: Platform, raw: str) -> None:
     answer = post(platform, f'{{"model":{raw},{MESSAGES}}}')
     assert (answer.status, answer.error["code"], answer.error["param"]) == (404, "model_not_found", "model")
+    assert "`GET /v1/models` lists those that do" in answer.error["message"]
     assert len(answer.error["message"]) < 200
     assert platform.served_by() == []
 

@@ -107,13 +107,11 @@ def _conflict(world: World, key: Key, model: ModelDeployment, region: str, claim
         if rival is not None and rival.kind is NameKind.ID and kind is NameKind.ID:
             message = (
                 f"`{name}` is served in region `{region}` by {_named(rival)}, which is older; "
-                "use another name, or remove the region"
+                "use another id, or remove the region"
             )
             return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
         if rival is not None:
-            message = (
-                f"`{name}` is, in region `{region}`, {_whose(rival, kind)}; use another name, or remove the region"
-            )
+            message = f"`{name}` is, in region `{region}`, {_whose(rival, kind)}; use another id, or remove the region"
             return Refusal(Reason.MODEL_ID_CONFLICT, field, message)
     return None
 

@@ -20,7 +20,7 @@ pub fn find(call: *Call, inner: []const u8) ?*const Model {
 }
 
 pub fn refuseUnknown(call: *Call, name: []const u8) Refused {
-    return refuse(call, 404, "model_not_found", .{ .param = "model" }, "The model `{s}` does not exist", .{text.shown(name).slice()});
+    return refuse(call, 404, "model_not_found", .{ .param = "model" }, "The model `{s}` does not exist; `GET /v1/models` lists those that do", .{text.shown(name).slice()});
 }
 
 /// A member of an error: those of some regions that the call's tenant may reach.

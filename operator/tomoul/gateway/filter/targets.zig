@@ -26,7 +26,7 @@ pub fn of(call: *Call, model: *const Model, buffer: *[salts.length]u8) Refused!s
     } else null;
     if (no_store) switch (model.no_store) {
         .as_is => {},
-        .refuse => return refuse(call, 400, "cache_policy_unsatisfiable", .{ .param = "X-Tomoul-Cache" }, "The model `{s}` does not offer `no-store`", .{model.id}),
+        .refuse => return refuse(call, 400, "cache_policy_unsatisfiable", .{ .param = "X-Tomoul-Cache" }, "The model `{s}` does not offer `no-store`; leave `X-Tomoul-Cache` out if the call may be cached", .{model.id}),
         .salt => salt = salts.random(buffer),
         .pool => {
             targets = if (pinned) model.clusters.no_store_pinned else model.clusters.no_store_unpinned;
