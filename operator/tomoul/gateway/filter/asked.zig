@@ -65,16 +65,18 @@ const names: std.StaticStringMap(std.meta.FieldEnum(Asked)) = .initComptime(.{
 /// may be forwarded while a fleet is upgraded, for its own.
 fn isInternal(name: []const u8) bool {
     if (name.len < 8 or name[0] != 'x') return false;
-    return std.mem.startsWith(u8, name, "x-envoy-") or internal.has(name);
+    return std.mem.startsWith(u8, name, "x-envoy-") or std.mem.startsWith(u8, name, "x-override-") or
+        std.mem.startsWith(u8, name, "x-sglext-") or internal.has(name);
 }
 
 const internal: std.StaticStringMap(void) = .initComptime(.{
-    .{"x-tomoul-cluster"}, .{"x-tomoul-route"}, .{"x-data-parallel-rank"},
+    .{"x-tomoul-cluster"}, .{"x-tomoul-route"},    .{"x-data-parallel-rank"},
+    .{"x-vllm-priority"},  .{"x-smg-routing-key"},
 });
 
 test "internal headers are known, and others are found by their names" {
-    for ([_][]const u8{ "x-envoy-max-retries", "x-tomoul-cluster", "x-tomoul-route", "x-data-parallel-rank" }) |name| try std.testing.expect(isInternal(name));
-    for ([_][]const u8{ "x-envoy", "x-tomoul-region", "authorization", "" }) |name| try std.testing.expect(!isInternal(name));
+    for ([_][]const u8{ "x-envoy-max-retries", "x-tomoul-cluster", "x-tomoul-route", "x-data-parallel-rank", "x-vllm-priority", "x-override-rid", "x-sglext-ids-framed" }) |name| try std.testing.expect(isInternal(name));
+    for ([_][]const u8{ "x-envoy", "x-override", "x-tomoul-region", "authorization", "" }) |name| try std.testing.expect(!isInternal(name));
     var made: Asked = .{};
     try std.testing.expectEqual(&made.cache, made.of("x-tomoul-cache").?);
     try std.testing.expectEqual(null, made.of("accept"));

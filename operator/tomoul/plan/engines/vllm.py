@@ -206,7 +206,7 @@ def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     return BodyFields(
         salt="cache_salt",
         # `priority` would set calls before other tenants'.
-        remove=("cache_salt", "kv_transfer_params", "priority", "request_id", "vllm_xargs"),
+        remove=("cache_salt", "ec_transfer_params", "kv_transfer_params", "priority", "request_id", "vllm_xargs"),
         usage_option="continuous_usage_stats",
     )
 
