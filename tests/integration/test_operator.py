@@ -718,3 +718,35 @@ def test_of_two_replicas_one_writes_and_the_other_takes_over_when_it_is_told_to_
     examples.api.delete(path("Service", service, namespace))
     eventually(lambda: len(examples.of("handover", namespace)) == 10)
     assert second.writes()
+
+
+def test_an_operator_of_another_version_replaces_gateways_and_no_engine_that_its_loader_has_served(
+    examples: Cluster, namespace: str
+) -> None:
+    source = {"hf": {"repo": "acme/tiny", "revision": "0" * 40, "file": "tiny.gguf"}}
+    # The API server writes such quantities in another way.
+    examples.apply(model("fetched", namespace, source=source, resources={"cpu": "0.5", "memory": "1024Mi"}))
+    examples.ready("fetched", namespace)
+
+    def generations() -> dict[str, int]:
+        found = examples.of("fetched", namespace, "Deployment")
+        return {item["metadata"]["name"]: item["metadata"]["generation"] for item in found}
+
+    def upgraded() -> None:
+        for region in REGIONS:
+            gateway = examples.get("Deployment", f"tomoul-gateway-{region}", SYSTEM)
+            assert gateway["spec"]["template"]["spec"]["initContainers"][0]["image"] == "example.com/operator:2"
+
+    before = generations()
+    assert examples.leader.stop() == 0
+    examples.leader = examples.start("--operator-image=example.com/operator:2")
+    eventually(lambda: [upgraded()], 60)
+    eventually(lambda: examples.leader.metrics()["tomoul_queue_depth"] == 0)
+    # What it had to look at before comes before this one.
+    examples.apply(model("fetched", namespace, source=source, resources={"cpu": "1", "memory": "1024Mi"}))
+    eventually(lambda: {name: generation + 1 for name, generation in before.items()} == generations())
+    images = {
+        item["spec"]["template"]["spec"]["initContainers"][0]["image"]
+        for item in examples.of("fetched", namespace, "Deployment")
+    }
+    assert images == {"example.com/operator:2"}, "a new revision is brought by the newest"

@@ -1,6 +1,8 @@
 """Which strategy a rollout has, whatever becomes of the cluster meanwhile."""
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +13,10 @@ from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.plan.model import ModelPlan, plan_model
+from tomoul.plan.multinode import LWS_API
 from tomoul.plan.podfact import ContainerFact, PodFact
-from tomoul.plan.world import DeploymentFact, Facts, NodeFact, World
+from tomoul.plan.revision import revision_of
+from tomoul.plan.world import ApiFact, DeploymentFact, Facts, Manifest, NodeFact, World
 
 GPUS = {"nvidia.com/gpu": 2}
 OLD = "0123456789"
@@ -216,3 +220,38 @@ def test_the_deadline_and_the_drain_of_the_spec_are_the_pods() -> None:
     hook = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert hook[-2:] == ["5", "30"], "five seconds until no gateway sends it calls any more, then the drain"
     assert pod["terminationGracePeriodSeconds"] == 45
+
+
+def upgraded(deployment: ModelDeployment, begun: bool, *, nodes: int = 1) -> tuple[Manifest, Manifest]:
+    """What an operator applied, and what its successor does, with pods whose engines have begun or have not."""
+    found = world(deployment, facts=Facts(apis={LWS_API: ApiFact()}))
+    kind = "Deployment" if nodes == 1 else "LeaderWorkerSet"
+    field = "template" if nodes == 1 else "leaderWorkerTemplate"
+    (applied,) = [obj for obj in plan_model(found, KEY).objects if obj["kind"] == kind]
+    template = applied["spec"][field]
+    live = fact(revision_of(template), template=json.dumps(template), size=nodes)
+    engine = ContainerFact("engine", running_since=datetime(2026, 1, 1, tzinfo=UTC) if begun else None)
+    pods = {POOL: [PodFact("a", containers=(ContainerFact("loader", init=True), engine))]}
+    facts = replace(found.facts, pods=pods, **{"deployments" if nodes == 1 else "group_sets": {POOL: live}})
+    newer = replace(found.settings, operator_image="example.com/operator:2")
+    (applies,) = [
+        obj for obj in plan_model(replace(found, settings=newer, facts=facts), KEY).objects if obj["kind"] == kind
+    ]
+    return applied, applies
+
+
+HF = {"hf": {"repo": "acme/chat", "revision": "0" * 40}}
+
+
+def test_an_upgrade_of_the_operator_whose_image_loaders_have_replaces_no_engine_that_has_begun() -> None:
+    before, after = upgraded(model(source=HF), begun=True)
+    assert before == after
+    several = model(source=HF, resources={"accelerator": "nvidia-l4", "count": 1, "nodes": 2})
+    before, after = upgraded(several, begun=True, nodes=2)
+    assert before == after
+
+
+def test_loaders_that_no_engine_has_begun_after_are_those_of_the_newest_operator() -> None:
+    before, after = upgraded(model(source=HF), begun=False)
+    images = [each["spec"]["template"]["spec"]["initContainers"][0]["image"] for each in (before, after)]
+    assert images == ["tomoul/operator:0.1.0", "example.com/operator:2"]

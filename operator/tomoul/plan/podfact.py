@@ -90,6 +90,15 @@ class PodFact:
         )
 
     @property
+    def begun(self) -> bool:
+        """Whether one of its containers has been started, after all init containers."""
+        return any(
+            each.started or each.running_since is not None or each.ended is not None
+            for each in self.containers
+            if not each.init
+        )
+
+    @property
     def answered(self) -> bool:
         """Whether all its containers have passed their startup probes since they were started last."""
         mains = [container for container in self.containers if not container.init]

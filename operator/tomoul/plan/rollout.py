@@ -1,7 +1,7 @@
 """Rollout: how a ModelDeployment's newest revision takes over in a region, and how far it has come."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tomoul.api.conditions import Reason
@@ -14,8 +14,9 @@ from tomoul.api.routingtable import PoolName
 from tomoul.plan.canary import CanaryFacts, Trial, plan_trial
 from tomoul.plan.judge import Verdict
 from tomoul.plan.naming import pool_name
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.poolpods import pool_fact
-from tomoul.plan.revision import labelled, revision_of
+from tomoul.plan.revision import labelled, revision_of, with_loaders_of
 from tomoul.plan.strategy import Choice, choose, rolling
 from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
@@ -49,9 +50,14 @@ def region_rollout(
     """How the pools `names` of a model get its newest revision; `said` is what was told of it last."""
     facts = world.facts
     before = next((row.rollout for row in said.regions if row.name == region.metadata.name), None)
-    templates = {pool: pod_template(model, region, pool, world.settings) for pool in names}
     keys = {pool: _key(model, region, pool) for pool in names}
     known = {pool: pool_fact(facts, model.spec, key) for pool, key in keys.items()}
+    templates = {
+        pool: _with_known_loaders(
+            pod_template(model, region, pool, world.settings), known[pool], facts.pods.get(keys[pool], ())
+        )
+        for pool in names
+    }
     behind = sum(fact is not None and fact.revision != revision_of(templates[pool]) for pool, fact in known.items())
     revision, stable = revision_of(templates["default"]), known["default"]
     found = _canary_facts(world, model, region)
@@ -105,6 +111,16 @@ def on_trial(rollout: RegionRollout, verdict: Verdict) -> Verdict:
 
 def _key(model: ModelDeployment, region: Region, pool: PoolName) -> Key:
     return Key(model.metadata.namespace, pool_name(model.metadata.name, region.metadata.name, pool))
+
+
+def _with_known_loaders(template: Manifest, fact: DeploymentFact | None, pods: Sequence[PodFact]) -> Manifest:
+    """A template whose loaders stay as they are once an engine has begun with what they brought.
+
+    Their image is that of the operator, whose upgrade would else replace every engine whose weights are downloaded.
+    """
+    if fact is None or not fact.template or fact.revision != revision_of(template):
+        return template
+    return with_loaders_of(template, json.loads(fact.template)) if any(pod.begun for pod in pods) else template
 
 
 def _canary_facts(world: World, model: ModelDeployment, region: Region) -> CanaryFacts:
