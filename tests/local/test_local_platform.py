@@ -4,13 +4,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 
 from tests.local.running import RunningPlatform, ask, model, region, running, write
 from tests.local.waiting import until
-from tomoul.local.desired import InvalidFilesError, desired_state
+from tomoul.local.desired import Desired, InvalidFilesError, desired_state
 from tomoul.local.local_platform import LocalError, LocalPlatform
 
 EAST, WEST = region("east"), region("west")
@@ -57,6 +58,21 @@ def test_a_model_added_to_the_files_is_served_and_one_removed_is_gone_while_all_
         ask(client, "test/more")
     assert error.value.code == "model_not_found"
     assert pids(served.platform) == before
+
+
+def test_files_that_change_while_it_starts_are_served(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = desired_state
+
+    def read_and_change(*args: Any) -> Desired:
+        found = read(*args)
+        if not (files / "more.yaml").exists():
+            write(files / "more.yaml", model("more", {"west": 1}))
+        return found
+
+    monkeypatch.setattr("tomoul.local.local_platform.desired_state", read_and_change)
+    with running(files) as served:
+        served.until_settled(lambda platform: len(platform.engines) == 3)
+        assert model_ids(served.client()) == {"test/chat", "test/more"}
 
 
 def test_invalid_files_are_reported_with_the_field_and_what_ran_goes_on_until_they_are_right(

@@ -9,7 +9,10 @@ from tomoul.kube.manifests import ENDINGS
 
 
 async def changes(paths: Sequence[Path]) -> AsyncIterator[None]:
-    """An item after each change of the files, or of the YAML files in the folders, `paths`."""
+    """An item after each change of the files, or of the YAML files in the folders, `paths`.
+
+    And one in any case once they are watched: nobody else hears of a change between the first reading and that.
+    """
     folders = {path for path in paths if path.is_dir()}
     files = {path.resolve() for path in paths if not path.is_dir()}
 
@@ -19,5 +22,10 @@ async def changes(paths: Sequence[Path]) -> AsyncIterator[None]:
 
     # A file's folder is watched in its place: an editor that saves by renaming would take the watch away.
     roots = folders | {path.parent for path in files}
-    async for _ in awatch(*roots, watch_filter=concerns, debounce=50, step=10, rust_timeout=500):
-        yield
+    begun = False
+    async for found in awatch(
+        *roots, watch_filter=concerns, debounce=50, step=10, rust_timeout=500, yield_on_timeout=True
+    ):
+        if found or not begun:
+            yield
+        begun = True
