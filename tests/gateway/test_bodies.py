@@ -253,7 +253,7 @@ def test_what_a_model_does_not_advertise_is_refused_with_400_and_names_the_param
     assert chat("acme/full", **fields).status == 200
 
 
-@pytest.mark.parametrize("choices", ["2", "2.5", "128", "1e2", "1e999"])
+@pytest.mark.parametrize("choices", ["2", "2.5", "128", "1e2", "1e999", "-1", "-4294967294"])
 def test_choices_whose_tokens_an_engine_does_not_tell_are_refused_but_in_a_stream(
     platform: Platform, choices: str
 ) -> None:
@@ -268,7 +268,7 @@ def test_choices_whose_tokens_an_engine_does_not_tell_are_refused_but_in_a_strea
     assert post(platform, f"{{{asked.replace('few-seeds', 'full')}}}").status == 200
 
 
-@pytest.mark.parametrize("choices", ["1", "1.0", "null", "0", "-1", '"2"', "true"])
+@pytest.mark.parametrize("choices", ["1", "1.0", "1.9", "null", "0", '"2"', "true"])
 def test_one_choice_and_what_is_no_number_of_choices_are_left_to_the_engine(platform: Platform, choices: str) -> None:
     assert post(platform, f'{{"model":"acme/few-seeds",{MESSAGES},"n":{choices}}}').status == 200
 

@@ -14,10 +14,12 @@ fn refuseFor(call: *Call, model: *const Model, param: []const u8, what: []const 
     return refuse(call, 400, "unsupported_parameter", .{ .param = param }, "The model `{s}` does not support {s}", .{ model.id, what });
 }
 
-/// Whether `n` is a number from 2; engines cut off fractions, and judge whatever else it is.
+/// Whether `n` is a number that an engine could take for more than 1: llama.cpp cuts off fractions and all but 32 bits, so
+/// that some below 0 are. What is no number is the engine's to judge.
 fn asksForChoices(sent: []const u8, members: *const json.Members) bool {
     const member = members.of("n", .number) orelse return false;
-    return (std.fmt.parseFloat(f64, member.raw(sent)) catch return true) >= 2;
+    const count = std.fmt.parseFloat(f64, member.raw(sent)) catch return true;
+    return count < 0 or count >= 2;
 }
 
 /// Engines drop silently what they cannot do, so what a model does not advertise is refused here.
