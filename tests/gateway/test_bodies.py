@@ -209,8 +209,10 @@ def test_a_body_of_just_the_maximum_is_served_with_its_salt(platform: Platform) 
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data", ""]
-)
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data", "",
+     "application/json, text/plain", "application/json; charset=utf-8, text/plain"],
+)  # fmt: skip
 def test_a_body_that_is_not_sent_as_json_is_415(platform: Platform, content_type: str) -> None:
     answer = post(platform, f'{{"model":"acme/both",{MESSAGES}}}', headers=[("content-type", content_type)])
     assert (answer.status, answer.error["param"]) == (415, "Content-Type")

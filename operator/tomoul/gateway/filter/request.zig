@@ -147,7 +147,9 @@ fn refuseLargeBody(call: *Call) Refused {
 fn checkBodyHeaders(call: *Call, asked: *const Asked) Refused!void {
     const media = asked.content_type.first;
     const media_type = media[0 .. std.mem.indexOfAny(u8, media, "; \t") orelse media.len];
-    if (!std.ascii.eqlIgnoreCase(media_type, "application/json"))
+    // A comma parts the values of a header that is there more than once.
+    const is_list = std.mem.indexOfScalar(u8, media[media_type.len..], ',') != null;
+    if (is_list or !std.ascii.eqlIgnoreCase(media_type, "application/json"))
         return refuse(call, 415, "unsupported_media_type", .{ .param = "Content-Type" }, "The body must be sent as `application/json`", .{});
     const encoding = if (asked.content_encoding.count > 0) asked.content_encoding.first else "identity";
     if (!std.ascii.eqlIgnoreCase(encoding, "identity"))
