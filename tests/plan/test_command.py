@@ -126,6 +126,22 @@ def test_a_model_that_no_region_would_accept_is_an_error_with_its_file_and_the_r
     ) in result.stderr
 
 
+def test_a_label_that_pods_take_from_their_model_replaces_them_and_any_other_changes_nothing(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "  name: tiny-chat\n", "  name: tiny-chat\n  labels: {example.com/team: search}\n")
+    assert run(files, "--against", EXAMPLES).stdout == "Nothing to do.\n"
+    result = run(files, "--against", EXAMPLES, "--propagate-labels", "example.com/team,example.com/cost-center")
+    assert result.exit_code == 2
+    assert 'spec.template.metadata.labels.example.com/team: (none) → "search"' in result.stdout
+
+
+def test_a_path_that_does_not_exist_or_a_wrong_option_is_an_error_and_no_changes(files: Path) -> None:
+    for wrong in (["missing"], [files, "--against", "missing"], [files, "--propagate-labels", "tomoul.ai/region"], []):
+        result = run(*wrong)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr
+    assert run(files, "--hosteed", "eu-west").exit_code == 1
+
+
 def test_a_change_that_the_api_server_refuses_is_an_error(files: Path) -> None:
     edit(files / "tiny-solo.yaml", "id: tomoul/tiny-solo", "id: tomoul/tiny-other")
     edit(files / "tenant.yaml", "tomoul/tiny-solo", "tomoul/tiny-other")

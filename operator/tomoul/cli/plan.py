@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -13,6 +13,7 @@ from tomoul.api.manifest import Parsed, Resource
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.api.transition import forbidden_changes
 from tomoul.cli.difftext import as_json, print_diffs
+from tomoul.cli.settings import read_metadata_names
 from tomoul.kube.manifests import ENDINGS, files_of, read_files
 from tomoul.plan.acceptance import accepted_regions, refusals, unrouted_aliases
 from tomoul.plan.claims import claims
@@ -39,7 +40,24 @@ class Files(NamedTuple):
     """Objects of other API groups."""
 
 
-@click.command(name="plan")
+class MisuseError(click.UsageError):
+    """A mistake in the command's own arguments. click's status for that means changes here."""
+
+    exit_code = ERROR
+
+
+class PlanCommand(click.Command):
+    """A command whose misuse is a MisuseError."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """The context of a call."""
+        try:
+            return super().make_context(*args, **more)
+        except click.UsageError as error:
+            raise MisuseError(error.format_message(), error.ctx) from error
+
+
+@click.command(name="plan", cls=PlanCommand)
 @click.argument("paths", nargs=-1, required=True, type=_PATHS, metavar="FILE…")
 @click.option(
     "--against", multiple=True, type=_PATHS, help="File or folder with the state before; nothing if not given."
@@ -52,9 +70,23 @@ class Files(NamedTuple):
     show_default=True,
     help="Whether the gateways ask for keys, as the chart's `gateway.auth` says.",
 )
+@click.option(
+    "--propagate-labels",
+    default="",
+    callback=read_metadata_names,
+    help="Labels that pods take from their ModelDeployment, between commas, as the chart's `propagate.labels` says: "
+    "another value replaces the pods.",
+)
+@click.option("--propagate-annotations", default="", callback=read_metadata_names, help="Annotations, likewise.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
-    paths: tuple[Path, ...], against: tuple[Path, ...], hosted: tuple[str, ...], auth: str, output: str
+    paths: tuple[Path, ...],
+    against: tuple[Path, ...],
+    hosted: tuple[str, ...],
+    auth: str,
+    propagate_labels: tuple[str, ...],
+    propagate_annotations: tuple[str, ...],
+    output: str,
 ) -> None:
     """Print what the resources in FILEs, or folders of them, would create, change and remove in each region.
 
@@ -62,7 +94,12 @@ def command(
     --against old/`. The exit status is 0 if there is nothing to do, 2 if there are changes, and 1 if something is
     wrong.
     """
-    settings = Settings(hosted_regions=frozenset(hosted) if hosted else None, gateway_auth=GatewayAuth(auth))
+    settings = Settings(
+        hosted_regions=frozenset(hosted) if hosted else None,
+        gateway_auth=GatewayAuth(auth),
+        propagated_labels=propagate_labels,
+        propagated_annotations=propagate_annotations,
+    )
     before, after = _read(against, settings), _read(paths, settings)
     errors = [*_empty(paths), *before.errors, *after.errors]
     warnings: list[str] = []
