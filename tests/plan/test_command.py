@@ -148,6 +148,7 @@ def test_a_change_that_the_api_server_refuses_is_an_error(files: Path) -> None:
     assert run(files).exit_code == 2
     result = run(files, "--against", EXAMPLES)
     assert result.exit_code == 1
+    assert re.findall(r"^  [-+~] (\w+)", result.stdout, re.MULTILINE) == ["RoutingTable"] * 2, "the Tenant's entry"
     told = "ModelDeployment tiny-solo: spec.model.id: cannot be changed: another id is another model, for another"
     assert f"{files / 'tiny-solo.yaml'}: {told} ModelDeployment; it was `tomoul/tiny-solo`\n" in result.stderr
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +114,7 @@ def command(
             *_refused_tenants(after),
         ]
         warnings = _remarks(after)
-        regions = diff_worlds(before.world, after.world)
+        regions = diff_worlds(before.world, _taken(before.world, after.world))
     if output == "json":
         said = {"errors": errors, "warnings": warnings, "ignored": list(after.ignored)}
         click.echo(json.dumps(as_json(regions) | said, indent=2))
@@ -168,6 +169,16 @@ def _forbidden(before: Files, after: Files) -> list[str]:
         if key in before.world.models
         for error in forbidden_changes(before.world.models[key], model)
     ]
+
+
+def _taken(before: World, after: World) -> World:
+    """`after` as the API server would have it: an object that changes what cannot be changed stays as it was."""
+    stays = {
+        key: before.models[key]
+        for key, model in after.models.items()
+        if key in before.models and forbidden_changes(before.models[key], model)
+    }
+    return replace(after, models={**after.models, **stays})
 
 
 def _refused(files: Files) -> list[str]:
