@@ -87,7 +87,7 @@ def test_only_hosted_regions_are_planned() -> None:
 
 def test_a_hosted_region_that_does_not_exist_is_an_error_with_those_that_do() -> None:
     result = run(EXAMPLES, "--hosted", "eu")
-    assert result.exit_code == 1
+    assert (result.exit_code, result.stdout) == (1, "")
     assert "--hosted: Region `eu` does not exist; use one of: eu-west, us-east" in result.stderr
 
 

@@ -105,8 +105,7 @@ def command(
     errors = [*_empty(paths), *before.errors, *after.errors]
     warnings: list[str] = []
     regions: tuple[RegionDiff, ...] = ()
-    readable = not errors
-    if readable:
+    if not errors:
         errors = [
             *_unknown_hosted(hosted, before.world, after.world),
             *_forbidden(before, after),
@@ -115,11 +114,12 @@ def command(
         ]
         warnings = _remarks(after)
         regions = diff_worlds(before.world, _taken(before.world, after.world))
+    changes = any(region.changes for region in regions)
     if output == "json":
         said = {"errors": errors, "warnings": warnings, "ignored": list(after.ignored)}
         click.echo(json.dumps(as_json(regions) | said, indent=2))
     else:
-        if readable:
+        if changes or not errors:
             print_diffs(regions)
         if after.ignored:
             click.echo(f"note: of other API groups, and not looked at: {_few(after.ignored)}", err=True)
@@ -127,7 +127,6 @@ def command(
             click.secho(f"warning: {warning}", err=True, fg="yellow")
         for error in errors:
             click.secho(f"error: {error}", err=True, fg="red")
-    changes = any(region.changes for region in regions)
     sys.exit(ERROR if errors else CHANGES if changes else NOTHING_TO_DO)
 
 
