@@ -65,6 +65,24 @@ def test_an_alias_that_goes_to_a_model_in_another_shard_is_in_one_of_the_two_at_
     assert not plan.moves
 
 
+@pytest.mark.parametrize("order", [(ZERO, ONE, ZERO), (ONE, ZERO)])
+def test_what_a_deleted_model_leaves_to_one_in_another_shard_means_one_of_the_two_at_every_moment(
+    order: tuple[str, ...],
+) -> None:
+    found = sharded(named(0, "best"), named(1, "best", "acme/m0"))
+    assert holders(found, "best") == ["acme/m0"]
+    found = replace(found, models={key: each for key, each in found.models.items() if key.name != "m0"})
+    for shard in order:
+        found = with_tables(found, shard)
+        assert holders(found, "best"), shard
+        assert holders(found, "acme/m0") or "acme/m0" in routes(found, ZERO), shard
+    assert (holders(found, "best"), holders(found, "acme/m0")) == (["acme/m1"], ["acme/m1"])
+    assert "acme/m0" not in routes(found, ZERO)
+    plan = plan_tables(found, "eu-west", only=ZERO)
+    assert plan is not None
+    assert not plan.moves
+
+
 def test_a_table_that_keeps_an_alias_for_another_says_that_it_is_to_be_looked_at_again() -> None:
     found = changed(sharded(named(0, "best"), named(1)), named(0), named(1, "best"))
     plan = plan_tables(found, "eu-west", only=ZERO)

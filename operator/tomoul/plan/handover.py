@@ -1,8 +1,9 @@
-"""Handover: aliases that go from a model to another whose entry is in another shard, and are always in one of the two.
+"""Handover: names that go from a model to another whose entry is in another shard, and are always in one of the two.
 
 In one table the alias would change hands in one write. Of two tables the one that loses it waits until the other has it
 as written, by whichever worker: a gateway's watch tells of writes in their order, so that it has seen the alias come
-before it sees it go. For that moment both have it, which the filter takes for the first's by id.
+before it sees it go. For that moment both have it, which the filter takes for the first's by id. The entry of a model
+that is gone waits likewise for who has its id or an alias as an alias next.
 """
 
 from tomoul.api.routingtable import MAX_ALIASES, ModelRoute
@@ -23,8 +24,13 @@ def with_aliases_on_their_way(world: World, region: str, route: ModelRoute, clai
     return route.model_copy(update={"aliases": (*route.aliases, *kept)[:MAX_ALIASES]})
 
 
+def is_waited_for(world: World, region: str, route: ModelRoute, claims: Claims) -> bool:
+    """Whether an entry that is to go has a name that another shard is about to have."""
+    return any(_on_its_way(world, region, name, route, claims) for name in (route.id, *route.aliases))
+
+
 def _on_its_way(world: World, region: str, alias: str, route: ModelRoute, claims: Claims) -> bool:
-    """Whether an alias that leaves `route` belongs to an entry of another shard, which does not have it yet."""
+    """Whether a name that leaves `route` belongs to an entry of another shard, which does not have it yet."""
     holder = claims.holder(region, alias)
     if holder is None:
         return False

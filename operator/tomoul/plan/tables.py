@@ -18,7 +18,7 @@ from tomoul.api.routingtable import GatewayService, ModelRoute, RoutingTable, Ro
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.gateways import gateway_pods, gateways_behind
-from tomoul.plan.handover import with_aliases_on_their_way
+from tomoul.plan.handover import is_waited_for, with_aliases_on_their_way
 from tomoul.plan.labels import gateway_labels, object_meta
 from tomoul.plan.naming import gateway_name, shard_name, shard_of_table, table_name
 from tomoul.plan.podfact import PodFact
@@ -73,7 +73,16 @@ def plan_tables(world: World, region: str, claims: Claims | None = None, only: s
     on_their_way = False
     if split:
         handed = {each: with_aliases_on_their_way(world, region, route, claims) for each, route in routes.items()}
-        on_their_way, routes = handed != routes, handed
+        left = {
+            route.id: route
+            for name in names
+            if name in existing
+            for route in existing[name].spec.models
+            if route.id not in routes and name == shard_name(region, shard_of(route.base_id))
+            if is_waited_for(world, region, route, claims)
+        }
+        on_their_way = handed != routes or bool(left)
+        routes = dict(sorted({**handed, **left}.items()))
     homes = {each: shard_name(region, shard_of(route.base_id)) if split else head for each, route in routes.items()}
     astray = {
         route.id
