@@ -87,6 +87,25 @@ def test_the_tokens_of_choices_that_an_engine_tells_of_one_by_one_are_added_up(p
     assert tokens(line(platform.eu, answer)) == (7, 5, 4)
 
 
+@pytest.mark.parametrize("first", [{"index": 0}, {"delta": {"tool_calls": [{"index": 5}]}}])
+def test_the_tokens_of_choices_that_an_engine_tells_in_each_chunk_are_added_up_until_it_tells_all(
+    platform: Platform, chat: Chat, first: dict[str, Any]
+) -> None:
+    """vLLM and SGLang tell in each chunk those of its choice. A client could go away before the last one."""
+    told = [(0, 1), (1, 1), (1, 2), (0, 2), (2, 1), (1, 3), (1, 3)]
+    parts = [
+        event(
+            json.dumps(
+                {"id": "c-1", "choices": [{**first, "index": index}], "usage": usage(7, count)}, separators=(",", ":")
+            )
+        )
+        for index, count in told
+    ]
+    for last, counted in (([], 6), ([usage_event(7, 8)], 8)):
+        platform.engines["both"].behave = lambda _, last=last: stream(*parts, *last, event("[DONE]"))
+        assert tokens(line(platform.eu, chat(region="eu-west", stream=True, n=3))) == (7, counted, None)
+
+
 def test_usage_beside_a_last_token_is_counted_and_hidden_without_the_token(platform: Platform, chat: Chat) -> None:
     last = json.loads(chunk("c-1", "lo")) | {"usage": usage(3, 2), "timings": {"usage": {"prompt_tokens": 99}}}
     platform.engines["both"].behave = lambda request: stream(event(json.dumps(last)), event("[DONE]"))

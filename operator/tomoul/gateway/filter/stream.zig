@@ -2,6 +2,7 @@
 //! never like a clean one.
 
 const std = @import("std");
+const Choices = @import("choices.zig").Choices;
 const completion = @import("completion.zig");
 const errors = @import("errors.zig");
 const events = @import("events.zig");
@@ -40,6 +41,8 @@ pub const Rewriter = struct {
     usage: ?Usage = null,
     /// Completion tokens that chunks without choices told of: llama.cpp sends one for each choice that has ended.
     completed: ?u64 = null,
+    /// Those that chunks told beside their choice.
+    of_choices: Choices = .{},
     swaps: std.EnumArray(Shared, ?Swap) = .initFill(null),
     /// How the choices begin in each chunk; it stays.
     choices: Swap = .{},
@@ -145,12 +148,13 @@ pub const Rewriter = struct {
         const chunk = whole[start..];
         if (!members.read(chunk)) return if (self.names == null) out.appendSlice(to, whole) else self.breakOff(out, to);
         const usage = members.of("usage", .object) orelse return self.named(whole, start, out, to);
-        const only_usage = if (members.of("choices", .array)) |choices| json.isEmptyArray(choices.raw(chunk)) else false;
+        const choices: []const u8 = if (members.of("choices", .array)) |member| member.raw(chunk) else "";
+        const only_usage = choices.len > 0 and json.isEmptyArray(choices);
         var told: Usage = .of(usage.raw(chunk));
         if (only_usage) {
             if (self.completed) |before| told.completion_tokens = before +| (told.completion_tokens orelse 0);
             self.completed = told.completion_tokens;
-        }
+        } else if (told.completion_tokens) |count| told.completion_tokens = try self.of_choices.count(self.allocator, choices, count);
         self.usage = told;
         const hide = switch (self.hidden) {
             .nothing => false,

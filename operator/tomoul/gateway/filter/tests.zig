@@ -4,6 +4,7 @@ comptime {
     _ = @import("affinity.zig");
     _ = @import("alive.zig");
     _ = @import("asked.zig");
+    _ = @import("choices.zig");
     _ = @import("completion.zig");
     _ = @import("digest.zig");
     _ = @import("document_tests.zig");
