@@ -21,9 +21,9 @@ PENDING = PodFact("pending", unschedulable="0/2 nodes are available: 2 Insuffici
 GPUS = {"accelerator": "nvidia-l4", "count": 4}
 
 
-def row(*pods: PodFact) -> RegionModelStatus:
+def row(*pods: PodFact, nodes: Sequence[NodeFact] = NODES) -> RegionModelStatus:
     deployment = model(resources=GPUS, regions=[{"name": "eu-west", "replicas": 3}])
-    facts = Facts(pods={POOL: pods}, nodes=NODES)
+    facts = Facts(pods={POOL: pods}, nodes=nodes)
     return plan_model(world(deployment, facts=facts), KEY).status.regions[0]
 
 
@@ -34,6 +34,13 @@ def test_the_gpus_of_all_pods_without_a_node_are_needed_and_those_that_no_pod_re
     assert told.message == (
         "Pod `pending`: 0/2 nodes are available: 2 Insufficient nvidia.com/gpu; 8 GPUs are needed, 4 × `nvidia-l4` "
         "(nvidia.com/gpu) for each replica; 12 of 16 are not requested by Tomoul's models"
+    )
+
+
+def test_where_no_node_has_such_gpus_it_is_said_what_to_look_at() -> None:
+    told = next(entry for entry in row(PENDING, nodes=NODES[:0]).conditions if entry.type == "Scheduled")
+    assert told.message.endswith(
+        "; no ready node that the Region's `placement` selects has any: see the nodes' labels and device plugin"
     )
 
 

@@ -24,7 +24,11 @@ class Shortage(NamedTuple):
 
     def __str__(self) -> str:
         """The shortage in words."""
-        free = f"{self.free} of {self.allocatable} are not requested by Tomoul's models"
+        free = (
+            f"{self.free} of {self.allocatable} are not requested by Tomoul's models"
+            if self.allocatable
+            else "no ready node that the Region's `placement` selects has any: see the nodes' labels and device plugin"
+        )
         return f"{self.needed} GPUs are needed, {self.each}; {free}"
 
 
