@@ -510,6 +510,26 @@ def test_a_quota_that_refuses_a_workload_is_told_as_that_and_not_as_a_mistake_in
     eventually(lambda: len(examples.of("refused", namespace)) == 10, 60)
 
 
+def test_a_quota_that_refuses_pods_is_told_in_its_words(examples: Cluster, namespace: str) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "memory"},
+        "spec": {"hard": {"requests.memory": "512Mi"}},
+    }
+    examples.api.apply(f"/api/v1/namespaces/{namespace}/resourcequotas/memory", quota)
+    eventually(lambda: "hard" in examples.api.get(f"/api/v1/namespaces/{namespace}/resourcequotas/memory")["status"])
+    examples.apply(model("short", namespace, regions=[{"name": "eu-west", "replicas": 3}]))
+
+    def told_so() -> None:
+        item = examples.model("short", namespace)
+        for kind in ("Scheduled", "WorkloadReady"):
+            message = condition(item, kind, "eu-west")["message"]
+            assert "are not made: forbidden: exceeded quota: memory, requested: requests.memory=256Mi" in message
+
+    eventually(lambda: [told_so()])
+
+
 def refused(ask: Callable[[], object]) -> bool:
     """Whether the API server refuses it by now."""
     try:

@@ -1,6 +1,7 @@
 """Workloads: what is kept of Deployments and LeaderWorkerSets, and of what scales them."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,6 +12,8 @@ from tomoul.controller.pods import pool_of, revision_label
 from tomoul.kube.client import Object
 from tomoul.plan.revision import revision_of
 from tomoul.plan.world import AutoscalerFact, DeploymentFact
+
+_POD_NAME = re.compile(r'^pods "[^"]*" is ')
 
 
 def deployment(item: Object) -> Child[DeploymentFact]:
@@ -25,6 +28,7 @@ def deployment(item: Object) -> Child[DeploymentFact]:
         total=status.get("replicas", 0),
         revision=revision_label(item["spec"].get("template", {}).get("metadata", {})),
         surge=_surges(item["spec"].get("strategy", {})),
+        refused=_refused(status.get("conditions", ())),
         overdue=any(
             entry["type"] == "Progressing" and entry.get("reason") == "ProgressDeadlineExceeded"
             for entry in status.get("conditions", ())
@@ -80,6 +84,12 @@ def applied_template(item: Object, field: str = "template") -> str:
     """The field of the spec with the template of pods, as JSON, without what others have added; empty if not ours."""
     template = applied_fields(item, MANAGER).get("f:spec", {}).get(f"f:{field}")
     return orjson.dumps(owned(template, item["spec"][field])).decode() if template else ""
+
+
+def _refused(conditions: Sequence[Mapping[str, Any]]) -> str:
+    failed = (each for each in conditions if each["type"] == "ReplicaFailure" and each["status"] == "True")
+    # Each attempt is for a pod of another name.
+    return next((_POD_NAME.sub("", each.get("message", "")) for each in failed), "")
 
 
 def _surges(strategy: Mapping[str, Any]) -> bool:

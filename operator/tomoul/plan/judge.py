@@ -99,7 +99,8 @@ def scheduled(rollouts: Sequence[Rollout]) -> Verdict:
         if (placed := rollout.placed) < (wanted := rollout.wanted * rollout.size)
     ]
     if waiting:
-        return Verdict("False", Reason.WAITING_FOR_PODS, f"{' and '.join(waiting)} have no node yet")
+        words = "; ".join([f"{' and '.join(waiting)} have no node yet", *_not_made(rollouts)])
+        return Verdict("False", Reason.WAITING_FOR_PODS, words)
     return Verdict("True", Reason.ALL_PODS_SCHEDULED)
 
 
@@ -114,7 +115,7 @@ def running(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Ve
         return failed._replace(message=f"{failed.message}; {counts}")
     if all(rollout.wanted == 0 for rollout in rollouts):
         return SCALED_TO_ZERO
-    told = "; ".join([counts, *starting(rollouts)])
+    told = "; ".join([counts, *_not_made(rollouts), *starting(rollouts)])
     if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
         return Verdict("False", _shortage(rollouts), told)
     if any(rollout.updated < rollout.wanted or rollout.former_ready for rollout in rollouts):
@@ -142,6 +143,12 @@ def starting(rollouts: Iterable[Rollout]) -> list[str]:
     """What the first pod of each does that has a node and has not answered yet, in words that no clock changes."""
     waiting = (next((pod for pod in each.living if pod.scheduled and not pod.answered), None) for each in rollouts)
     return [_doing(pod) for pod in waiting if pod is not None]
+
+
+def _not_made(rollouts: Iterable[Rollout]) -> list[str]:
+    """Which pods the API server refuses, such as for a quota or by an admission policy."""
+    facts = [(each.name, each.fact.refused) for each in rollouts if each.fact is not None and each.fact.refused]
+    return [f"pods of `{name}` are not made: {words}" for name, words in facts]
 
 
 def _doing(pod: PodFact) -> str:

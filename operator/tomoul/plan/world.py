@@ -41,6 +41,8 @@ class DeploymentFact:
     """Whether it starts new pods before it stops old ones."""
     size: int = 1
     """Pods of each replica."""
+    refused: str = ""
+    """Why pods of it cannot be made, in the API server's words; a LeaderWorkerSet does not tell."""
     overdue: bool = False
     """Whether its deadline has passed without progress, as its condition Progressing says."""
     template: str = ""
