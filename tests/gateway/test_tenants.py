@@ -15,7 +15,7 @@ from tests.gateway.harness import Gateway, eventually
 from tests.gateway.keys import NAMESPACE, bearer, derived, key_of, secrets_of, tenants_of
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import ISOLATED, pools
-from tests.gateway.wire import Answer, FakeEngine, Received, Reply, call, reply
+from tests.gateway.wire import Answer, FakeEngine, Received, Reply, call, chunk, reply, stream
 from tomoul.api.routingtable import RoutingTable
 
 BOTH = ["eu-west", "us-east"]
@@ -544,6 +544,20 @@ def test_a_client_that_goes_away_makes_room_for_another_call(regions: Regions) -
     regions.engines["both"].behave = None
     eventually(lambda: regions.chat("leaves", region="eu-west").status == 200, 4)
     assert time.monotonic() - began < 4, "not only when the engine had ended"
+
+
+def test_a_client_that_goes_away_before_its_tokens_are_told_is_charged_with_the_chunks_that_had_come(
+    regions: Regions,
+) -> None:
+    regions.publish({"hasty": {"limits": {"tokensPerMinute": 40}}})
+    chunks = [event(chunk("c-1", f"t{number}.")) for number in range(60)]
+    regions.engines["both"].behave = lambda request: stream(*chunks, 5.0, event("[DONE]"))
+    body = {"model": "acme/both", "messages": [{}], "stream": True}
+    headers = [bearer(key_of("hasty")), ("X-Tomoul-Region", "eu-west")]
+    call(regions.eu.port, body=body, headers=headers, close_after=lambda data: b"t59." in data)
+    regions.engines["both"].behave = counting(0, 0)
+    answer = eventually(lambda: (tried := regions.chat("hasty", region="eu-west")).status == 429 and tried)
+    over_limit(answer, "The limit of 40 tokens per minute is reached")
 
 
 def test_a_call_is_counted_once_and_by_the_gateway_that_serves_it(regions: Regions) -> None:

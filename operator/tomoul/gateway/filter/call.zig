@@ -152,7 +152,9 @@ pub const Call = struct {
     fn charge(self: *Call) void {
         if (!self.is_running) return;
         self.is_running = false;
-        const tokens = (self.usage.prompt_tokens orelse 0) +| (self.usage.completion_tokens orelse 0);
+        // A client that goes away before they are told has had a token with each chunk.
+        const put_out = self.usage.completion_tokens orelse if (self.answer == .stream) self.rewriter.chunks else 0;
+        const tokens = (self.usage.prompt_tokens orelse 0) +| put_out;
         self.tenant.?.usage.end(monotonic(), self.tenant.?.limits, tokens, self.elsewhere);
     }
 

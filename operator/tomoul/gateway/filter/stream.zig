@@ -38,6 +38,8 @@ pub const Rewriter = struct {
     /// Whether what has left ends with a whole event.
     between_events: bool = true,
     has_token: bool = false,
+    /// How many there were, each with about one token.
+    chunks: u64 = 0,
     usage: ?Usage = null,
     /// Completion tokens that chunks without choices told of: llama.cpp sends one for each choice that has ended.
     completed: ?u64 = null,
@@ -137,6 +139,7 @@ pub const Rewriter = struct {
             return;
         }
         if (self.names != null and !text.isUtf8(whole)) return self.breakOff(out, to);
+        self.chunks += 1;
         if (!self.has_token) self.has_token = events.bringsToken(whole[start..]);
         if (text.find(whole, "\"usage\"") != null) return self.metered(whole, start, out, to);
         return self.named(whole, start, out, to);
