@@ -32,7 +32,9 @@ class NoStore(StrEnum):
 class Offload(ApiModel):
     """Where cached prompts go that GPUs have no room for."""
 
-    memory: Memory = Field(description="Memory of each pod for them, such as `64Gi`; a part of `resources.memory`")
+    memory: Memory = Field(
+        description="Memory of each pod for cached prompts, such as `64Gi`; a part of `resources.memory`"
+    )
 
 
 class Cache(ApiModel):

@@ -226,5 +226,7 @@ def _resolved(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
     beside = {key: value for key, value in node.items() if key != "$ref"}
     if "enum" in target and "description" in beside:
         # An enum's docstring says what its values mean.
-        beside["description"] = f"{beside['description']}. {' '.join(target['description'].split())}"
+        meaning = " ".join(target["description"].split())
+        said = beside["description"]
+        beside["description"] = meaning if meaning.startswith(f"{said}.") else f"{said}. {meaning}"
     return _resolved({**target, **beside}, definitions)
