@@ -138,3 +138,26 @@ def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 def test_an_operator_that_is_told_no_regions_hosts_them_all() -> None:
     assert not [arg for arg in operator_args() if arg.startswith("--host-regions")]
+
+
+def test_names_that_are_numbers_stay_names() -> None:
+    numbers = ("--kube-version", "1.34.0", "--namespace", "4711", "--set-string", "workloadNamespaces={4712}")
+    optional = ("--set", "scaling.externalMetrics=true", "--set", "metrics.alerts.enabled=true")
+    found = list(yaml.safe_load_all(helm("template", "4710", str(CHART), *numbers, *optional)))
+    assert {type(each) for each in _values(found, "namespace")} == {str}
+    assert {type(each) for each in _values(found, "app.kubernetes.io/instance")} == {str}
+
+
+def test_an_operator_that_is_not_ready_keeps_no_node_from_being_drained() -> None:
+    budget = one(render(), "PodDisruptionBudget", "tomoul-operator")["spec"]
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert budget["maxUnavailable"] == 1
+
+
+def _values(tree: Any, key: str) -> Iterator[Any]:
+    """What stands under `key` anywhere, where that is no object."""
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    if isinstance(tree, dict) and not isinstance(tree.get(key, {}), dict):
+        yield tree[key]
+    for child in children:
+        yield from _values(child, key)
