@@ -45,7 +45,7 @@ def put(control_plane: ControlPlane) -> Iterator[Put]:
     for name, spec in REGIONS.items():
         region = {"apiVersion": "tomoul.ai/v1alpha1", "kind": "Region", "metadata": {"name": name}, "spec": spec}
         control_plane.api.apply(f"{GROUP}/regions/{name}", region)
-    allowed = "admission.allowedImages={registry.example.com/models,docker.io/vllm,localhost:5000}"
+    allowed = "admission.allowedImages={registry.example.com/models,docker.io/vllm,localhost:5000,nexus.example.com}"
     manifest = yaml.safe_dump_all(policies(allowed))
     control_plane.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=manifest)
 
@@ -146,6 +146,8 @@ def test_what_was_there_before_the_label_can_be_changed_but_no_forbidden_region_
         ("other/vllm-openai:v1", "docker.io/other/vllm-openai:v1"),
         ("localhost:50001/a:1", ""),
         ("docker.io.evil.com/vllm/a:1", ""),
+        ("nexus.example.com:8083/library/a:1", ""),  # another port is another registry
+        ("VLLM/vllm-openai:v1", ""),  # an upper-case letter makes it a host
     ],
 )
 def test_an_image_from_elsewhere_is_refused_with_the_field_and_what_is_allowed(
@@ -154,7 +156,7 @@ def test_an_image_from_elsewhere_is_refused_with_the_field_and_what_is_allowed(
     said = refusal(put, namespace, model(["adm-eu"], image))
     assert said.endswith(
         f"spec.engine.image: `{full or image}` is not below `registry.example.com/models`, `docker.io/vllm`, "
-        "`localhost:5000`: use an image from there, or have it mirrored"
+        "`localhost:5000`, `nexus.example.com`: use an image from there, or have it mirrored"
     )
 
 
@@ -163,6 +165,7 @@ def test_an_image_from_elsewhere_is_refused_with_the_field_and_what_is_allowed(
     [
         None, "vllm/vllm-openai:v0.20.0", "docker.io/vllm/vllm-openai:v0.20.0", "registry.example.com/models:1",
         "registry.example.com/models@sha256:" + "0" * 64, "registry.example.com/models/deep/er:1", "localhost:5000/a",
+        "nexus.example.com/library/a:1",
     ],
 )  # fmt: skip
 def test_images_from_the_allowed_places_and_the_installations_own_are_taken(
