@@ -127,7 +127,10 @@ async def test_what_is_wrong_with_keys_is_reported_without_them_until_it_is_righ
                 "DuplicateKey",
                 "Secret `younger`: entry `a` is also a key of an older Tenant, whose it stays",
             ),
-            "short": ("InvalidKey", "Secret `short`: entry `a` is no key: it has 9 characters and needs at least 32"),
+            "short": (
+                "InvalidKey",
+                "Secret `short`: entry `a` is no key: it is shorter than the 32 characters that a key needs",
+            ),
             "gone": ("SecretNotFound", "there is no Secret `gone`"),
         }
         put_secret(cluster, "younger", a=NEW)

@@ -35,7 +35,7 @@ def test_each_value_of_a_secret_is_a_key_that_is_kept_as_its_hash_alone() -> Non
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("a" * 31, "has 31 characters and needs at least 32"),
+        ("a" * 31, "is shorter than the 32 characters"),
         ("b" * 513, "has more than 512 characters"),
         ("", "is empty"),
         ("a b" * 20, "holds other characters"),
@@ -51,6 +51,12 @@ def test_an_entry_that_is_no_key_is_told_by_its_name_and_the_others_work(key: st
     assert "Secret `acme-keys`: entry `bad` is no key" in found.problem.message
     assert words in found.problem.message
     assert not key or key not in found.problem.message
+
+
+def test_how_long_an_entry_is_that_is_no_key_is_not_told() -> None:
+    # Who may name a Secret in a Tenant, or read the Tenant's status, need not be allowed to read the Secret.
+    assert read_keys("other", data(password="a" * 9)) == read_keys("other", data(password="a" * 14))
+    assert read_keys("other", data(password="a" * 513)) == read_keys("other", data(password="a" * 600))
 
 
 def test_a_value_that_is_not_base64_is_no_key() -> None:

@@ -91,6 +91,7 @@ def _decoded(value: str) -> str:
 def _what_is_wrong(key: str) -> str:
     if not _TOKEN.fullmatch(key):
         return "is empty, or holds other characters than letters, digits and `-._~+/=`"
+    # How long it is is for those to know who may read the Secret; the Tenant's author need not be one.
     if len(key) < SHORTEST_KEY:
-        return f"has {len(key)} characters and needs at least {SHORTEST_KEY}"
+        return f"is shorter than the {SHORTEST_KEY} characters that a key needs"
     return f"has more than {LONGEST_KEY} characters" if len(key) > LONGEST_KEY else ""
