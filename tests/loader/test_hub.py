@@ -104,6 +104,48 @@ def test_a_cut_download_goes_on_where_it_was(hub: HubServer, tmp_path: Path) -> 
     assert [offset for name, offset in hub.ranges if name == "model.safetensors"] == [0, 1_000_000, 2_000_000]
 
 
+def test_of_a_branch_that_moves_while_it_is_downloaded_no_file_of_before_is_given_to_an_engine(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.files["old.safetensors"] = b"only on the branch of before"
+    hub.cut_after = 1_000_000
+
+    def ended(_seconds: float) -> None:
+        left = tmp_path / ".chat.loading"
+        until(lambda: names(left) >= {"config.json", "old.safetensors"}, "the small files are there")
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        load(remote(hub), tmp_path, "chat", Progress(), pause=ended)
+    assert "model.safetensors.part" in names(tmp_path / ".chat.loading")
+    hub.cut_after = None
+    del hub.files["old.safetensors"]
+    hub.files |= {"config.json": b'{"b": 2}', "model.safetensors": WEIGHTS[::-1]}
+    hub.ranges.clear()
+    folder = load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == {
+        "config.json": b'{"b": 2}',
+        "model.safetensors": WEIGHTS[::-1],
+    }
+    assert sorted(hub.ranges) == [("config.json", 0), ("model.safetensors", 0)]
+
+
+@pytest.mark.parametrize("record", ["", "[", "[]", "{}"])
+def test_files_of_which_no_earlier_loader_says_what_they_are_are_looked_at(
+    hub: HubServer, tmp_path: Path, record: str
+) -> None:
+    (tmp_path / ".chat.loading").mkdir()
+    (tmp_path / ".chat.loading" / "model.safetensors").write_bytes(WEIGHTS)
+    (tmp_path / ".chat.loading" / "config.json").write_bytes(b'{"b": 2}')
+    (tmp_path / ".chat.files").write_text(record)
+    folder = load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == {
+        name: FILES[name] for name in ("config.json", "model.safetensors")
+    }
+    assert hub.ranges == [("config.json", 0)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".chat.lock", "chat"]
+
+
 def test_a_content_network_that_compresses_changes_no_bytes(hub: HubServer, tmp_path: Path) -> None:
     hub.compresses = True
     folder = load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)

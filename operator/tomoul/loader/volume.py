@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from tomoul.loader.checksum import doubt, matches
+from tomoul.loader.leftovers import PART, keep_only
 from tomoul.loader.progress import Progress
 from tomoul.loader.remote import LoadError, Remote, RemoteFile, TransientError
 from tomoul.plan.loading import LoadFailure
@@ -27,7 +28,6 @@ AT_ONCE = 4
 """Files that are downloaded at the same time."""
 CORRUPT_TRIES = 3
 _LONGEST_PAUSE = 30.0
-_PART = ".part"
 # No room, no right, or mounted read-only: whoever starts the loader again finds it so again.
 _UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -45,7 +45,7 @@ def load(
 
 
 def _load(remote: Remote, volume: Path, name: str, progress: Progress, pause: Callable[[float], None]) -> Path:
-    done, loading = volume / name, volume / f".{name}.loading"
+    done, loading, record = volume / name, volume / f".{name}.loading", volume / f".{name}.files"
     if done.is_dir():
         return _arrived(done, progress)
     files = _retried(lambda: _sound(remote.files()), progress, pause)
@@ -55,6 +55,8 @@ def _load(remote: Remote, volume: Path, name: str, progress: Progress, pause: Ca
         if done.is_dir():
             return _arrived(done, progress)
         loading.mkdir(exist_ok=True)
+        with progress.verifying():
+            keep_only(files, loading, record)
         present = _present(loading, files)
         progress.begin(present, total)
         free = shutil.disk_usage(volume).free
@@ -63,6 +65,7 @@ def _load(remote: Remote, volume: Path, name: str, progress: Progress, pause: Ca
         progress.enter("Downloading")
         _bring_all(remote, files, loading, progress, pause)
         loading.rename(done)
+        record.unlink(missing_ok=True)
         _sync(volume)
     return _arrived(done, progress)
 
@@ -84,7 +87,7 @@ def _bring(remote: Remote, file: RemoteFile, folder: Path, progress: Progress, p
     path = folder / file.path
     if path.exists():
         return
-    part = path.with_name(path.name + _PART)
+    part = path.with_name(path.name + PART)
     part.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(CORRUPT_TRIES):
         _retried(lambda: _append(remote, file, part, progress), progress, pause)
@@ -127,7 +130,7 @@ def _append(remote: Remote, file: RemoteFile, part: Path, progress: Progress) ->
 def _sound(files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
     for file in files:
         path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts or not path.name or path.name.endswith(_PART):
+        if path.is_absolute() or ".." in path.parts or not path.name or path.name.endswith(PART):
             raise LoadError(f"the source has a file named `{file.path}`, which does not stay in its folder; rename it")
     return files
 
@@ -137,7 +140,7 @@ def _present(folder: Path, files: Sequence[RemoteFile]) -> int:
     found = 0
     for file in files:
         path = folder / file.path
-        for each in (path, path.with_name(path.name + _PART)):
+        for each in (path, path.with_name(path.name + PART)):
             try:
                 found += min(each.stat().st_size, file.size)
                 break
