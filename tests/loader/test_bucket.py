@@ -86,6 +86,35 @@ def test_a_folder_is_brought_with_what_lies_below_it_and_nothing_beside_it(
     }
 
 
+def test_the_empty_object_by_which_consoles_show_a_folder_is_none_of_its_files(
+    server: S3Server, store: S3Store, bucket: type[Opened], tmp_path: Path
+) -> None:
+    server.put(f"{bucket.name}/chat/")
+    server.put(f"{bucket.name}/chat/deep/")
+    obstore.put(store, "chat/deep/model.safetensors", b"weights")
+    folder = load(bucket.at("chat"), tmp_path, "chat", Progress(), pause=at_once)
+    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == [
+        "deep/model.safetensors"
+    ]
+
+
+def test_an_object_that_lies_where_others_have_their_folder_is_refused_by_its_name(
+    store: S3Store, bucket: type[Opened], tmp_path: Path
+) -> None:
+    obstore.put(store, "chat/deep", b"no folder")
+    obstore.put(store, "chat/deep/model.safetensors", b"weights")
+    with pytest.raises(LoadError, match=r"a file and a folder named `deep`"):
+        load(bucket.at("chat"), tmp_path, "chat", Progress(), pause=at_once)
+
+
+@pytest.mark.parametrize("text", [b"0123\n", b"\xff\xfe  a.gguf\n", b"0123  a.gguf\n"])
+def test_a_list_of_sums_that_is_none_is_refused_by_its_name(store: S3Store, bucket: type[Opened], text: bytes) -> None:
+    obstore.put(store, "chat/a.gguf", b"weights")
+    obstore.put(store, "chat/SHA256SUMS", text)
+    with pytest.raises(LoadError, match=r"`SHA256SUMS` in s3://.*/chat is no list as `sha256sum` writes it"):
+        bucket.at("chat").files()
+
+
 def test_an_object_that_was_uploaded_in_parts_is_verified_by_its_etag(
     store: S3Store, bucket: type[Opened], tmp_path: Path
 ) -> None:

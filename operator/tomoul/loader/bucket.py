@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import PurePosixPath
 
 import obstore
 from obstore import exceptions
@@ -16,6 +17,7 @@ from tomoul.plan.loading import LoadFailure
 
 SUMS = "SHA256SUMS"
 """A file beside the weights, as `sha256sum` writes it, by which they are checked where ETags are no MD5s."""
+_SUM = re.compile(r"(?P<digest>[0-9A-Fa-f]{64})\s+\*?(\./)?(?P<name>.+)")
 _IDENTITIES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -68,7 +70,10 @@ class Bucket:
             sums = self._sums() if SUMS in listed else {}
         except exceptions.BaseError as error:
             raise self._error(error, self._name) from error
-        names = [name for name in wanted(tuple(listed), self._file) if name != SUMS]
+        # Consoles show a folder by an empty object of its name and `/`.
+        folders = {str(parent) for name in listed for parent in PurePosixPath(name).parents}
+        files = tuple(name for name in listed if listed[name]["size"] or name not in folders)
+        names = [name for name in wanted(files, self._file) if name != SUMS]
         if not names:
             raise nothing_wanted(self._name, self._file, "files")
         return [
@@ -98,9 +103,14 @@ class Bucket:
             raise self._error(error, f"`{file.path}` in {self._name}") from error
 
     def _sums(self) -> Mapping[str, str]:
-        text = bytes(obstore.get(self._store, f"{self._folder}/{SUMS}").bytes()).decode()
-        lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
-        return {name.removeprefix("*").removeprefix("./"): digest.lower() for digest, name in lines}
+        text = bytes(obstore.get(self._store, f"{self._folder}/{SUMS}").bytes()).decode(errors="replace")
+        sums = {}
+        for line in filter(str.strip, text.splitlines()):
+            if (found := _SUM.fullmatch(line.strip())) is None:
+                told = f"is no list as `sha256sum` writes it: it has the line `{line[:80]}`"
+                raise LoadError(f"`{SUMS}` in {self._name} {told}")
+            sums[found["name"]] = found["digest"].lower()
+        return sums
 
     def _checksum(self, name: str, size: int, etag: str, sums: Mapping[str, str]) -> str:
         if name in sums:

@@ -128,10 +128,13 @@ def _append(remote: Remote, file: RemoteFile, part: Path, progress: Progress) ->
 
 
 def _sound(files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
+    folders = {parent for file in files for parent in PurePosixPath(file.path).parents}
     for file in files:
         path = PurePosixPath(file.path)
         if path.is_absolute() or ".." in path.parts or not path.name or path.name.endswith(PART):
             raise LoadError(f"the source has a file named `{file.path}`, which does not stay in its folder; rename it")
+        if path in folders:
+            raise LoadError(f"the source has a file and a folder named `{file.path}`; rename one of them")
     return files
 
 
