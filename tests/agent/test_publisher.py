@@ -184,6 +184,25 @@ async def test_only_the_table_that_is_new_is_blamed(world: World) -> None:
     assert [list(versions) for versions, _ in world.refused] == [["eu-west-2"]]
 
 
+async def test_a_gateway_that_has_never_served_is_told_all_of_its_regions_tables_or_nothing(world: World) -> None:
+    first, bad = routing_table(), routing_table("eu-west.00", models=("acme/bad",))
+    shards = {"eu-west.00": bad, "eu-west.01": routing_table("eu-west.01", models=("acme/chat",))}
+    world.now(GatewayState({"eu-west": first, **shards}, {}))
+    await eventually(lambda: world.published)
+    world.answer(ok=False, message="no")
+    changed = {**shards, "eu-west.01": routing_table("eu-west.01", models=("acme/chat",), generation=2)}
+    world.now(GatewayState({"eu-west": first, **changed}, {}))
+    await eventually(lambda: len(world.published) == 2)
+    assert world.published[-1].tables == {"eu-west": first, **changed}
+    world.answer(ok=False, message="no")
+    world.now(GatewayState({"eu-west": first, **changed}, at("10.0.0.1")))
+    await world.quiet()
+    good = {**changed, "eu-west.00": routing_table("eu-west.00", generation=2)}
+    world.now(GatewayState({"eu-west": first, **good}, {}))
+    await eventually(lambda: len(world.published) == 3)
+    assert world.published[-1].tables == {"eu-west": first, **good}
+
+
 async def test_a_compiler_that_fails_is_reported_and_the_agent_goes_on(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,7 +23,8 @@ class Publisher:
     A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement; not so
     one that held a part of the models, if it had none left or all are in one table again. A table that Envoy refuses is
     replaced by its last accepted state, so that endpoints go on changing; it is tried again when it changes, and once a
-    minute, as is whatever else was refused.
+    minute, as is whatever else was refused. A gateway that has never served gets all tables or none: with some of them
+    it would be ready, and know neither all models nor, perhaps, anybody's key.
     """
 
     def __init__(
@@ -94,15 +95,22 @@ class Publisher:
             if known is None:
                 continue
             state = self._wanted(known)
-            if state.tables and (state != self._published or (again and state == self._refused_state)):
+            if self._is_due(state, again=again):
                 self._publish(state)
+
+    def _is_due(self, state: GatewayState, *, again: bool) -> bool:
+        refused = self._refused_state
+        if not self._accepted.tables and refused is not None and refused.versions == state.versions:
+            return again
+        return bool(state.tables) and (state != self._published or (again and state == refused))
 
     def _wanted(self, known: GatewayState) -> GatewayState:
         """The newest state of every table ever accepted or known now, refused ones aside; endpoints and keys of now.
 
         Keys of a Secret that only an older table names are those of then.
         """
-        new = {name: table for name, table in known.tables.items() if self._refused.get(name) != version_of(table)}
+        refused = self._refused if self._accepted.tables else {}
+        new = {name: table for name, table in known.tables.items() if refused.get(name) != version_of(table)}
         one = _is_in_one_table(known.tables)
         old = {
             name: table
