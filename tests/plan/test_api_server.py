@@ -11,6 +11,8 @@ from tests.controlplane import keda, leaderworkersets
 from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.harness import ControlPlane
 from tests.golden import scenarios
+from tests.plan.specs import model, region, world
+from tomoul.plan.pods import engine_pod
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 PLURALS = {
@@ -90,6 +92,27 @@ def test_the_api_server_takes_every_object_of_a_scenario(
         if obj["kind"] == "LeaderWorkerSet":
             check_pod(control_plane, obj, obj["spec"]["leaderWorkerTemplate"]["leaderTemplate"])
             check_pod(control_plane, obj, obj["spec"]["leaderWorkerTemplate"]["workerTemplate"])
+
+
+def test_a_resource_quota_takes_the_pods_of_a_model_that_is_downloaded_and_says_what_it_needs(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    hard = {"requests.cpu": "64", "requests.memory": "64Gi", "limits.memory": "64Gi"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": hard}}
+    path = f"/api/v1/namespaces/{namespace}"
+    control_plane.api.apply(f"{path}/resourcequotas/team", quota)
+    eventually(lambda: control_plane.api.get(f"{path}/resourcequotas/team").get("status", {}).get("hard"))
+    source = {"hf": {"repo": "acme/chat", "revision": "main"}}
+    needed = {"cpu": "4", "memory": "16Gi", "accelerator": "nvidia-l4", "count": 1}
+    found = model(source=source, resources=needed)
+    made = engine_pod(found, region(), "default", world(found).settings)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**made["metadata"], "name": "probe"}}
+    spec = {**made["spec"], "serviceAccountName": "default"}
+    answer = control_plane.api.create(f"{path}/pods", {**pod, "spec": spec}, dryRun="All")
+    assert answer["spec"]["initContainers"][0]["resources"] == {
+        "requests": {"cpu": "4", "memory": "16Gi"},
+        "limits": {"memory": "16Gi"},
+    }
 
 
 def check_pod(control_plane: ControlPlane, owner: dict[str, Any], template: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "containers": [container],
         "volumes": volumes,
     }
-    if loaders := _loaders(spec, settings):
+    if loaders := _loaders(spec, settings, _resources_of_a_loader(spec, region)):
         pod["initContainers"] = loaders
     pod |= _placement(spec, region, one_product=repeats or spec.resources.nodes > 1)
     labels = engine_labels(name, region.metadata.name, pool)
@@ -83,7 +83,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
     return propagated({"metadata": metadata, "spec": pod}, model, settings)
 
 
-def _loaders(spec: ModelDeploymentSpec, settings: Settings) -> list[dict[str, Any]]:
+def _loaders(spec: ModelDeploymentSpec, settings: Settings, resources: dict[str, Any]) -> list[dict[str, Any]]:
     """Init containers that bring the weights, one after the other: the model's, then those of its adapters."""
     sources = {LOADER: spec.source} | {
         f"{LOADER}-adapter-{index}": adapter.source for index, adapter in enumerate(spec.adapters)
@@ -94,7 +94,8 @@ def _loaders(spec: ModelDeploymentSpec, settings: Settings) -> list[dict[str, An
             loader = loader_container(source, settings.operator_image, settings.image_pull_policy)
             command = [literal(arg) for arg in loader["command"]]
             security = container_security(read_only_root=True)
-            found.append({**loader, "name": name, "command": command, "securityContext": security})
+            asked = {"resources": resources} if resources else {}
+            found.append({**loader, **asked, "name": name, "command": command, "securityContext": security})
     return found
 
 
@@ -154,6 +155,20 @@ def _resources(spec: ModelDeploymentSpec, region: Region) -> dict[str, Any]:
     if accelerator is not None:
         requests[accelerator.resource] = limits[accelerator.resource] = str(asked.count)
     return {name: values for name, values in (("requests", requests), ("limits", limits)) if values}
+
+
+def _resources_of_a_loader(spec: ModelDeploymentSpec, region: Region) -> dict[str, Any]:
+    """What the engine has but GPUs. They run one after the other, so the pod asks for no more than without it.
+
+    A ResourceQuota refuses pods of which one container says nothing, and without a limit a loader could fill the node.
+    """
+    accelerator = accelerator_of(spec, region)
+    left_out = accelerator.resource if accelerator is not None else ""
+    kept = {
+        kind: {name: amount for name, amount in amounts.items() if name != left_out}
+        for kind, amounts in _resources(spec, region).items()
+    }
+    return {kind: amounts for kind, amounts in kept.items() if amounts}
 
 
 def _environment(spec: ModelDeploymentSpec, engine: EngineContainer) -> list[dict[str, Any]]:
