@@ -229,6 +229,20 @@ def test_a_loader_that_is_killed_leaves_its_bytes_to_the_next(
     assert (tmp_path / "chat" / "model.safetensors").read_bytes() == WEIGHTS
 
 
+def test_a_loader_that_fails_ends_at_once_and_writes_no_more_of_its_other_files(hub: HubServer, tmp_path: Path) -> None:
+    """Its lock is open by then: two loaders that write one file would spoil it for each other."""
+    hub.hold = threading.Event()
+    hub.files["vocab.json"] = b"{}"
+    (tmp_path / ".chat.loading" / "vocab.json.part").mkdir(parents=True)
+    loader = started(hub, tmp_path)
+    try:
+        _, err = loader.communicate(timeout=20)
+    finally:
+        loader.kill()
+    assert loader.returncode == 1
+    assert "IsADirectoryError" in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("name", ["model.safetensors.part", "model.safetensors"])
 def test_a_loader_that_is_killed_between_download_and_end_leaves_nothing_to_download(
     hub: HubServer, tmp_path: Path, name: str

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -104,6 +105,9 @@ def _load(remote: Remote, volume: Path, name: str, port: int | None) -> None:
             folder = load(remote, volume, name, progress)
         except LoadError as error:
             _give_up(error)
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)  # Likewise; and what they go on to write another loader may write by now.
     total = progress.report()["total"]
     print(f"{folder} is there: {total} bytes in {time.monotonic() - began:.0f} s", flush=True)
 
