@@ -184,6 +184,25 @@ async def test_only_the_table_that_is_new_is_blamed(world: World) -> None:
     assert [list(versions) for versions, _ in world.refused] == [["eu-west-2"]]
 
 
+async def test_tables_that_changed_together_with_a_refused_one_are_served_without_it(world: World) -> None:
+    names = ("eu-west", "eu-west.00", "eu-west.01", "eu-west.02")
+    old = {name: routing_table(name, models=(f"acme/{name}",)) for name in names}
+    new = {name: routing_table(name, models=(f"acme/{name}",), generation=2) for name in names}
+    world.now(GatewayState(old, {}))
+    await eventually(lambda: world.published)
+    world.answer(ok=True)
+    world.now(GatewayState(new, {}))
+    good = {**new, "eu-west.01": old["eu-west.01"]}
+    answered = 1
+    while world.published[-1].tables != good:
+        await eventually(lambda seen=answered: len(world.published) > seen)
+        answered = len(world.published)
+        world.answer(ok=world.published[-1].tables["eu-west.01"] == old["eu-west.01"], message="no")
+    await world.quiet()
+    assert world.published[-1].tables == good
+    assert world.refused[-1] == ({"eu-west.01": TableVersion("u", 2)}, "no")
+
+
 async def test_a_gateway_that_has_never_served_is_told_all_of_its_regions_tables_or_nothing(world: World) -> None:
     first, bad = routing_table(), routing_table("eu-west.00", models=("acme/bad",))
     shards = {"eu-west.00": bad, "eu-west.01": routing_table("eu-west.01", models=("acme/chat",))}

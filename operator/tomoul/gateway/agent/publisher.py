@@ -23,8 +23,9 @@ class Publisher:
     A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement; not so
     one that held a part of the models, if it had none left or all are in one table again. A table that Envoy refuses is
     replaced by its last accepted state, so that endpoints go on changing; it is tried again when it changes, and once a
-    minute, as is whatever else was refused. A gateway that has never served gets all tables or none: with some of them
-    it would be ready, and know neither all models nor, perhaps, anybody's key.
+    minute, as is whatever else was refused. Of several that are new in what is refused, each is tried by itself.
+    A gateway that has never served gets all tables or none: with some of them it would be ready, and know neither all
+    models nor, perhaps, anybody's key.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class Publisher:
         self._published: GatewayState | None = None
         self._accepted = GatewayState()
         self._refused: dict[str, TableVersion] = {}
+        self._suspects: list[str] = []
+        """Of the refused tables those that were refused together; each is tried again without the others."""
         self._refused_state: GatewayState | None = None
 
     @property
@@ -72,6 +75,7 @@ class Publisher:
             self._accepted = state
             self._refused_state = None
             self._on_accepted(state)
+            self._try_suspect()
         else:
             self._refuse(state, acknowledgement.message)
 
@@ -89,6 +93,7 @@ class Publisher:
                 # By a clock of its own: changes that never end must not put it off.
                 retry_at = now() + RETRY_SECONDS
                 self._refused.clear()
+                self._suspects.clear()
             await asyncio.sleep(DEBOUNCE_SECONDS)
             self._changed.clear()
             known = self._read()
@@ -142,7 +147,15 @@ class Publisher:
         new = {name: version for name, version in state.versions.items() if accepted.get(name) != version}
         self._refused.update(new)
         self._on_refused(new or state.versions, message)
+        if len(new) > 1:
+            self._suspects = list(dict.fromkeys([*new, *self._suspects]))
         if new:
+            self.changed()
+            self._try_suspect()
+
+    def _try_suspect(self) -> None:
+        if self._suspects:
+            self._refused.pop(self._suspects.pop(0), None)
             self.changed()
 
 
