@@ -5,18 +5,23 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
+
+import pytest
 
 from tests.agent.envoy import eventually, running_envoy, short_folder
 from tests.agent.http_calls import get
-from tests.agent.tables import routing_table
+from tests.agent.tables import routing_table, table_manifest
 from tests.agent.world import COMPLETION, TABLES, Cluster, Gateway, engine, start_again
+from tomoul.api.routingtable import RoutingTable
+from tomoul.gateway.agent import run, state
 from tomoul.gateway.agent.publisher import DEBOUNCE_SECONDS
 from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
-from tomoul.gateway.agent.state import GatewayState
+from tomoul.gateway.agent.state import GatewayState, KnownTable, TableVersion
+from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import Endpoint
-from tomoul.kube.client import Listing
+from tomoul.kube.client import Listing, Object
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.resources import ENDPOINT_SLICES, Resource
 from tomoul.plan.world import Key
@@ -208,6 +213,37 @@ async def test_a_table_is_served_although_the_list_that_comes_last_is_empty(clus
     async with gateway.agent(cluster.kubeconfig, LateSlices):
         await cluster.accepts(generation)
         assert (await gateway.call()).status == 503  # known, and without endpoints
+
+
+async def test_a_gateway_that_has_never_served_waits_for_a_table_that_its_agent_cannot_read(
+    cluster: Cluster, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_shard(*models: str) -> int:
+        manifest = table_manifest(shard, models, region=cluster.region, namespace=cluster.namespace)
+        return int(cluster.control_plane.api.apply(f"{TABLES}/{shard}", manifest)["metadata"]["generation"])
+
+    def read(item: Object, version: TableVersion) -> KnownTable:
+        unreadable = item["metadata"]["name"] == shard and version.generation == 1
+        return KnownTable(version, None, "of a newer operator") if unreadable else as_it_is(item, version)
+
+    def compiled(tables: Sequence[RoutingTable], *others: Any) -> Any:
+        served.append({table.metadata.name for table in tables})
+        return compile_gateway(tables, *others)
+
+    shard, as_it_is, served = f"{cluster.region}.00", state._read, list[set[str]]()
+    monkeypatch.setattr(state, "_read", read)
+    monkeypatch.setattr(run, "compile_gateway", compiled)
+    put_shard("acme/new")
+    generation = cluster.put_table("acme/phi")
+    async with gateway.agent(cluster.kubeconfig) as agent:
+        await eventually(lambda: cluster.control_plane.api.get(f"{TABLES}/{shard}").get("status"))
+        cluster.put_slice(Endpoint("10.9.9.9", 8000))  # has it look at all of them again
+        await eventually(lambda: agent._slices.items() or None)
+        assert (await get(agent.health_port, "/readyz")).status == 503
+        put_shard("acme/new", "acme/newer")
+        await cluster.accepts(generation)
+    assert served
+    assert all(names == {cluster.region, shard} for names in served)
 
 
 async def test_an_agent_that_has_nothing_to_serve_is_alive_and_not_ready() -> None:

@@ -146,7 +146,9 @@ class Agent:
             return None
         tables = {key.name: known.table for key, known in self._tables.items() if known.table is not None}
         self._secrets.follow(secret_refs([*tables.values()]))
-        # Without the keys of all its tenants a gateway that has never served would refuse calls of some.
+        # Without all tables, and the keys of all tenants, a gateway that has never served would refuse calls of some.
+        if len(tables) < len(self._tables.items()) and not self._publisher.published:
+            return None
         if not (self._secrets.complete or (self._publisher.published and self._secrets.settled())):
             return None
         return GatewayState(tables, endpoints_by_pool(self._slices.values()), self._secrets.known)
