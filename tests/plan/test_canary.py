@@ -217,6 +217,17 @@ def test_a_canary_without_a_verdict_within_the_deadline_is_told(late: dict[str, 
     assert deployments(plan) == {POOL.name: "1", CANARY.name: "2"}
 
 
+@pytest.mark.parametrize(("seconds", "reason"), [(301, "RolloutInProgress"), (601, "RolloutDeadlineExceeded")])
+def test_a_canary_that_is_to_be_watched_for_longer_than_the_deadline_is_not_late_before_its_end(
+    seconds: int, reason: str
+) -> None:
+    tried = chat("2")
+    rollout = tried.spec.rollout.model_copy(update={"canary": SPEC.model_copy(update={"duration_seconds": 600})})
+    tried = tried.model_copy(update={"spec": tried.spec.model_copy(update={"rollout": rollout})})
+    facts = trial(counts(seconds=seconds, calls=5))
+    assert condition(plan_model(world(tried, facts=facts), KEY))[:2] == ("False", reason)
+
+
 def test_no_store_is_not_promised_while_a_canary_breaks_it() -> None:
     facts = trial(pods={CANARY: [PodFact("canary", ready=True, revision=NEW, prompt_cache="shared")]})
     found = world(chat("2", cache={"noStore": "Isolated"}), facts=facts)

@@ -135,7 +135,10 @@ def _as_canary(template: Manifest) -> Manifest:
 
 
 def _overdue(model: ModelDeployment, found: CanaryFacts) -> bool:
-    late = found.counts is not None and found.counts.seconds > model.spec.rollout.deadline_seconds
+    rollout = model.spec.rollout
+    # One that is to be watched for longer can have no verdict before that.
+    limit = max(rollout.deadline_seconds, rollout.canary.duration_seconds if rollout.canary is not None else 0)
+    late = found.counts is not None and found.counts.seconds > limit
     return late or (found.fact is not None and found.fact.overdue)
 
 
