@@ -139,8 +139,8 @@ def test_regions_hosted_here_and_their_models_have_figures_and_others_have_none(
         }
         item = {"apiVersion": API_VERSION, "kind": "Region", "metadata": meta(name), "spec": {}, "status": status}
         operator.see(item)
-    stopped = ("four", "ScaledToZero")
-    for name, reason in (("one", "Ready"), ("two", "Unschedulable"), ("three", "Unschedulable"), stopped):
+    intended = (("four", "ScaledToZero"), ("five", "RolloutInProgress"))
+    for name, reason in (("one", "Ready"), ("two", "Unschedulable"), ("three", "Unschedulable"), *intended):
         rows = [{"name": region, "conditions": ready(str(reason == "Ready"), reason)} for region in ("eu", "elsewhere")]
         operator.see(
             {
@@ -174,6 +174,7 @@ def test_regions_hosted_here_and_their_models_have_figures_and_others_have_none(
         "region_models eu Ready": 1,
         "region_models eu Unschedulable": 2,
         "region_models eu ScaledToZero": 1,
+        "region_models eu RolloutInProgress": 1,
         "region_models eu DownloadStalled": 0,
     }
 

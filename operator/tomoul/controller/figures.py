@@ -15,8 +15,12 @@ from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.observed import Observed
 from tomoul.plan.region import why_withheld
 
-_INTENDED = (Reason.REGION_DISABLED, Reason.SCALED_TO_ZERO)
-"""Reasons for which a model is not Ready as its owner wants it: nobody's alarm."""
+_INTENDED = (Reason.REGION_DISABLED, Reason.SCALED_TO_ZERO, Reason.ROLLOUT_IN_PROGRESS)
+"""Reasons for which a model is not Ready as its owner wants it: nobody's alarm.
+
+All wanted replicas serve while a rollout is in progress, a canary's for as long as its owner wants; one that does not
+get on has another reason.
+"""
 
 
 class Figures(Collector):
