@@ -35,24 +35,25 @@ async def reconcile_model(context: Context, key: Key) -> None:
     plan = plan_model(context.observed.world(), key, context.observed.claims())
     if not await may_have(context, MODEL_DEPLOYMENTS, key, found, plan.objects):
         return
-    status, refused, late, wrote = plan.status, None, None, True
+    status, wrote = plan.status, True
+    trouble: Refused | BeingDeletedError | None = None
     try:
         wrote = await converge(
             context.observed, context.writer, found.uid, plan.objects, plan.keep, plan.still_serving, planned=True
         )
-    except Refused as error:
-        refused = error
-    except BeingDeletedError as reason:
-        late = reason
+    except (Refused, BeingDeletedError) as error:
+        trouble = error
     # The answers to what was applied are known by now: a new revision must not be judged by its predecessor's pods.
     latest = context.observed.models.get(key)
     if wrote and latest is not None and spec_of(latest) == spec_of(found):
         # Why a rollout goes as it does was known only before it began.
         status = plan_model(context.observed.world(), key, context.observed.claims(), status).status
-    if refused is not None:
-        status = refused_model(found.resource, status, refused.by_region)
+    if isinstance(trouble, Refused):
+        status = refused_model(found.resource, status, trouble.by_region)
     before = found.resource.status
-    wait = 0.0 if refused is not None else context.patience.left(key, before, status, context.triggers.patience)
+    wait = (
+        0.0 if isinstance(trouble, Refused) else context.patience.left(key, before, status, context.triggers.patience)
+    )
     if wait:
         context.triggers.later(key, wait)
         now = before
@@ -65,10 +66,8 @@ async def reconcile_model(context: Context, key: Key) -> None:
     # What was decided is acted upon once it is written.
     if decided := {row[0] for row in _trials(before) ^ _trials(now)}:
         context.triggers.tried(key, sorted(decided))
-    if refused is not None:
-        raise refused
-    if late is not None:
-        raise late
+    if trouble is not None:
+        raise trouble
 
 
 def _knows_groups(context: Context) -> bool:

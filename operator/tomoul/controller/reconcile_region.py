@@ -20,18 +20,17 @@ async def reconcile_region(context: Context, key: Key) -> None:
     plan = plan_region(context.observed.world(), key.name)
     if not await may_have(context, REGIONS, key, found, plan.objects):
         return
-    status, refused, late = plan.status, None, None
+    status = plan.status
+    trouble: Refused | BeingDeletedError | None = None
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects)
     except Refused as error:
-        status, refused = refused_region(status, str(error)), error
-    except BeingDeletedError as reason:
-        late = reason
+        status, trouble = refused_region(status, str(error)), error
+    except BeingDeletedError as error:
+        trouble = error
     before = found.resource.status
     now = await write_status(context, REGIONS, key, found.uid, before, status)
     if now.accelerators != before.accelerators:
         context.triggers.capacity(key.name)
-    if refused is not None:
-        raise refused
-    if late is not None:
-        raise late
+    if trouble is not None:
+        raise trouble
