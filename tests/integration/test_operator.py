@@ -485,16 +485,18 @@ def seen(cluster: Cluster, namespace: str) -> dict[tuple[str, ...], object]:
     return found
 
 
+def put_quota(cluster: Cluster, namespace: str, name: str, hard: Object) -> str:
+    """The path of the ResourceQuota."""
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas/{name}"
+    metadata = {"name": name}
+    cluster.api.apply(path, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}})
+    return path
+
+
 def test_a_quota_that_refuses_a_workload_is_told_as_that_and_not_as_a_mistake_in_the_spec(
     examples: Cluster, namespace: str
 ) -> None:
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "none"},
-        "spec": {"hard": {"count/deployments.apps": "0"}},
-    }
-    examples.api.apply(f"/api/v1/namespaces/{namespace}/resourcequotas/none", quota)
+    quota = put_quota(examples, namespace, "none", {"count/deployments.apps": "0"})
     examples.apply(model("refused", namespace))
 
     def told_so() -> Object:
@@ -506,19 +508,13 @@ def test_a_quota_that_refuses_a_workload_is_told_as_that_and_not_as_a_mistake_in
     assert condition(item, "Accepted")["status"] == "True"
     assert (item["status"]["reason"], item["status"]["readyRegions"]) == ("ApplyRefused", "0/2")
     assert "quota" in condition(item, "Ready", "us-east")["message"]
-    examples.api.delete(f"/api/v1/namespaces/{namespace}/resourcequotas/none")
+    examples.api.delete(quota)
     eventually(lambda: len(examples.of("refused", namespace)) == 10, 60)
 
 
 def test_a_quota_that_refuses_pods_is_told_in_its_words(examples: Cluster, namespace: str) -> None:
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "memory"},
-        "spec": {"hard": {"requests.memory": "512Mi"}},
-    }
-    examples.api.apply(f"/api/v1/namespaces/{namespace}/resourcequotas/memory", quota)
-    eventually(lambda: "hard" in examples.api.get(f"/api/v1/namespaces/{namespace}/resourcequotas/memory")["status"])
+    quota = put_quota(examples, namespace, "memory", {"requests.memory": "512Mi"})
+    eventually(lambda: "hard" in examples.api.get(quota)["status"])
     examples.apply(model("short", namespace, regions=[{"name": "eu-west", "replicas": 3}]))
 
     def told_so() -> None:
