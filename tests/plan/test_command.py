@@ -142,6 +142,18 @@ def test_a_path_that_does_not_exist_or_a_wrong_option_is_an_error_and_no_changes
     assert run(files, "--hosteed", "eu-west").exit_code == 1
 
 
+@pytest.mark.parametrize("words", [[], ["plna", "files"], ["--nope"], ["local"], ["local", "missing"], ["load", "hf"]])
+def test_a_mistyped_command_never_has_the_status_that_means_changes(words: list[str]) -> None:
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Usage: " in result.stderr
+
+
+def test_a_command_that_does_not_exist_is_answered_with_those_that_do() -> None:
+    result = CliRunner().invoke(main, ["plna", "files"])
+    assert "no such command `plna`; use one of: plan, local, operator, agent, load, crds" in result.stderr
+
+
 def test_a_change_that_the_api_server_refuses_is_an_error(files: Path) -> None:
     edit(files / "tiny-solo.yaml", "id: tomoul/tiny-solo", "id: tomoul/tiny-other")
     edit(files / "tenant.yaml", "tomoul/tiny-solo", "tomoul/tiny-other")

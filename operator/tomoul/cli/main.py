@@ -18,8 +18,20 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = {
 """Module and summary by name. Each module has a click command named `command`."""
 
 
+# A mistake in the command's own arguments. click's 2 means changes to who runs `tomoul plan`.
+click.UsageError.exit_code = 1
+
+
 class LazyGroup(click.Group):
     """Subcommands are imported when called: `tomoul plan` needs none of the libraries of the operator."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that is called, with its arguments."""
+        if args[0] not in SUBCOMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"no such command `{args[0]}`; use one of: {', '.join(SUBCOMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all subcommands, in the order in which people meet them."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
@@ -41,24 +41,7 @@ class Files(NamedTuple):
     """Objects of other API groups."""
 
 
-class MisuseError(click.UsageError):
-    """A mistake in the command's own arguments. click's status for that means changes here."""
-
-    exit_code = ERROR
-
-
-class PlanCommand(click.Command):
-    """A command whose misuse is a MisuseError."""
-
-    def make_context(self, *args: Any, **more: Any) -> click.Context:
-        """The context of a call."""
-        try:
-            return super().make_context(*args, **more)
-        except click.UsageError as error:
-            raise MisuseError(error.format_message(), error.ctx) from error
-
-
-@click.command(name="plan", cls=PlanCommand)
+@click.command(name="plan")
 @click.argument("paths", nargs=-1, required=True, type=_PATHS, metavar="FILE…")
 @click.option(
     "--against", multiple=True, type=_PATHS, help="File or folder with the state before; nothing if not given."
