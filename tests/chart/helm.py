@@ -1,6 +1,7 @@
 """Helm, as the tests call it."""
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,19 @@ class HelmError(Exception):
     """Helm failed; the text is what it wrote to stderr."""
 
 
-def helm(*args: str) -> str:
+def helm(*args: str, stdin: str = "") -> str:
     """What Helm printed. Raises HelmError."""
-    done = subprocess.run([program("helm"), *args], capture_output=True, text=True, check=False)
+    done = subprocess.run([program("helm"), *args], capture_output=True, text=True, check=False, input=stdin)
     if done.returncode != 0:
         raise HelmError(done.stderr)
     return done.stdout
 
 
-def render(*values: str, namespace: str = "tomoul-system") -> list[Object]:
-    """The chart's objects with `values` set, each as `gateway.replicas=3`."""
-    options = [option for value in values for option in ("--set", value)]
+def render(*values: str, tree: Mapping[str, Any] | None = None, namespace: str = "tomoul-system") -> list[Object]:
+    """The chart's objects with `values` set, each as `gateway.replicas=3`, over those of `tree`."""
+    options = ["--values", "-", *(option for value in values for option in ("--set", value))]
     command = ("template", "tomoul", str(CHART), "--namespace", namespace, "--kube-version", "1.34.0", *options)
-    return [found for found in yaml.safe_load_all(helm(*command)) if found]
+    return [found for found in yaml.safe_load_all(helm(*command, stdin=yaml.safe_dump(tree or {}))) if found]
 
 
 def one(objects: list[Object], kind: str, name: str) -> Object:
@@ -38,8 +39,13 @@ def one(objects: list[Object], kind: str, name: str) -> Object:
     return found
 
 
-def operator_args(*values: str) -> list[str]:
-    """Arguments of the operator's container with `values` set."""
-    pod = one(render(*values), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
-    args: list[str] = pod["containers"][0]["args"]
+def operator_pod(*values: str, tree: Mapping[str, Any] | None = None) -> Object:
+    """The template of the operator's pods with `values` set, over those of `tree`."""
+    template: Object = one(render(*values, tree=tree), "Deployment", "tomoul-operator")["spec"]["template"]
+    return template
+
+
+def operator_args(*values: str, tree: Mapping[str, Any] | None = None) -> list[str]:
+    """Arguments of the operator's container with `values` set, over those of `tree`."""
+    args: list[str] = operator_pod(*values, tree=tree)["spec"]["containers"][0]["args"]
     return args

@@ -1,13 +1,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-import click
 import pytest
 import yaml
 
 from tests.chart.helm import CHART, ROOT, HelmError, helm, one, operator_args, render
-from tomoul.cli.main import main
 
+KUBERNETES_OWN = (
+    "resources", "labels", "annotations", "commonLabels", "podLabels", "podAnnotations", "nodeSelector", "affinity",
+)  # fmt: skip
+"""Values that are maps of Kubernetes' own."""
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 
 
@@ -60,6 +62,15 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("engines.egress=Closed", "at '/engines/egress'"),
         ("workloadNamespaces={a b}", "at '/workloadNamespaces/0'"),
         ("admission.images={a}", "at '/admission': additional properties 'images' not allowed"),
+        ("operator.tolerations[0].efect=NoSchedule", "at '/operator/tolerations/0': additional properties 'efect'"),
+        ("operator.tolerations[0].effect=NoScedule", "value must be one of 'NoSchedule', 'PreferNoSchedule'"),
+        ("gateway.affinity.podAntiaffinity.a=1", "additional properties 'podAntiaffinity' not allowed"),
+        ("gateway.topologySpreadConstraints[0].maxSkew=1", "missing properties 'topologyKey', 'whenUnsatisfiable'"),
+        ("gateway.resources.envoy.limits.memory=null", "at '/gateway/resources/envoy/limits': missing property"),
+        ("gateway.service.type=NodePort", "at '/gateway/service': additional properties 'type' not allowed"),
+        ("gateway.service.loadBalancerSourceRanges={10.0.0.0}", "at '/gateway/service/loadBalancerSourceRanges/0'"),
+        ("commonLabels.team=a b", "at '/commonLabels/team'"),
+        ("operator.logFormat=JSON", "value must be one of 'json', 'text'"),
         ("auth=None", "additional properties 'auth' not allowed"),
     ],
 )
@@ -67,23 +78,6 @@ def test_a_value_that_does_not_exist_or_fit_is_refused_by_its_name(value: str, w
     with pytest.raises(HelmError) as refused:
         render(value)
     assert words in str(refused.value)
-
-
-def test_every_flag_that_the_chart_passes_is_one_of_the_operators() -> None:
-    with click.Context(main) as context:
-        command = main.get_command(context, "operator")
-    assert command is not None
-    known = {option for parameter in command.params for option in parameter.opts}
-    subcommand, *flags = operator_args(
-        "hostRegions={eu-west}",
-        "imagePullSecrets={registry}",
-        "metrics.scrapeNamespaces={monitoring}",
-        "propagate.labels={team}",
-        "propagate.annotations={example.com/owner}",
-        "scaling.externalMetrics=true",
-    )
-    assert subcommand == "operator"
-    assert {flag.partition("=")[0] for flag in flags} <= known
 
 
 def test_the_values_reach_the_operator() -> None:
@@ -120,6 +114,32 @@ def test_pull_secrets_are_the_operator_pods_own_too() -> None:
     assert "imagePullSecrets" not in one(render(), "Deployment", "tomoul-operator")["spec"]["template"]["spec"]
 
 
+@pytest.mark.parametrize("value", ["commonLabels", "operator.podLabels", "gateway.podLabels"])
+@pytest.mark.parametrize("label", ["app.kubernetes.io/name", "helm.sh/chart", "tomoul.ai/region"])
+def test_labels_by_which_something_is_selected_are_refused_with_their_value(value: str, label: str) -> None:
+    escaped = label.replace(".", "\\.")
+    with pytest.raises(HelmError, match=f"{value}: `{label}` means something to Kubernetes, Helm or Tomoul"):
+        render(f"{value}.{escaped}=mine")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            ("gateway.service.externalTrafficPolicy=Local",),
+            "needs gateway.serviceType NodePort or LoadBalancer",
+        ),
+        (("gateway.service.loadBalancerClass=a", "gateway.serviceType=NodePort"), "LoadBalancer, not NodePort"),
+        (("gateway.service.loadBalancerSourceRanges={10.0.0.0/8}",), "LoadBalancer, not ClusterIP"),
+    ],
+)
+def test_fields_that_a_type_of_service_has_no_use_for_are_refused_with_the_type_that_has(
+    values: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(HelmError, match=words):
+        render(*values)
+
+
 def test_every_value_is_on_the_page_about_installing() -> None:
     page = (ROOT / "docs" / "install.md").read_text()
     names = list(leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
@@ -128,9 +148,9 @@ def test_every_value_is_on_the_page_about_installing() -> None:
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Names of values as `--set` takes them; maps of Kubernetes' own are one value each."""
+    """Names of values as `--set` takes them."""
     for name, value in values.items():
-        if isinstance(value, dict) and name not in ("resources", "labels", "annotations"):
+        if isinstance(value, dict) and name not in KUBERNETES_OWN:
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"

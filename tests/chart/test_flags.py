@@ -1,15 +1,45 @@
+import click
 import pytest
 from click.testing import CliRunner
 
-from tests.chart.helm import operator_args
+from tests.chart.helm import Object, operator_args
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli import operator
+from tomoul.cli.main import main
 from tomoul.controller.options import OperatorOptions
 from tomoul.plan.settings import Settings
 
+FIXED = {
+    "--health-port": "the pod's probes ask at it",
+    "--metrics-port": "the Service and the NetworkPolicy name it",
+    "--external-metrics-port": "the Service and the NetworkPolicy name it",
+    "--lease-name": "the Role gives rights to the Lease of that name alone",
+    "--gateway-service-account": "the chart gives the account of that name its rights",
+    "--kubeconfig": "a pod has its ServiceAccount's",
+    "--help": "runs nothing",
+}
+"""Flags of the operator that no value sets, and why."""
+ALL = (
+    "hostRegions={eu-west}", "imagePullSecrets={registry}", "metrics.scrapeNamespaces={monitoring}",
+    "propagate.labels={team}", "propagate.annotations={example.com/owner}", "scaling.externalMetrics=true",
+)  # fmt: skip
+"""Values without which a flag is left out."""
 
-def settings_of(monkeypatch: pytest.MonkeyPatch, *args: str, **environment: str) -> Settings:
-    """The Settings that the operator runs with."""
+
+def test_each_flag_of_the_operator_is_set_by_a_value_or_fixed_for_a_reason() -> None:
+    with click.Context(main) as context:
+        command = main.get_command(context, "operator")
+        assert command is not None
+        known = {option for parameter in command.get_params(context) for option in parameter.opts}
+    subcommand, *flags = operator_args(*ALL)
+    assert subcommand == "operator"
+    passed = {flag.partition("=")[0] for flag in flags}
+    assert passed | FIXED.keys() == known
+    assert passed & FIXED.keys() == set()
+
+
+def options_of(monkeypatch: pytest.MonkeyPatch, *args: str, **environment: str) -> OperatorOptions:
+    """What the operator runs with."""
     seen: list[OperatorOptions] = []
 
     async def run_operator(options: OperatorOptions, _kubeconfig: str | None) -> None:
@@ -20,7 +50,12 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, *args: str, **environment: str)
     result = CliRunner().invoke(operator.command, args, env=environment)
     assert result.exit_code == 0, result.output
     (options,) = seen
-    return options.settings
+    return options
+
+
+def settings_of(monkeypatch: pytest.MonkeyPatch, *args: str, **environment: str) -> Settings:
+    """The Settings that the operator runs with."""
+    return options_of(monkeypatch, *args, **environment).settings
 
 
 def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +85,78 @@ def test_the_charts_values_become_the_operators_settings(monkeypatch: pytest.Mon
 
 def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     _, *args = operator_args()
-    assert settings_of(monkeypatch, *args, "--namespace=tomoul-system") == Settings()
+    found = options_of(monkeypatch, *args, "--namespace=tomoul-system")
+    assert found == OperatorOptions(identity=found.identity)
+
+
+def test_values_of_the_operator_itself_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, *args = operator_args(
+        "resyncSeconds=60", "operator.workers=8", "scaling.sampleSeconds=2", "scaling.refusedSeconds=120"
+    )  # fmt: skip
+    found = options_of(monkeypatch, *args)
+    assert (found.resync_seconds, found.workers, found.sample_seconds, found.refused_seconds) == (60, 8, 2, 120)
+    assert "--log-format=text" in operator_args("operator.logFormat=text")
+
+
+GATEWAY: Object = {
+    "serviceType": "LoadBalancer",
+    "service": {
+        "annotations": {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internal"},
+        "loadBalancerClass": "example.com/internal",
+        "loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"],
+        "externalTrafficPolicy": "Local",
+        "ipFamilyPolicy": "PreferDualStack",
+    },
+    "podLabels": {"sidecar.istio.io/inject": "false"},
+    "podAnnotations": {"example.com/note": 'what is not $(POD_NAME), "quoted" or <b>'},
+    "nodeSelector": {"pool": "edge"},
+    "tolerations": [{"key": "edge", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+    "topologySpreadConstraints": [],
+    "priorityClassName": "system-cluster-critical",
+    "resources": {"envoy": {"limits": {"memory": "3Gi"}}},
+}
+
+
+def test_what_gateways_are_given_reaches_the_operator_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, *args = operator_args(tree={"commonLabels": {"team": "inference"}, "gateway": GATEWAY})
+    unescaped = [arg.replace("$$(", "$(") for arg in args]  # as the kubelet hands it on
+    settings = settings_of(monkeypatch, *unescaped)
+    overlay = settings.gateway_overlay
+    assert settings.gateway_service_type == "LoadBalancer"
+    assert overlay.labels == {"team": "inference"}
+    dumped = overlay.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert dumped["service"] == GATEWAY["service"]
+    pods = dumped["pods"]
+    assert pods.pop("labels") == GATEWAY["podLabels"]
+    assert pods.pop("annotations") == GATEWAY["podAnnotations"]
+    assert "podAntiAffinity" in pods["affinity"], "Helm puts maps together"
+    del pods["affinity"]["podAntiAffinity"]
+    assert pods == {name: GATEWAY[name] for name in pods}
+    assert overlay.resources.max_heap_bytes == 2 * 1024**3
+    assert dumped["resources"]["envoy"]["requests"] == {"cpu": "100m", "memory": "128Mi"}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "words"),
+    [
+        ("[]", "should be an object"),
+        ("{", "Invalid JSON"),
+        ('{"pods": {"priority": "high"}}', "pods.priority: Extra inputs are not permitted"),
+        (
+            '{"pods": {"tolerations": [{"value": "a"}]}}',
+            "pods.tolerations.0: key: must be set where",
+        ),
+        ('{"labels": {"tomoul.ai/region": "a"}}', "label `tomoul.ai/region` means something"),
+        ('{"pods": {"labels": {"app.kubernetes.io/name": "a"}}}', "label `app.kubernetes.io/name` means something"),
+        ('{"resources": {"envoy": {"limits": {"memory": "64Mi"}}}}', "limits.memory must be 256Mi or more"),
+        ('{"resources": {"envoy": {"limits": {"memory": "much"}}}}', "`much` is no quantity"),
+    ],
+)
+def test_an_overlay_of_gateways_that_is_none_is_refused_by_field(overlay: str, words: str) -> None:
+    result = CliRunner().invoke(operator.command, [f"--gateway-overlay={overlay}"])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
 
 
 def test_the_engines_image_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from tomoul.api.region import Region
 from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, PoolName, RoutingTable
 from tomoul.api.tenant import Tenant
 from tomoul.plan.claims import claims
+from tomoul.plan.gateway_overlay import GatewayOverlay
 from tomoul.plan.groups import pool_template
 from tomoul.plan.isolation import isolated
 from tomoul.plan.jurisdiction import allowed_jurisdictions
@@ -91,10 +92,12 @@ def world_of(documents: Iterable[Mapping[str, Any]]) -> World:
 
 def _settings(found: Mapping[str, Any]) -> Settings:
     hosted = found.get("hosted_regions")
-    auth = GatewayAuth(found.get("gateway_auth", GatewayAuth.NONE))
-    return Settings(
-        **{**found, "gateway_auth": auth, "hosted_regions": frozenset(hosted) if hosted is not None else None}
-    )
+    decided = {
+        "gateway_auth": GatewayAuth(found.get("gateway_auth", GatewayAuth.NONE)),
+        "hosted_regions": frozenset(hosted) if hosted is not None else None,
+        "gateway_overlay": GatewayOverlay.model_validate(found.get("gateway_overlay", {})),
+    }
+    return Settings(**{**found, **decided})
 
 
 def _facts(found: Mapping[str, Any], world: World) -> Facts:

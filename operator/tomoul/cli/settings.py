@@ -11,6 +11,7 @@ import click
 from tomoul.api.gatewaylimits import HIGHEST_BODY_BYTES, MIN_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli.options import option
+from tomoul.plan.gateway_overlay import GatewayOverlay, read_overlay
 from tomoul.plan.propagate import reserved
 from tomoul.plan.settings import Settings
 
@@ -39,6 +40,18 @@ def read_metadata_names(context: click.Context, parameter: click.Parameter, valu
         if reserved(name):
             raise click.BadParameter(f"`{name}` means something to Kubernetes or Tomoul on each object: leave it out")
     return names
+
+
+def read_gateway_overlay(_context: click.Context, _parameter: click.Parameter, value: str) -> GatewayOverlay:
+    """The overlay in JSON. BadParameter for what is none, and for labels that mean something on what runs."""
+    try:
+        overlay = read_overlay(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    for name in (*overlay.labels, *overlay.pods.labels):
+        if reserved(name):
+            raise click.BadParameter(f"label `{name}` means something to Kubernetes or Tomoul on each object")
+    return overlay
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -127,6 +140,16 @@ OPTIONS = (
         envvar="TOMOUL_GATEWAY_SERVICE_ACCOUNT",
         default=DEFAULTS.gateway_service_account,
         help="ServiceAccount of the gateway pods.",
+    ),
+    option(
+        "--gateway-overlay",
+        envvar="TOMOUL_GATEWAY_OVERLAY",
+        default="{}",
+        callback=read_gateway_overlay,
+        help="What gateways have besides what their Regions say, in JSON: `labels` of all their objects, `pods` "
+        "(labels, annotations, nodeSelector, tolerations, affinity, topologySpreadConstraints, priorityClassName), "
+        "`service` (annotations, loadBalancerClass, loadBalancerSourceRanges, externalTrafficPolicy, ipFamilyPolicy) "
+        "and `resources` (envoy, agent).",
     ),
     option(
         "--propagate-labels",

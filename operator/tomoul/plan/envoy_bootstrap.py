@@ -5,15 +5,18 @@ from typing import Any
 MODULES_PATH = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
 """Environment variable with the folder in which Envoy looks for its modules."""
 _TYPES = "type.googleapis.com/envoy"
-_MAX_HEAP_BYTES = 1024 * 1024 * 1024
+MAX_HEAP_BYTES = 1024 * 1024 * 1024
 _MAX_CONNECTIONS = 50_000
 
 
-def envoy_bootstrap(*, ads_socket: str, admin_socket: str, metrics_port: int) -> dict[str, Any]:
+def envoy_bootstrap(
+    *, ads_socket: str, admin_socket: str, metrics_port: int, max_heap_bytes: int = MAX_HEAP_BYTES
+) -> dict[str, Any]:
     """A bootstrap (proto JSON with the proto field names) that takes everything else over ADS.
 
     `ads_socket` and `admin_socket` are paths of Unix sockets: the agent's, and the one on which Envoy serves its admin
     interface. `metrics_port` serves `/stats/prometheus` and `/ready` to the network; 0 leaves that listener out.
+    Near `max_heap_bytes` calls are refused.
     """
     bootstrap: dict[str, Any] = {
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
@@ -38,7 +41,7 @@ def envoy_bootstrap(*, ads_socket: str, admin_socket: str, metrics_port: int) ->
         },
         "static_resources": {"clusters": [_pipe_cluster("ads", ads_socket, http2=True)]},
         "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
-        "overload_manager": _overload_manager(),
+        "overload_manager": _overload_manager(max_heap_bytes),
     }
     if metrics_port:
         bootstrap["static_resources"]["clusters"].append(_pipe_cluster("admin", admin_socket, http2=False))
@@ -69,7 +72,7 @@ def _pipe_cluster(name: str, path: str, *, http2: bool) -> dict[str, Any]:
     return cluster
 
 
-def _overload_manager() -> dict[str, Any]:
+def _overload_manager(max_heap_bytes: int) -> dict[str, Any]:
     return {
         "refresh_interval": "0.25s",
         "resource_monitors": [
@@ -77,7 +80,7 @@ def _overload_manager() -> dict[str, Any]:
                 "name": "envoy.resource_monitors.fixed_heap",
                 "typed_config": {
                     "@type": f"{_TYPES}.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
-                    "max_heap_size_bytes": _MAX_HEAP_BYTES,
+                    "max_heap_size_bytes": max_heap_bytes,
                 },
             },
             {

@@ -5,10 +5,12 @@ from typing import Any
 
 from tomoul.api.region import Region
 from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
+from tomoul.plan.gateway_overlay import ContainerResources
+from tomoul.plan.gateway_placement import gateway_placement
 from tomoul.plan.labels import gateway_labels, gateway_selector, object_meta
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.network import gateway_policy
-from tomoul.plan.pods import TERMINATION_MESSAGE_POLICY, container_security, literal, pod_security, tolerations
+from tomoul.plan.pods import TERMINATION_MESSAGE_POLICY, container_security, literal, pod_security
 from tomoul.plan.settings import Settings
 from tomoul.plan.world import Manifest
 
@@ -34,16 +36,19 @@ _TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a p
 def gateway(region: Region, settings: Settings) -> tuple[Manifest, ...]:
     """Deployment, Service, PodDisruptionBudget and NetworkPolicy of a region's gateways."""
     name = gateway_name(region.metadata.name)
-    labels = gateway_labels(region.metadata.name)
+    overlay = settings.gateway_overlay
+    labels = dict(overlay.labels) | gateway_labels(region.metadata.name)
     selector = gateway_selector(region.metadata.name)
     meta = object_meta(name, labels, region, settings.namespace)
+    annotations = {"annotations": dict(overlay.service.annotations)} if overlay.service.annotations else {}
     return (
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": _deployment(region, settings)},
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": meta,
+            "metadata": meta | annotations,
             "spec": {
+                **overlay.service.spec(),
                 "type": settings.gateway_service_type,
                 "selector": selector,
                 "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": "http", "protocol": "TCP"}],
@@ -76,13 +81,16 @@ def gateway(region: Region, settings: Settings) -> tuple[Manifest, ...]:
 
 def _deployment(region: Region, settings: Settings) -> dict[str, Any]:
     selector = gateway_selector(region.metadata.name)
+    overlay = settings.gateway_overlay
+    labels = {**overlay.labels, **overlay.pods.labels, **gateway_labels(region.metadata.name)}
+    annotations = {"annotations": dict(overlay.pods.annotations)} if overlay.pods.annotations else {}
     return {
         "replicas": settings.gateway_replicas,
         "selector": {"matchLabels": selector},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "revisionHistoryLimit": 3,
         "template": {
-            "metadata": {"labels": gateway_labels(region.metadata.name)},
+            "metadata": {"labels": labels, **annotations},
             "spec": _pod(region, settings),
         },
     }
@@ -105,21 +113,10 @@ def _pod(region: Region, settings: Settings) -> dict[str, Any]:
             {"name": "salt", "secret": {"secretName": SALT_SECRET, "defaultMode": 0o440}},
             {"name": "api-access", "projected": {"defaultMode": 0o440, "sources": _api_access()}},
         ],
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": gateway_selector(region.metadata.name)},
-            }
-        ],
+        **gateway_placement(region, settings.gateway_overlay.pods, gateway_selector(region.metadata.name)),
     }
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
-    if region.spec.placement.node_selector:
-        pod["nodeSelector"] = dict(region.spec.placement.node_selector)
-    if region.spec.placement.tolerations:
-        pod["tolerations"] = tolerations(region.spec.placement.tolerations)
     return pod
 
 
@@ -161,7 +158,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
-        "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
+        "resources": _resources(settings.gateway_overlay.resources.agent),
         "securityContext": container_security(read_only_root=True),
         "volumeMounts": [
             {"name": "run", "mountPath": _RUN_DIR},
@@ -173,7 +170,13 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
 
 
 def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
-    bootstrap = envoy_bootstrap(ads_socket=_ADS_SOCKET, admin_socket=_ADMIN_SOCKET, metrics_port=METRICS_PORT)
+    resources = settings.gateway_overlay.resources
+    bootstrap = envoy_bootstrap(
+        ads_socket=_ADS_SOCKET,
+        admin_socket=_ADMIN_SOCKET,
+        metrics_port=METRICS_PORT,
+        max_heap_bytes=resources.max_heap_bytes,
+    )
     flags = {
         "--config-yaml": literal(json.dumps(bootstrap, sort_keys=True, separators=(",", ":"))),
         "--service-node": "$(POD_NAME)",
@@ -197,7 +200,7 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1536Mi"}},
+        "resources": _resources(resources.envoy),
         "readinessProbe": {
             "httpGet": {"path": "/-/ready", "port": "http"},
             "periodSeconds": 2,
@@ -212,6 +215,10 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
+
+
+def _resources(asked: ContainerResources) -> dict[str, Any]:
+    return {kind: dict(amounts) for kind, amounts in asked if amounts}
 
 
 def _api_access() -> list[dict[str, Any]]:

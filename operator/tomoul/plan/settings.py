@@ -1,12 +1,13 @@
 """Settings: what the installation decides, not the resources."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.plan.engines.llamacpp import DEFAULT_IMAGE as LLAMA_CPP_IMAGE
+from tomoul.plan.gateway_overlay import GatewayOverlay
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Settings:
     gateway_service_type: str = "ClusterIP"
     gateway_service_account: str = "tomoul-gateway"
     """ServiceAccount of the gateway pods, which the chart creates with the rights that an agent needs."""
+    gateway_overlay: GatewayOverlay = field(default_factory=GatewayOverlay)
+    """What gateways have besides what their Regions say: labels, placement, resources, fields of their Services."""
     propagated_labels: Sequence[str] = ()
     """Names of a ModelDeployment's labels that its objects and engine pods carry too."""
     propagated_annotations: Sequence[str] = ()
