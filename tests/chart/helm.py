@@ -49,3 +49,8 @@ def operator_args(*values: str, tree: Mapping[str, Any] | None = None) -> list[s
     """Arguments of the operator's container with `values` set, over those of `tree`."""
     args: list[str] = operator_pod(*values, tree=tree)["spec"]["containers"][0]["args"]
     return args
+
+
+def as_the_kubelet_hands_on(args: list[str]) -> list[str]:
+    """Arguments of a container, which has no variables, as its process gets them."""
+    return [arg.replace("$$(", "$(") for arg in args]

@@ -5,11 +5,8 @@ import pytest
 import yaml
 
 from tests.chart.helm import CHART, ROOT, HelmError, helm, one, operator_args, render
+from tests.chart.values import OTHER, default_values, leaves
 
-KUBERNETES_OWN = (
-    "resources", "labels", "annotations", "commonLabels", "podLabels", "podAnnotations", "nodeSelector", "affinity",
-)  # fmt: skip
-"""Values that are maps of Kubernetes' own."""
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 
 
@@ -142,18 +139,15 @@ def test_fields_that_a_type_of_service_has_no_use_for_are_refused_with_the_type_
 
 def test_every_value_is_on_the_page_about_installing() -> None:
     page = (ROOT / "docs" / "install.md").read_text()
-    names = list(leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
+    names = [name for name, _ in leaves(default_values())]
     assert "engines.llamaCpp.image" in names
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
-def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Names of values as `--set` takes them."""
-    for name, value in values.items():
-        if isinstance(value, dict) and name not in KUBERNETES_OWN:
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
+def test_every_value_has_another_one_to_be_tried_with() -> None:
+    defaults, others = dict(leaves(default_values())), dict(leaves(OTHER))
+    assert others.keys() == defaults.keys()
+    assert [name for name, value in defaults.items() if others[name] == value] == []
 
 
 def test_an_operator_that_is_told_no_regions_hosts_them_all() -> None:

@@ -5,9 +5,14 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.chart.helm import CHART, Object, helm, one, render
+from tests.chart.helm import CHART, Object, as_the_kubelet_hands_on, helm, one, operator_args, render
+from tests.chart.values import OTHER, Tree
 from tests.controlplane.api import ApiError
 from tests.controlplane.harness import ControlPlane
+from tomoul.api.region import Region
+from tomoul.plan.gateway import gateway
+from tomoul.plan.gateway_overlay import read_overlay
+from tomoul.plan.settings import Settings
 
 SYSTEM = "tomoul-chart"
 OPERATOR = "tomoul-operator"
@@ -25,14 +30,55 @@ def chart(control_plane: ControlPlane) -> Iterator[list[Object]]:
     control_plane.api.delete(f"/api/v1/namespaces/{SYSTEM}")
 
 
+# The control plane has no Prometheus operator; tests/observability looks at what its objects say.
+OF_OTHERS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+
+
+def judged(control_plane: ControlPlane, objects: list[Object]) -> None:
+    """Have the API server judge objects as it would before it keeps them."""
+    command = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+    said = control_plane.kubectl(*command, input=yaml.safe_dump_all(objects))
+    assert len(said.splitlines()) == len(objects)
+
+
+@pytest.fixture(scope="module")
+def workload_namespaces(control_plane: ControlPlane) -> Iterator[None]:
+    for name in OTHER["workloadNamespaces"]:
+        control_plane.add_namespace(name)
+    yield
+    for name in OTHER["workloadNamespaces"]:
+        control_plane.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.mark.usefixtures("chart", "workload_namespaces")
+@pytest.mark.parametrize(
+    ("tree", "values"),
+    [
+        ({}, ("scaling.externalMetrics=true",)),
+        (OTHER, ()),
+        (OTHER, ("crds.install=true", "admission.jurisdictions=true")),
+        ({}, (f"workloadNamespaces={{{SYSTEM},default}}", "scaling.kedaNamespace=", "admission.jurisdictions=false")),
+        ({}, ("admission.allowedImages={a.example.com}", "operator.affinity=null", "gateway.affinity=null")),
+    ],
+)
 def test_a_real_api_server_accepts_every_object_under_strict_validation(
-    control_plane: ControlPlane, chart: list[Object]
+    control_plane: ControlPlane, tree: Tree, values: tuple[str, ...]
 ) -> None:
-    said = control_plane.kubectl(
-        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-",
-        input=yaml.safe_dump_all(chart),
-    )  # fmt: skip
-    assert len(said.splitlines()) == len(chart)
+    objects = render(*values, tree=tree, namespace=SYSTEM)
+    judged(control_plane, [found for found in objects if found["kind"] not in OF_OTHERS])
+
+
+@pytest.mark.usefixtures("chart")
+@pytest.mark.parametrize("tree", [{}, OTHER])
+def test_a_real_api_server_accepts_the_gateways_that_the_operator_makes_of_the_values(
+    control_plane: ControlPlane, tree: Tree
+) -> None:
+    (flag,) = [arg for arg in as_the_kubelet_hands_on(operator_args(tree=tree)) if "--gateway-overlay=" in arg]
+    overlay = read_overlay(flag.partition("=")[2])
+    service_type = tree.get("gateway", {}).get("serviceType", "ClusterIP")
+    settings = Settings(namespace=SYSTEM, gateway_overlay=overlay, gateway_service_type=service_type)
+    region = Region.model_validate({"metadata": {"name": "eu-west"}, "spec": {}})
+    judged(control_plane, [dict(item) for item in gateway(region, settings)])
 
 
 def test_pod_security_restricted_admits_the_operators_pod(control_plane: ControlPlane, chart: list[Object]) -> None:
