@@ -1,5 +1,9 @@
 """What the API server, or the way to it, can answer instead of a result."""
 
+from collections.abc import Mapping
+
+import orjson
+
 # ruff: noqa: N818 - these are the API server's own words
 
 
@@ -42,3 +46,37 @@ class WebhookAway(Unavailable):
 
 class Throttled(Unavailable):
     """429: too many requests; wait `retry_after` seconds."""
+
+
+_BY_STATUS: Mapping[int, type[KubeError]] = {
+    400: Invalid,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    422: Invalid,
+}
+
+
+def error_of(status: int, message: str, retry_after: float | None = None) -> KubeError:
+    """What an HTTP status of the API server means; `retry_after` are the seconds that it asked to wait."""
+    told = f"{status}: {message}"
+    if status == 500 and "failed to create typed patch object" in message:
+        # What an apply with an unknown or mistyped field gets; waiting does not help.
+        return Invalid(told)
+    if status == 500 and "failed calling webhook" in message:
+        return WebhookAway(told, retry_after)
+    if status == 429:
+        return Throttled(told, retry_after if retry_after is not None else 1.0)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](told)
+    return Unavailable(told, retry_after)
+
+
+def words_of(text: str) -> str:
+    """The words of a `Status`, or the text itself where a proxy answered."""
+    try:
+        status = orjson.loads(text)
+    except ValueError:
+        return text[:500]
+    return str(status.get("message", text[:500])) if isinstance(status, dict) else text[:500]

@@ -15,17 +15,7 @@ from kubernetes.aio.config import incluster_config, kube_config
 
 from tomoul import __version__
 from tomoul.kube.client import Listing, Object, WatchEvent
-from tomoul.kube.errors import (
-    Conflict,
-    Forbidden,
-    Gone,
-    Invalid,
-    KubeError,
-    NotFound,
-    Throttled,
-    Unavailable,
-    WebhookAway,
-)
+from tomoul.kube.errors import Unavailable, error_of, words_of
 from tomoul.kube.resources import Resource, key_of, resource_of
 from tomoul.plan.world import Key, Manifest
 
@@ -36,15 +26,6 @@ REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 ENCODING = {"Accept-Encoding": "identity"}
 # The API server sends a bookmark about once a minute: a watch that is silent for longer is dead.
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=80)
-
-_ERRORS: Mapping[int, type[KubeError]] = {
-    400: Invalid,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    410: Gone,
-    422: Invalid,
-}
 
 
 class HttpKubeClient:
@@ -145,7 +126,7 @@ class HttpKubeClient:
                     for line in lines:
                         event = orjson.loads(line)
                         if event["type"] == "ERROR":
-                            raise _error(event["object"].get("code", 500), event["object"].get("message", ""), None)
+                            raise error_of(event["object"].get("code", 500), event["object"].get("message", ""))
                         yield WatchEvent(event["type"], event["object"])
             finally:
                 # TLS would wait for a server that goes on to send, perhaps for longer than this process lives.
@@ -240,7 +221,7 @@ class HttpKubeClient:
             ) as response:
                 if response.status >= 400:
                     text = (await response.read()).decode(errors="replace")
-                    raise _error(response.status, f"{method} {path}: {_message(text)}", _retry_after(response))
+                    raise error_of(response.status, f"{method} {path}: {words_of(text)}", _retry_after(response))
                 yield response
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
@@ -260,28 +241,6 @@ class HttpKubeClient:
 
 def _fields(only: Key | None) -> str:
     return f"metadata.name={only.name}" if only else ""
-
-
-def _error(status: int, message: str, retry_after: float | None) -> KubeError:
-    if status == 500 and "failed to create typed patch object" in message:
-        # What an apply with an unknown or mistyped field gets; waiting does not help.
-        return Invalid(f"{status}: {message}")
-    if status == 500 and "failed calling webhook" in message:
-        return WebhookAway(f"{status}: {message}", retry_after)
-    if status == 429:
-        return Throttled(f"{status}: {message}", retry_after if retry_after is not None else 1.0)
-    if status in _ERRORS:
-        return _ERRORS[status](f"{status}: {message}")
-    return Unavailable(f"{status}: {message}", retry_after)
-
-
-def _message(text: str) -> str:
-    """The words of a `Status`, or the text itself where a proxy answered."""
-    try:
-        status = orjson.loads(text)
-    except ValueError:
-        return text[:500]
-    return str(status.get("message", text[:500])) if isinstance(status, dict) else text[:500]
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
