@@ -17,7 +17,7 @@ Figures = dict[str, Any]
 def start(world: World, name: str, *flags: str) -> OperatorProcess:
     """An operator that leads."""
     log = world.folder / f"operator-{name}.log"
-    operator = OperatorProcess(world.plane.kubeconfig, log, "--gateway-replicas=1", *flags)
+    operator = OperatorProcess(world.plane.kubeconfig, log, "--gateway-replicas=1", *flags, forked=False)
     eventually(operator.leads, 90)
     return operator
 

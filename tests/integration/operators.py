@@ -7,10 +7,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.controlplane.api import Api, eventually
+from tests.integration.forked import Forked
 
 GROUP = "/apis/tomoul.ai/v1alpha1"
 COLLECTIONS = {
@@ -33,17 +35,15 @@ OURS = "app.kubernetes.io/managed-by=tomoul"
 class OperatorProcess:
     """One replica of the operator, whose gateways ask for no keys unless `flags` say otherwise."""
 
-    def __init__(self, kubeconfig: Path, log: Path, *flags: str) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, *flags: str, forked: bool = True) -> None:
+        """Not `forked`, it starts as it does in a pod, which takes seconds."""
         self.log = log
-        self._file = log.open("w")
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "tomoul", "operator", f"--kubeconfig={kubeconfig}", "--health-port=0",
-                "--metrics-port=0", "--log-format=text", "--gateway-auth=None", *flags,
-            ],
-            stderr=self._file,
-            stdout=self._file,
+        log.write_text("")
+        arguments = (
+            "operator", f"--kubeconfig={kubeconfig}", "--health-port=0", "--metrics-port=0", "--log-format=text",
+            "--gateway-auth=None", *flags,
         )  # fmt: skip
+        self.process = Forked(arguments, log) if forked else started(arguments, log)
 
     def ports(self) -> tuple[int, int]:
         found = re.search(r"health on port (\d+), metrics on port (\d+)", self.log.read_text())
@@ -86,8 +86,13 @@ class OperatorProcess:
         finally:
             self.process.kill()
             self.process.wait()
-            self._file.close()
         return status
+
+
+def started(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """The command `tomoul` in a process of its own."""
+    with log.open("ab") as output:
+        return subprocess.Popen([sys.executable, "-m", "tomoul", *arguments], stdout=output, stderr=output)
 
 
 def path(kind: str, name: str, namespace: str = "") -> str:
