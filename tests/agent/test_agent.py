@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,11 +17,12 @@ from tests.agent.world import COMPLETION, TABLES, Cluster, Gateway, engine, star
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent import run, state
 from tomoul.gateway.agent.publisher import DEBOUNCE_SECONDS
-from tomoul.gateway.agent.snapshot import load_snapshot, save_snapshot
+from tomoul.gateway.agent.snapshot import FILE_NAME, load_snapshot, save_snapshot
 from tomoul.gateway.agent.state import GatewayState, KnownTable, TableVersion
 from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import Endpoint
-from tomoul.kube.client import Listing, Object
+from tomoul.kube.client import Listing, Manifest, Object
+from tomoul.kube.errors import Invalid
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.kube.resources import ENDPOINT_SLICES, Resource
 from tomoul.plan.world import Key
@@ -37,6 +38,17 @@ class LateSlices(HttpKubeClient):
             await asyncio.sleep(DEBOUNCE_SECONDS * 20)
         async for page in super().pages(resource, selector=selector, namespace=namespace, only=only):
             yield page
+
+
+class RefusesOneStatus(HttpKubeClient):
+    """Of an API server that takes no status of a region's first table."""
+
+    async def apply(
+        self, manifest: Manifest, *, manager: str, force: bool = True, subresource: Literal["", "status"] = ""
+    ) -> Object:
+        if "." not in manifest["metadata"]["name"]:
+            raise Invalid("status.gateways: refused")
+        return await super().apply(manifest, manager=manager, force=force, subresource=subresource)
 
 
 async def test_a_table_and_its_endpoints_are_served_and_acknowledged_and_changes_are_live(
@@ -244,6 +256,30 @@ async def test_a_gateway_that_has_never_served_waits_for_a_table_that_its_agent_
         await cluster.accepts(generation)
     assert served
     assert all(names == {cluster.region, shard} for names in served)
+
+
+async def test_a_table_whose_status_is_refused_keeps_no_other_from_being_acknowledged(
+    cluster: Cluster, gateway: Gateway
+) -> None:
+    shard = f"{cluster.region}.00"
+    manifest = table_manifest(shard, ["acme/new"], region=cluster.region, namespace=cluster.namespace)
+    cluster.put_table("acme/phi")
+    cluster.control_plane.api.apply(f"{TABLES}/{shard}", manifest)
+    async with gateway.agent(cluster.kubeconfig, RefusesOneStatus):
+        await eventually(lambda: cluster.control_plane.api.get(f"{TABLES}/{shard}").get("status"))
+        assert not cluster.entry()
+
+
+async def test_a_snapshot_that_cannot_be_written_is_written_as_soon_as_it_can_be(
+    cluster: Cluster, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run, "SNAPSHOT_INTERVAL_SECONDS", 0.05)
+    gateway.snapshots.touch()  # a file where the folder should be
+    cluster.put_table("acme/phi")
+    async with gateway.agent(cluster.kubeconfig):
+        await eventually(lambda: "the snapshot is not saved" in caplog.text)
+        gateway.snapshots.unlink()
+        await eventually(lambda: (gateway.snapshots / FILE_NAME).exists())
 
 
 async def test_an_agent_that_has_nothing_to_serve_is_alive_and_not_ready() -> None:

@@ -12,7 +12,7 @@ from tomoul.api.meta import API_VERSION
 from tomoul.api.routingtable import GatewayAcknowledgement, TenantProblem
 from tomoul.gateway.agent.state import KnownTable, TableVersion
 from tomoul.kube.client import KubeClient, Object
-from tomoul.kube.errors import KubeError, NotFound
+from tomoul.kube.errors import KubeError, NotFound, Unavailable
 from tomoul.kube.resources import ROUTING_TABLES
 from tomoul.plan.world import Key
 
@@ -87,8 +87,7 @@ class Reporter:
             await self._changed.wait()
             self._changed.clear()
             try:
-                for key, known in list(self._tables.items()):
-                    await self._write(key, known)
+                await self._write_all()
                 delay = FIRST_DELAY
             except KubeError as error:
                 wait = max(delay * random.uniform(0.8, 1.2), getattr(error, "retry_after", None) or 0.0)  # noqa: S311
@@ -96,6 +95,19 @@ class Reporter:
                 await asyncio.sleep(wait)
                 delay = min(delay * 2, LONGEST_DELAY)
                 self._changed.set()
+
+    async def _write_all(self) -> None:
+        """Write what is to be written of each table, also where that of another is refused. Raises KubeError."""
+        refused: KubeError | None = None
+        for key, known in list(self._tables.items()):
+            try:
+                await self._write(key, known)
+            except Unavailable:
+                raise  # whatever table came next
+            except KubeError as error:
+                refused = error
+        if refused:
+            raise refused
 
     async def _write(self, key: Key, known: KnownTable) -> None:
         entry = self._wanted(key.name, known)

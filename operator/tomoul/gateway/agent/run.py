@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Endpoints may change many times a second; the disk is not asked to keep up.
 SNAPSHOT_INTERVAL_SECONDS = 1.0
+# After how long a snapshot that could not be saved is tried again at the latest.
+LONGEST_SNAPSHOT_DELAY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -177,18 +179,26 @@ class Agent:
         self._reporter.rejected(versions, message)
 
     async def _save_snapshots(self) -> None:
+        delay = SNAPSHOT_INTERVAL_SECONDS
         while True:
             await self._save.wait()
             self._save.clear()
-            await asyncio.to_thread(self._save_snapshot)
-            await asyncio.sleep(SNAPSHOT_INTERVAL_SECONDS)
+            if await asyncio.to_thread(self._save_snapshot):
+                delay = SNAPSHOT_INTERVAL_SECONDS
+            else:
+                delay = min(delay * 2, LONGEST_SNAPSHOT_DELAY_SECONDS)
+                self._save.set()
+            await asyncio.sleep(delay)
 
-    def _save_snapshot(self) -> None:
+    def _save_snapshot(self) -> bool:
+        """Whether it is saved."""
         assert self._unsaved is not None
         try:
             save_snapshot(self._options.snapshot_dir, self._options.gateway.region, self._unsaved)
         except OSError as error:
             logger.error("the snapshot is not saved: %s", error)
+            return False
+        return True
 
 
 async def run_agent(options: AgentOptions, kubeconfig: str | None = None) -> None:
