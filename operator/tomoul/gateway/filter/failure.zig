@@ -20,11 +20,24 @@ fn codeOf(status: u16) []const u8 {
     };
 }
 
-/// An engine's error as OpenAI's, and its code for the log. Engines nest it under `error` or not, and give the code as a
-/// number or a word.
-pub const Normal = struct { body: []const u8, code: []const u8 };
+/// How llama.cpp begins what it says of a call that it cannot read, or that asks for what it is not built for: with status
+/// 500, which would have the client try again, and count as a failure of the engine's.
+const clients_mistakes = [_][]const u8{
+    "Failed to parse messages: ",       "Failed to parse tools: ",          "Failed to parse tool call arguments as JSON: ",
+    "image input is not supported",     "audio input is not supported",     "video input is not supported",
+    "Unknown reasoning format: ",
+};
 
-pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !Normal {
+/// What vLLM, SGLang and llama.cpp say, with status 400, of a call that is longer than the model's window.
+const too_long = [_][]const u8{
+    "maximum context length", "longer than the model's context length", "maximum model length", "exceeds the available context size",
+};
+
+/// An engine's error as OpenAI's, its code for the log, and the status that it should have had. Engines nest it under
+/// `error` or not, and give the code as a number or a word.
+pub const Normal = struct { body: []const u8, code: []const u8, status: u16 };
+
+pub fn normal(allocator: std.mem.Allocator, engines: []const u8, engines_status: u16) !Normal {
     var found = engines;
     const members = try allocator.create(json.Members);
     members.* = .{};
@@ -35,22 +48,40 @@ pub fn normal(allocator: std.mem.Allocator, engines: []const u8, status: u16) !N
         if (!members.read(found)) members.count = 0;
     }
     const told = string(members, found, "message") orelse string(members, found, "error") orelse string(members, found, "detail");
+    const status = if (engines_status == 500 and isMistake(told orelse "")) 400 else engines_status;
     const message = if (told != null and !isTrace(told.?, status))
         told.?
     else
         try std.fmt.allocPrint(allocator, "\"The engine answered {d}\"", .{status});
-    const word = codeOf(status);
+    const word = if (status == 400 and isTooLong(told orelse "")) "context_length_exceeded" else codeOf(status);
     const code = string(members, found, "code") orelse try text.quoted(allocator, word);
     return .{
         .body = try errors.body(allocator, status, message, string(members, found, "param") orelse "null", code, ""),
         // Text of an engine's could hold anything; a log and a metric's label get words only.
         .code = if (isWord(code[1 .. code.len - 1])) try allocator.dupe(u8, code[1 .. code.len - 1]) else word,
+        .status = status,
     };
+}
+
+/// Whether a message, which is JSON, tells of a client's mistake, whatever status its engine gave it.
+fn isMistake(message: []const u8) bool {
+    for (clients_mistakes) |start| {
+        if (message.len > 2 and std.mem.startsWith(u8, message[1..], start)) return true;
+    }
+    return false;
+}
+
+fn isTooLong(message: []const u8) bool {
+    for (too_long) |words| {
+        if (std.mem.indexOf(u8, message, words) != null) return true;
+    }
+    return false;
 }
 
 fn string(members: *const json.Members, found: []const u8, name: []const u8) ?[]const u8 {
     const member = members.of(name, .string) orelse return null;
-    return if (isWellFormed(member.inner(found))) member.raw(found) else null;
+    const inner = member.inner(found);
+    return if (inner.len > 0 and isWellFormed(inner)) member.raw(found) else null;
 }
 
 /// Whether a message, which is JSON, shows how the engine is made: a bug of an engine's may put a stack trace into it. Of a
@@ -122,6 +153,21 @@ test "an engine's error takes OpenAI's shape" {
         .{
             "{\"detail\":\"a\\nb\"}", 400,
             "{\"error\":{\"message\":\"a\\nb\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"error\":{\"code\":500,\"message\":\"Failed to parse tools: Missing tool type: 1; tools = [\\n  1\\n]\"}}", 500,
+            "{\"error\":{\"message\":\"Failed to parse tools: Missing tool type: 1; tools = [\\n  1\\n]\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
+            "invalid_request",
+        },
+        .{
+            "{\"message\":\"Failed to parse tools: x\"}", 503,
+            "{\"error\":{\"message\":\"Failed to parse tools: x\",\"type\":\"server_error\",\"param\":null,\"code\":\"region_capacity_unavailable\"}}",
+            "region_capacity_unavailable",
+        },
+        .{
+            "{\"message\":\"\",\"param\":\"\",\"code\":\"\"}", 400,
+            "{\"error\":{\"message\":\"The engine answered 400\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"invalid_request\"}}",
             "invalid_request",
         },
         .{

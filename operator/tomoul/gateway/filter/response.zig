@@ -73,7 +73,6 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
                 var digits: [3]u8 = undefined;
                 stream.setHeader(.response, "retry-after", std.fmt.bufPrint(&digits, "{d}", .{seconds}) catch unreachable);
             } else stream.removeHeader(.response, "retry-after");
-            if (!errors.worthAnotherTry(call.status)) stream.setHeader(.response, "x-should-retry", "false");
         } else if (is_stream) {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
             try startStream(call, try namesOf(call));
@@ -221,8 +220,20 @@ fn isNoAnswer(status: u16) bool {
 fn forgetFailure(call: *Call) !abi.BodyStatus {
     const made = try failures.normal(call.allocator(), "", call.status);
     call.answer, call.instead, call.code = .{ .replaced, made.body, made.code };
+    judge(call, made.status);
     for ([_]abi.Body{ .buffered_response, .received_response }) |which| call.stream.drain(which, call.stream.bodySize(which));
     return .stop_iteration_no_buffer;
+}
+
+/// Gives an engine's error the status that it should have, and says whether to try again.
+fn judge(call: *Call, status: u16) void {
+    if (status != call.status) {
+        var digits: [20]u8 = undefined;
+        call.stream.setHeader(.response, ":status", text.decimal(&digits, status));
+        call.stream.removeHeader(.response, "retry-after");
+        call.status = status;
+    }
+    if (!errors.worthAnotherTry(status)) call.stream.setHeader(.response, "x-should-retry", "false");
 }
 
 fn replaceBody(call: *Call, which: abi.Body) !void {
@@ -245,6 +256,7 @@ fn wholeBody(call: *Call, answered: []const u8) !?[]const u8 {
         .failure => {
             const made = try failures.normal(allocator, answered, call.status);
             call.code = made.code;
+            judge(call, made.status);
             return made.body;
         },
         .completion => {
