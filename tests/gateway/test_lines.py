@@ -7,7 +7,7 @@ from typing import Any
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import pools
-from tests.gateway.wire import FakeEngine, call
+from tests.gateway.wire import FakeEngine, call, receive
 
 
 def lines(gateway: Gateway) -> list[dict[str, Any]]:
@@ -29,10 +29,13 @@ def test_what_is_no_http_has_one_line_with_its_code_and_the_next_call_has_its_ow
     gateway.publish([table([])], {})
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
         connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n")
-        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+        answer = receive(connection)
+    assert answer.status == 400
     call(gateway.port, "/v1/models")
     first, second = eventually(lambda: lines(gateway) if len(lines(gateway)) == 2 else [])
     assert (first["status"], first["code"], first["region"]) == (400, "invalid_request", "eu-west")
+    assert answer.header("x-request-id")
+    assert first["request_id"] == answer.header("x-request-id")
     assert [first[key] for key in ("path", "tenant", "model", "served", "cluster", "upstream")] == [None] * 6
     assert (second["status"], second["path"], second["tenant"]) == (200, "/v1/models", "anonymous")
 

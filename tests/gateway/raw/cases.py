@@ -38,6 +38,7 @@ def told_of(answer: Answer) -> str:
     if answer.status >= 400:
         assert {"message", "type", "param", "code"} <= answer.error.keys()
         assert answer.header("x-tomoul-region") == "eu-west", "every error says who refused"
+        assert answer.header("x-request-id"), "and in which line of the log"
         return f"{answer.status} {answer.error['code']}"
     if answer.status == 100:
         return "100"

@@ -60,6 +60,10 @@ OTHER_HEADERS = {
         "Content-Type: text/json", outcome=[NO_JSON]
     ),
     "gzip": with_headers("Content-Encoding: gzip", outcome=[NO_JSON]),
+    "the content type of gRPC": with_headers("Content-Type: application/grpc", outcome=[NO_JSON]),
+    "the content type of gRPC, pinned": with_headers(
+        "Content-Type: application/grpc+json", "TE: trailers", "X-Tomoul-Region: us-east", outcome=[NO_JSON]
+    ),
     "methods and paths in headers": with_headers(
         "X-HTTP-Method-Override: GET", "X-Original-URL: /v1/models", "X-Rewrite-URL: /v1/models", outcome=[HERE, THERE]
     ),
@@ -99,6 +103,9 @@ LINES = {
     "HTTP/1.0": with_line("POST /v1/chat/completions HTTP/1.0", OLD),
     "HTTP/0.9": with_line("POST /v1/chat/completions", OLD),
     "HTTP/2.0 in words": with_line("POST /v1/chat/completions HTTP/2.0", OLD),
+    "a query that is longer than engines take": with_line(
+        "POST /v1/chat/completions?" + "x" * 50_000 + " HTTP/1.1", HERE, THERE
+    ),
     "a long line": with_line("GET /v1/models/" + "x" * 100_000 + " HTTP/1.1", "431 request_too_large"),
     "TLS": Case(lambda body: bytes.fromhex("1603010200010001fc0303") + bytes(600), [REFUSED]),
     "a proxy's preface": Case(

@@ -69,14 +69,20 @@ def _mapper(
             "content_type": "application/json",
         },
         "headers_to_add": [
-            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in headers.items()
+            *(
+                {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                for key, value in headers.items()
+            ),
+            _REQUEST_ID,
         ],
     }
     if status:
         mapper["status_code"] = status
     return mapper
 
+
+# For what Envoy refuses before it has read a request's head. The id of a request that it has read takes its place.
+_REQUEST_ID = {"header": {"key": "x-request-id", "value": "%UNIQUE_ID%"}, "append_action": "ADD_IF_ABSENT"}
 
 # For all others OpenAI's clients are told not to try again: the same call would end the same way, and one that was too
 # slow would cost its engine as much once more.

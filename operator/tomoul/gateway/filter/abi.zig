@@ -61,6 +61,7 @@ const raw = struct {
     extern fn envoy_dynamic_module_callback_http_get_headers_size(*Stream, HeaderMap) usize;
     extern fn envoy_dynamic_module_callback_http_get_headers(*Stream, HeaderMap, [*]Pair) bool;
     extern fn envoy_dynamic_module_callback_http_send_response(*Stream, u32, [*]const Pair, usize, Buffer, Buffer) void;
+    extern fn envoy_dynamic_module_callback_http_send_response_headers(*Stream, [*]const Pair, usize, bool) void;
     extern fn envoy_dynamic_module_callback_http_send_response_data(*Stream, Buffer, bool) void;
     extern fn envoy_dynamic_module_callback_http_get_body_size(*Stream, Body) usize;
     extern fn envoy_dynamic_module_callback_http_get_body_chunks_size(*Stream, Body) usize;
@@ -137,6 +138,13 @@ pub const Stream = opaque {
     /// Answers in the engine's place. The response hooks of this filter are not called for it.
     pub fn respond(self: *Stream, status: u32, reply: []const Pair, body: []const u8, details: []const u8) void {
         raw.envoy_dynamic_module_callback_http_send_response(self, status, reply.ptr, reply.len, .of(body), .of(details));
+    }
+
+    /// The same for a call that says it is gRPC's, whose answers Envoy else turns into a 200 without a body. The status is
+    /// the first of `reply`.
+    pub fn respondPlainly(self: *Stream, reply: []const Pair, body: []const u8) void {
+        raw.envoy_dynamic_module_callback_http_send_response_headers(self, reply.ptr, reply.len, false);
+        raw.envoy_dynamic_module_callback_http_send_response_data(self, .of(body), true);
     }
 
     /// Adds to the body of an answer whose headers have left. The response hooks of this filter are not called any more.

@@ -70,6 +70,8 @@ pub const Call = struct {
     was_forwarded: bool = false,
     /// Whether another region's gateway, for which it fell back to this region, makes the other tries.
     is_fallback: bool = false,
+    /// Whether its path has a query.
+    has_query: bool = false,
     /// Whether the client takes compressed answers.
     takes_encoded: bool = false,
     /// What the client called with, and the call's id; where both may be needed again.

@@ -24,6 +24,8 @@ pub const Options = struct {
     authenticate: bool = false,
     /// Members of the error after `code`, each with a comma before it.
     more: []const u8 = "",
+    /// Whether the call says that it is gRPC's.
+    is_grpc: bool = false,
 };
 
 pub fn kindOf(status: u16) []const u8 {
@@ -69,7 +71,7 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
         try text.quoted(allocator, code),
         options.more,
     );
-    var headers: [6 + admission.allowance_headers]abi.Pair = undefined;
+    var headers: [8 + admission.allowance_headers]abi.Pair = undefined;
     var digits: [3]u8 = undefined;
     headers[0] = .of("content-type", "application/json");
     headers[1] = .of("x-tomoul-region", call.document.source.region);
@@ -98,7 +100,13 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
     call.code = code;
     call.local = true;
     call.reads_body = false;
-    call.stream.respond(status, headers[0..count], made, "tomoul");
+    if (options.is_grpc) {
+        var numbers: [2][20]u8 = undefined;
+        headers[count] = headers[0];
+        headers[count + 1] = .of("content-length", text.decimal(&numbers[0], made.len));
+        headers[0] = .of(":status", text.decimal(&numbers[1], status));
+        call.stream.respondPlainly(headers[0 .. count + 2], made);
+    } else call.stream.respond(status, headers[0..count], made, "tomoul");
     return error.Refused;
 }
 

@@ -35,12 +35,16 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
     const whole = asked.path.first;
     call.was_forwarded = asked.forwarded.count > 0;
     call.takes_encoded = asked.accept_encoding.count > 0;
+    // Envoy would turn whatever is answered here, be it by itself, into a 200 without a body.
+    if (std.mem.startsWith(u8, asked.content_type.first, "application/grpc"))
+        return refuse(call, 415, "unsupported_media_type", .{ .param = "Content-Type", .is_grpc = true }, "The body must be sent as `application/json`", .{});
     const path = whole[0 .. std.mem.indexOfAny(u8, whole, "?#") orelse whole.len];
     const is_chat = std.mem.eql(u8, path, chat_path);
     const is_list = std.mem.eql(u8, path, models_path);
     if (!is_chat and !is_list and !std.mem.startsWith(u8, path, models_path ++ "/"))
         return refuse(call, 404, "not_found", .{}, "There is nothing at `{s}`; what there is: `" ++ chat_path ++ "`, `" ++ models_path ++ "` and `" ++ models_path ++ "/{{id}}`", .{text.shown(path).slice()});
     call.path = if (is_chat) .chat else .models;
+    call.has_query = path.len < whole.len;
     const allowed = call.path.method();
     if (!std.mem.eql(u8, asked.method.first, allowed))
         return refuse(call, 405, "method_not_allowed", .{ .allow = allowed }, "Only {s} is allowed here", .{allowed});
@@ -125,6 +129,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     }
     try rewrite.apply(call, place, whole, members, model, .{ .salt = salt, .stream_options = options, .max_tokens = max_tokens, .seed = seed });
     if (call.takes_encoded) stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
+    if (call.has_query) stream.setHeader(.request, ":path", chat_path); // no engine knows one, and some break at a long one
     try targets.send(call, where, model);
 }
 
