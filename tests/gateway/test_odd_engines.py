@@ -152,7 +152,14 @@ def test_a_stream_in_which_something_is_no_chunk_ends_there_in_an_error_event(
 
 
 @pytest.mark.parametrize(
-    "error", ['{"id":"c-1","error":{"message":"x"}}', '{"object":"error","message":"x","code":500}', '{"error":"x"}']
+    "error",
+    [
+        '{"id":"c-1","error":{"message":"x"}}',
+        '{"object":"error","message":"x","code":500}',
+        '{"error":"x"}',
+        chunk("c-1", "")[:-1] + ',"error":{"message":"x"}}',
+        chunk("c-1", "")[:-1] + ',"usage":{"completion_tokens":1},"error":{"message":"x"}}',
+    ],
 )
 def test_an_error_in_a_stream_is_the_last_of_it_wherever_its_engine_puts_it(
     platform: Platform, chat: Chat, error: str

@@ -85,6 +85,20 @@ def test_the_tokens_of_choices_that_an_engine_tells_of_one_by_one_are_added_up(p
     platform.engines["both"].behave = lambda _: parts
     answer = chat(region="eu-west", stream=True, n=2)
     assert tokens(line(platform.eu, answer)) == (7, 5, 4)
+    assert usages(answer) == []
+
+
+def test_a_client_that_asked_gets_the_tokens_of_all_choices_in_one_chunk_right_before_the_end(
+    platform: Platform, chat: Chat
+) -> None:
+    parts = streamed(usage_event(7, 2, 4), event(chunk("c-1", "!")), usage_event(7, 3, 4), event("[DONE]"))
+    platform.engines["both"].behave = lambda _: parts
+    for region in ("eu-west", None):
+        answer = chat(region=region, stream=True, n=2, stream_options=ASKED)
+        assert usages(answer) == [usage(7, 5, 4)]
+        assert json.loads(answer.events()[-2])["usage"] == usage(7, 5, 4)
+        assert len({json.loads(data)["id"] for data in answer.events()[:-1]}) == 1
+        assert tokens(line(platform.eu, answer)) == (7, 5, 4)
 
 
 @pytest.mark.parametrize("first", [{"index": 0}, {"delta": {"tool_calls": [{"index": 5}]}}])

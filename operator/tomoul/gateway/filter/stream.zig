@@ -52,6 +52,10 @@ pub const Rewriter = struct {
     untold: std.EnumSet(Shared) = .{},
     /// Code of an error that the engine sent as an event.
     code: ?[]const u8 = null,
+    /// Whether the line at hand may tell of an error.
+    may_be_error: bool = false,
+    /// The chunk that tells the tokens of all choices, until the end comes: llama.cpp tells of each choice as that ends.
+    last: Text = .{},
 
     pub fn init(allocator: std.mem.Allocator, names: ?completion.Names, hidden: Hidden) Rewriter {
         return .{ .allocator = allocator, .names = names, .hidden = hidden, .done = names == null };
@@ -131,6 +135,7 @@ pub const Rewriter = struct {
             if (self.names == null) return out.appendSlice(to, whole);
             if (events.isDone(whole)) {
                 self.done = true;
+                try out.appendSlice(to, self.last.items);
                 return out.appendSlice(to, whole);
             }
             if (!events.isUnasked(whole)) return self.breakOff(out, to);
@@ -141,8 +146,9 @@ pub const Rewriter = struct {
         if (self.names != null and !text.isUtf8(whole)) return self.breakOff(out, to);
         self.chunks += 1;
         if (!self.has_token) self.has_token = events.bringsToken(whole[start..]);
-        if (text.find(whole, "\"usage\"") != null) return self.metered(whole, start, out, to);
-        return self.named(whole, start, out, to);
+        const told = events.told(whole);
+        self.may_be_error = told.is_error;
+        return if (told.usage) self.metered(whole, start, out, to) else self.named(whole, start, out, to);
     }
 
     /// A line with usage: counted, and hidden from who did not ask for it.
@@ -151,11 +157,13 @@ pub const Rewriter = struct {
         const chunk = whole[start..];
         if (!members.read(chunk)) return if (self.names == null) out.appendSlice(to, whole) else self.breakOff(out, to);
         const usage = members.of("usage", .object) orelse return self.named(whole, start, out, to);
+        if (self.may_be_error and events.isError(members, chunk)) return self.named(whole, start, out, to);
         const choices: []const u8 = if (members.of("choices", .array)) |member| member.raw(chunk) else "";
         const only_usage = choices.len > 0 and json.isEmptyArray(choices);
         var told: Usage = .of(usage.raw(chunk));
+        const before = if (only_usage) self.completed else null;
         if (only_usage) {
-            if (self.completed) |before| told.completion_tokens = before +| (told.completion_tokens orelse 0);
+            if (before) |tokens| told.completion_tokens = tokens +| (told.completion_tokens orelse 0);
             self.completed = told.completion_tokens;
         } else if (told.completion_tokens) |count| told.completion_tokens = try self.of_choices.count(self.allocator, choices, count);
         self.usage = told;
@@ -164,12 +172,13 @@ pub const Rewriter = struct {
             .all => true,
             .each_but_the_last => !only_usage,
         };
-        if (!hide) return self.named(whole, start, out, to);
-        if (only_usage) {
+        if (only_usage and (hide or self.names != null)) {
+            if (!hide) try self.keepLast(whole, start, usage.*, if (before != null) told else null);
             self.dropped = true;
             self.between_events = true;
             return;
         }
+        if (!hide) return self.named(whole, start, out, to);
         var hidden: Text = .{};
         defer hidden.deinit(self.allocator);
         try hidden.appendSlice(self.allocator, whole[0 .. start + usage.start]);
@@ -178,10 +187,26 @@ pub const Rewriter = struct {
         return self.named(hidden.items, start, out, to);
     }
 
+    /// Keeps a line that tells only usage until the end comes. `all` is that of all choices, where lines before have told
+    /// of others.
+    fn keepLast(self: *Rewriter, whole: []const u8, start: usize, usage: json.Member, all: ?Usage) !void {
+        const chunk = whole[start..];
+        var told: Text = .{};
+        defer told.deinit(self.allocator);
+        if (all) |used| {
+            try told.appendSlice(self.allocator, whole[0 .. start + usage.start]);
+            try used.write(&told, self.allocator, usage.raw(chunk));
+            try told.appendSlice(self.allocator, chunk[usage.end..]);
+        }
+        self.last.clearRetainingCapacity();
+        try self.named(if (all != null) told.items else whole, start, &self.last, self.allocator);
+        try self.last.appendSlice(self.allocator, if (std.mem.endsWith(u8, whole, "\r\n")) "\r\n" else "\n");
+    }
+
     /// A line under the completion's id, the model's and the fingerprint.
     fn named(self: *Rewriter, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
         const names = self.names orelse return out.appendSlice(to, whole);
-        if (self.swaps.get(.id) == null or !self.looksWhole(whole)) return self.learned(names, whole, start, out, to);
+        if (self.swaps.get(.id) == null or self.may_be_error or !self.looksWhole(whole)) return self.learned(names, whole, start, out, to);
         // What an engine does not tell stands beside the id, unless it tells it after all.
         var untold = self.untold.iterator();
         while (untold.next()) |which| {

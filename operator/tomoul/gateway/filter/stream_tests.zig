@@ -109,6 +109,8 @@ test "an error's event ends a stream wherever the error is in it" {
         "{\"id\":\"e\",\"error\":{\"message\":\"x\",\"code\":500}}",
         "{\"object\":\"error\",\"message\":\"x\",\"code\":500}",
         "{\"error\":\"x\"}",
+        "{\"id\":\"e\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[],\"error\":{\"message\":\"x\"}}",
+        "{\"id\":\"e\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[],\"usage\":{},\"error\":\"x\"}",
     };
     for (errors_told) |told| {
         const sent = try std.mem.concat(testing.allocator, u8, &.{ "data: ", told, "\n\n", whole_chunk, "data: [DONE]\n\n" });
@@ -121,6 +123,24 @@ test "the mark of the end is the end, with a line's end behind it or not" {
     const done = "data: [DONE]\n\n";
     for ([_][]const u8{ done, "data: [DONE]", "data: [DONE]\n", done ++ done, done ++ whole_chunk }) |sent| try expectEnd(done, null, sent);
     try expectEnd("data:[DONE]\n\n", null, "data:[DONE]");
+}
+
+test "an error that is null is none" {
+    const chunk = "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[],\"error\":null}\n\n";
+    try expectEnd(chunk ++ "data: [DONE]\n\n", null, chunk ++ "data: [DONE]\n\n");
+}
+
+test "usage that an engine tells of each choice leaves as one, of all, right before the end" {
+    const head = "data: {\"id\":\"chatcmpl_X\",\"model\":\"acme/chat\",\"system_fingerprint\":\"F\",\"choices\":[";
+    const told = head ++ "],\"usage\":{\"completion_tokens\":2,\"prompt_tokens\":7,\"total_tokens\":9}}\n\n";
+    const all = head ++ "],\"usage\":{\"completion_tokens\":4,\"prompt_tokens\":7,\"total_tokens\":11}}\n\n";
+    const late = head ++ "{}]}\n\n";
+    const done = "data: [DONE]\n\n";
+    try expectEnd(told ++ done, null, told ++ done);
+    try expectEnd(late ++ all ++ done, null, told ++ late ++ told ++ done);
+    try expectEnd(late ++ ": x\n\n" ++ told ++ "data: [DONE]\n\n", null, told ++ late ++ ": x\n\n" ++ "data: [DONE]");
+    const broken_off = "data: {\"error\":{\"message\":\"The engine broke off the answer\",\"type\":\"server_error\",\"param\":null,\"code\":\"engine_failed\"}}\n\n";
+    try expectEnd(broken_off, "engine_failed", told);
 }
 
 test "fields that OpenAI's events do not have are left out" {

@@ -1,7 +1,11 @@
 //! What an engine tells of the tokens of a call.
 
 const std = @import("std");
+const json = @import("json.zig");
+const text = @import("text.zig");
 const testing = std.testing;
+
+threadlocal var told_members: json.Members = .{};
 
 /// Tokens as the engine told them.
 pub const Usage = struct {
@@ -27,6 +31,27 @@ pub const Usage = struct {
         }
         return made;
     }
+
+    /// Appends `raw`, the JSON of a `usage` object, with these tokens in the place of those of the answer and of all.
+    pub fn write(self: Usage, into: *text.Text, allocator: std.mem.Allocator, raw: []const u8) !void {
+        const completion = self.completion_tokens orelse return into.appendSlice(allocator, raw);
+        const members = &told_members;
+        if (!members.read(raw)) return into.appendSlice(allocator, raw);
+        var from: usize = 0;
+        for (members.items()) |member| {
+            const count = if (std.mem.eql(u8, member.name, "completion_tokens"))
+                completion
+            else if (std.mem.eql(u8, member.name, "total_tokens"))
+                (self.prompt_tokens orelse 0) +| completion
+            else
+                continue;
+            var digits: [20]u8 = undefined;
+            try into.appendSlice(allocator, raw[from..member.start]);
+            try into.appendSlice(allocator, text.decimal(&digits, count));
+            from = member.end;
+        }
+        try into.appendSlice(allocator, raw[from..]);
+    }
 };
 
 /// More tokens than any call has: an engine that tells of them is not believed, since its caller would pay for them.
@@ -42,6 +67,17 @@ fn tokens(raw: []const u8) ?u64 {
         break :whole @as(u64, @intFromFloat(number));
     };
     return if (count <= max_tokens) count else null;
+}
+
+test "tokens are told anew where others have come to them" {
+    var made: text.Text = .{};
+    defer made.deinit(testing.allocator);
+    const raw = "{ \"completion_tokens\":2,\"prompt_tokens\":3 , \"total_tokens\" : 5,\"a\":{\"total_tokens\":5}}";
+    try (Usage{ .prompt_tokens = 3, .completion_tokens = 40 }).write(&made, testing.allocator, raw);
+    try testing.expectEqualStrings("{ \"completion_tokens\":40,\"prompt_tokens\":3 , \"total_tokens\" : 43,\"a\":{\"total_tokens\":5}}", made.items);
+    made.clearRetainingCapacity();
+    try (Usage{}).write(&made, testing.allocator, raw);
+    try testing.expectEqualStrings(raw, made.items);
 }
 
 test "tokens are whole numbers that a call can have" {
