@@ -95,6 +95,7 @@ def test_a_prompt_beyond_the_context_window_is_refused_in_openais_shape(http: ht
     response = post(http, {"messages": [{"role": "user", "content": "sea " * 5000}]})
     assert response.status_code == 400
     assert error_of(response)["type"] == "invalid_request_error"
+    assert error_of(response)["code"] == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("region", [None, THERE])

@@ -255,6 +255,58 @@ def test_what_a_model_does_not_advertise_is_refused_with_400_and_names_the_param
     assert chat("acme/full", **fields).status == 200
 
 
+FUNCTION = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "param"),
+    [
+        ({"response_format": {"type": "json_schema"}}, "missing_required_parameter", "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": None}},
+            "invalid_type",
+            "response_format.json_schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": True}}},
+            "invalid_type",
+            "response_format.json_schema.schema",
+        ),
+        ({"tool_choice": "required"}, "invalid_value", "tool_choice"),
+        ({"tool_choice": "required", "tools": []}, "invalid_value", "tool_choice"),
+        ({"tool_choice": FUNCTION}, "invalid_value", "tool_choice"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "g"}}, "tools": [FUNCTION]},
+            "invalid_value",
+            "tool_choice",
+        ),
+        ({"tool_choice": {"type": "custom"}, "tools": [FUNCTION]}, "invalid_value", "tool_choice"),
+        ({"tool_choice": 5, "tools": [FUNCTION]}, "invalid_type", "tool_choice"),
+    ],
+)
+def test_what_a_call_demands_and_does_not_bring_is_refused_with_400_for_engines_would_drop_it(
+    platform: Platform, chat: Chat, fields: dict[str, Any], code: str, param: str
+) -> None:
+    answer = chat("acme/full", **fields)
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, code, param)
+    assert platform.served_by() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}},
+        {"tool_choice": FUNCTION, "tools": [{"type": "x"}, FUNCTION]},
+        {"tool_choice": "required", "tools": [FUNCTION]},
+        {"tool_choice": "auto"},
+        {"tool_choice": None},
+    ],
+)
+def test_what_a_call_demands_and_brings_is_passed_on(platform: Platform, chat: Chat, fields: dict[str, Any]) -> None:
+    assert chat("acme/full", **fields).status == 200
+    assert fields.items() <= platform.engines["full"].received[0].json().items()
+
+
 @pytest.mark.parametrize("choices", ["2", "2.5", "128", "1e2", "1e999", "-1", "-4294967294"])
 def test_choices_whose_tokens_an_engine_does_not_tell_are_refused_but_in_a_stream(
     platform: Platform, choices: str

@@ -1,4 +1,4 @@
-"""Errors whose status or code is not what they are about: the same mistake has one answer, whichever engine finds it."""
+"""Errors whose status or code is not what they are about: a mistake has one answer, whichever engine finds it."""
 
 import json
 
@@ -37,7 +37,9 @@ def test_a_clients_mistake_that_llamacpp_takes_for_its_own_is_400_and_no_failure
 
 def test_what_else_llamacpp_fails_at_stays_its_failure(platform: Platform, chat: Chat) -> None:
     for message in ("Compute error.", "Failed to parse", "x: image input is not supported"):
-        platform.engines["both"].behave = lambda _, message=message: reply(500, json.dumps({"message": message}).encode())
+        platform.engines["both"].behave = lambda _, message=message: reply(
+            500, json.dumps({"message": message}).encode()
+        )
         answer = chat()
         assert (answer.status, answer.header("x-should-retry"), answer.error["code"]) == (500, None, "engine_failed")
 

@@ -3,6 +3,7 @@
 const std = @import("std");
 const errors = @import("errors.zig");
 const json = @import("json.zig");
+const toolchoice = @import("toolchoice.zig");
 const Call = @import("call.zig").Call;
 const Model = @import("document.zig").Model;
 const Refused = errors.Refused;
@@ -24,7 +25,7 @@ fn asksForChoices(sent: []const u8, members: *const json.Members) bool {
 
 /// Engines drop silently what they cannot do, so what a model does not advertise is refused here.
 pub fn check(call: *Call, sent: []const u8, members: *const json.Members, model: *const Model) Refused!void {
-    if (!model.tools) {
+    if (model.tools) try toolchoice.check(call, sent, members) else {
         for ([_][]const u8{ "tools", "tool_choice", "functions", "function_call" }) |name| {
             const member = members.get(name) orelse continue;
             if (member.kind != .null) return refuseFor(call, model, name, "tools");
@@ -43,7 +44,7 @@ pub fn check(call: *Call, sent: []const u8, members: *const json.Members, model:
     const kind = if (inner.of("type", .string)) |member| json.plain(member.inner(raw), &buffer) orelse "" else "";
     if (std.mem.eql(u8, kind, "text")) return;
     if (std.mem.eql(u8, kind, "json_schema")) {
-        if (model.structured_output) return;
+        if (model.structured_output) return checkSchema(call, raw, &inner);
         return refuseFor(call, model, "response_format", "`response_format` of type `json_schema`");
     }
     if (std.mem.eql(u8, kind, "json_object")) {
@@ -51,4 +52,19 @@ pub fn check(call: *Call, sent: []const u8, members: *const json.Members, model:
         return refuseFor(call, model, "response_format", "`response_format` of type `json_object`");
     }
     return refuse(call, 400, "invalid_value", param, "`response_format.type` must be `text`, `json_object` or `json_schema`", .{});
+}
+
+/// Engines answer in any form where there is no schema in its place.
+fn checkSchema(call: *Call, format: []const u8, members: *const json.Members) Refused!void {
+    const named = members.get("json_schema") orelse
+        return refuse(call, 400, "missing_required_parameter", .{ .param = "response_format.json_schema" }, "`response_format.json_schema` is required", .{});
+    const is_object = named.kind == .object;
+    var inner: json.Members = .{};
+    const raw = named.raw(format);
+    if (is_object and !inner.read(raw))
+        return refuse(call, 400, "invalid_json", .{ .param = "response_format.json_schema" }, "`response_format.json_schema` is not valid: {s}", .{try errors.problem(call.allocator(), inner.problem)});
+    const schema = if (is_object) inner.get("schema") else null;
+    const param = if (is_object) "response_format.json_schema.schema" else "response_format.json_schema";
+    if (!is_object or (schema != null and schema.?.kind != .object))
+        return refuse(call, 400, "invalid_type", .{ .param = param }, "`{s}` must be an object", .{param});
 }

@@ -23,8 +23,8 @@ fn codeOf(status: u16) []const u8 {
 /// How llama.cpp begins what it says of a call that it cannot read, or that asks for what it is not built for: with status
 /// 500, which would have the client try again, and count as a failure of the engine's.
 const clients_mistakes = [_][]const u8{
-    "Failed to parse messages: ",       "Failed to parse tools: ",          "Failed to parse tool call arguments as JSON: ",
-    "image input is not supported",     "audio input is not supported",     "video input is not supported",
+    "Failed to parse messages: ",   "Failed to parse tools: ",      "Failed to parse tool call arguments as JSON: ",
+    "image input is not supported", "audio input is not supported", "video input is not supported",
     "Unknown reasoning format: ",
 };
 

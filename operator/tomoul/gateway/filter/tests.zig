@@ -24,5 +24,6 @@ comptime {
     _ = @import("stream_tests.zig");
     _ = @import("tenants.zig");
     _ = @import("text.zig");
+    _ = @import("toolchoice.zig");
     _ = @import("usage.zig");
 }
