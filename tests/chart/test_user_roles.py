@@ -16,7 +16,9 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 @pytest.fixture(scope="module", autouse=True)
 def chart(control_plane: ControlPlane) -> Iterator[None]:
-    manifest = yaml.safe_dump_all(found for found in render() if found["metadata"]["name"] in ROLES)
+    manifest = yaml.safe_dump_all(
+        found for found in render("rbac.aggregateToEdit=true") if found["metadata"]["name"] in ROLES
+    )
     control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifest)
     yield
     control_plane.kubectl("delete", "--wait=false", "-f", "-", input=manifest)
@@ -74,9 +76,9 @@ def test_a_role_of_the_cluster_reads_or_writes_what_people_write_in_a_namespace_
     eventually(lambda: allowed(control_plane, name, namespace) == wanted)
 
 
-@pytest.mark.parametrize("role", ["view", "edit"])
-def test_the_clusters_roles_stay_as_they_are_if_the_values_say_so(role: str) -> None:
-    label = f"rbac.authorization.k8s.io/aggregate-to-{role}"
-    assert label in one(render(), "ClusterRole", f"tomoul-{role}")["metadata"]["labels"]
-    without = render(f"rbac.aggregateTo{role.capitalize()}=false")
-    assert label not in one(without, "ClusterRole", f"tomoul-{role}")["metadata"]["labels"]
+@pytest.mark.parametrize(("role", "unless_told"), [("view", True), ("edit", False)])
+def test_the_clusters_view_reads_and_its_edit_writes_only_if_the_values_say_so(role: str, unless_told: bool) -> None:
+    label, value = f"rbac.authorization.k8s.io/aggregate-to-{role}", f"rbac.aggregateTo{role.capitalize()}"
+    for given, added in (((), unless_told), ((f"{value}=true",), True), ((f"{value}=false",), False)):
+        labels = one(render(*given), "ClusterRole", f"tomoul-{role}")["metadata"]["labels"]
+        assert (label in labels) == added

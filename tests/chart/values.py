@@ -84,7 +84,7 @@ OTHER: Tree = {
     "hostRegions": ["eu-west", "us-east"],
     "propagate": {"labels": ["team"], "annotations": ["example.com/owner"]},
     "workloadNamespaces": ["values-models", "4711"],
-    "rbac": {"aggregateToView": False, "aggregateToEdit": False},
+    "rbac": {"aggregateToView": False, "aggregateToEdit": True},
     "admission": {"jurisdictions": False, "allowedImages": ["registry.example.com/models"]},
     "resyncSeconds": 60,
     "crds": {"install": False},
