@@ -203,5 +203,5 @@ def test_where_calls_need_keys_what_is_to_be_pasted_has_one(files: Path) -> None
 
 def test_the_demo_refuses_to_ask_for_keys_that_its_walk_does_not_have(files: Path) -> None:
     result = ended("--demo", "--auth", "Required", files)
-    assert result.returncode == 2
+    assert result.returncode == 1
     assert "leave out `--auth Required`, or --demo" in result.stderr
