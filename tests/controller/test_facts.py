@@ -154,6 +154,14 @@ def test_a_heartbeat_of_a_node_changes_nothing_that_is_kept() -> None:
     assert node(item) == before
 
 
+def test_a_deadline_that_a_former_revision_has_missed_is_none_of_the_new_ones() -> None:
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    item = {"metadata": {"uid": "u", "generation": 3}, "spec": {"template": {}}}
+    told = {generation: {"observedGeneration": generation, "conditions": [late]} for generation in (2, 3)}
+    assert not deployment({**item, "status": told[2]}).fact.overdue
+    assert deployment({**item, "status": told[3]}).fact.overdue
+
+
 def test_a_deployments_figures_are_zero_where_the_api_server_leaves_them_out() -> None:
     spec: dict[str, Any] = {"replicas": 3, "template": {}}
     item = {"metadata": {"uid": "u", "generation": 2}, "spec": spec, "status": {"readyReplicas": 1}}
@@ -199,6 +207,7 @@ def test_a_deployment_tells_of_its_rollout_and_what_of_its_template_is_ours() ->
             },
         },
         "status": {
+            "observedGeneration": 2,
             "replicas": 3,
             "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
         },

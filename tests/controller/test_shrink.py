@@ -60,7 +60,7 @@ class Operator:
             observed=self.observed,
             client=self.server,
             metrics=self.metrics,
-            triggers=SimpleNamespace(figures=self.told.append),
+            triggers=SimpleNamespace(withheld=self.told.append),
             recorder=SimpleNamespace(offer=lambda about, events: None),
         )
         plan = plan_tables(self.observed.world(), "eu")

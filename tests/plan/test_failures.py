@@ -66,6 +66,15 @@ def test_a_pod_that_starts_serves_or_goes_is_no_failure(pod: PodFact) -> None:
     assert failure_of([pod], ()) is None
 
 
+def test_of_a_node_that_says_much_the_end_is_told_and_what_to_do() -> None:
+    words = "failed to pull image: " + "failed to resolve reference: " * 60 + "401 Unauthorized"
+    found = failure_of([engine("ImagePullBackOff", words)], ())
+    assert found is not None
+    assert "401 Unauthorized; correct the image or the pull secret" in found.message
+    assert "cannot be pulled: failed to pull image" in found.message
+    assert len(found.message) < 700
+
+
 def test_the_words_are_the_same_while_a_container_is_started_again_and_again() -> None:
     ended = Termination(1, "Error", "bad flag")
     found = {failure_of([engine(waiting, ended=ended)], ()) for waiting in ("", "CrashLoopBackOff")}

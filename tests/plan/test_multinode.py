@@ -86,7 +86,7 @@ def test_the_status_says_that_the_former_pods_answer_while_groups_start() -> Non
     found = planned(chat(), deployments={POOL: SERVING}, group_sets={POOL: some_ready(0)}, pods={POOL: pods})
     assert said(found, ConditionType.MODEL_READY).startswith("True EngineAnswered")
     told = said(found, ConditionType.WORKLOAD_READY)
-    assert told.startswith(f"False RolloutInProgress: 2 of 2 replicas of `{POOL.name}` are ready (2 of the newest")
+    assert told.startswith(f"False RolloutInProgress: 2 of 2 replicas of `{POOL.name}` are ready (0 of the newest")
     assert said(found, ConditionType.SCHEDULED).startswith("False WaitingForPods: 4 of 4 pods")
 
 

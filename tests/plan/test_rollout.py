@@ -148,6 +148,19 @@ def test_a_surge_that_finds_no_node_becomes_a_replacement_and_never_a_surge_agai
     assert (again.strategy, again.reason, again.message) == (switched.strategy, switched.reason, switched.message)
 
 
+def test_a_scheduler_that_says_much_keeps_no_surge_from_becoming_a_replacement_and_gpus_are_told_all_the_same() -> None:
+    wanted = rollout(planned(Facts())).revision
+    taints = ", ".join(f"1 node(s) had untolerated taint {{team-{number}.example.com/gpu: yes}}" for number in range(40))
+    stuck = PodFact("new", unschedulable=f"0/400 nodes are available: {taints}.", revision=wanted, requests=GPUS)
+    fitting = fact(wanted, surge=True, updated=1, total=3)
+    found = planned(Facts(deployments={POOL: fitting}, pods={POOL: [*old_pods(), stuck]}, nodes=nodes(4)))
+    told = rollout(found)
+    assert (told.strategy, told.reason) == ("Replace", RolloutReason.SURGE_UNSCHEDULABLE)
+    (placed,) = [entry for entry in found.status.regions[0].conditions if entry.type == "Scheduled"]
+    assert "0/400 nodes are available" in placed.message
+    assert placed.message.endswith("0 of 4 are not requested by Tomoul's models")
+
+
 def test_a_surge_goes_on_while_an_old_pod_that_drains_keeps_the_next_ones_place() -> None:
     wanted = rollout(planned(Facts())).revision
     surged = PodFact("first", "n", "Running", True, scheduled=True, revision=wanted, requests=GPUS)

@@ -151,5 +151,5 @@ def test_tenants_that_the_table_has_no_room_for_are_the_youngest_and_are_told(mo
     found = enforced(full)
     assert (found.reason, found.message) == (
         "WaitingForTable",
-        "RoutingTable `eu-west` is full: it holds 1 older tenants",
+        "RoutingTable `eu-west` is full: it holds 1 older tenants; delete some that nobody uses",
     )

@@ -23,7 +23,8 @@ from tomoul.plan.world import DeploymentFact, Key, Manifest
 
 _AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALERS, SCALED_OBJECTS)
 _SCALED = (DEPLOYMENTS, LEADER_WORKER_SETS)
-_REFUSALS = (Invalid, Forbidden, WebhookAway)
+REFUSALS = (Invalid, Forbidden, WebhookAway)
+"""What the API server answers where it takes none of an object, as long as something else stays as it is."""
 NAMESPACE_ENDS = "because it is being terminated"
 """What the API server says of a namespace that nothing may be added to any more."""
 
@@ -82,7 +83,7 @@ async def converge(
             if (resource in _AUTOSCALERS) == autoscalers and (live := observed.child(resource, key)) is not None:
                 try:
                     await remove(observed, writer, resource, key)
-                except _REFUSALS as error:
+                except REFUSALS as error:
                     refuse(live.parent.region, resource, key, error)
 
     await clear(autoscalers=True)
@@ -94,7 +95,7 @@ async def converge(
             wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
         except BeingDeletedError as reason:
             late.append(reason)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
             refuse(manifest["metadata"].get("labels", {}).get(LABEL_REGION, ""), resource, key, error)

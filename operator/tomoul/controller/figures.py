@@ -13,7 +13,7 @@ from tomoul.api.meta import Condition
 from tomoul.api.region import RegionState
 from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.observed import Observed
-from tomoul.plan.region import why_withheld
+from tomoul.plan.written import why_withheld
 
 _INTENDED = (Reason.REGION_DISABLED, Reason.SCALED_TO_ZERO, Reason.ROLLOUT_IN_PROGRESS)
 """Reasons for which a model is not Ready as its owner wants it: nobody's alarm.

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tomoul.controller.context import Context
-from tomoul.controller.converge import NotYetError, ensure, remove
+from tomoul.controller.converge import REFUSALS, NotYetError, ensure, remove
 from tomoul.controller.presence import may_have
 from tomoul.controller.shrink import confirmed_tables, tell_withheld
 from tomoul.controller.size import fits
-from tomoul.kube.errors import Invalid, NotFound
+from tomoul.kube.errors import Invalid, KubeError, NotFound
 from tomoul.kube.resources import PODS, REGIONS, ROUTING_TABLES
 from tomoul.plan.naming import gateway_name, region_of_table, table_name
 from tomoul.plan.world import Key
@@ -43,16 +43,21 @@ async def reconcile_table(context: Context, key: Key) -> None:
         return
     if not await may_have(context, REGIONS, region, owner, list(plan.tables.values())):
         return
-    wrote, late = False, list[NotYetError]()
+    wrote, late, refused = False, list[NotYetError](), list[KubeError]()
     for table, manifest in plan.tables.items():
         if not fits(context, table, manifest):
             continue
-        tell_withheld(context, table, None)
         try:
             # What happens meanwhile has the table looked at again; the answer alone need not.
             wrote |= await ensure(observed, context.writer, owner.uid, manifest, planned=True)
         except NotYetError as reason:
             late.append(reason)
+        except REFUSALS as error:
+            context.metrics.withheld.labels(region.name).inc()
+            tell_withheld(context, table, f"RoutingTable `{table}` is refused, and stays as it is: {error}")
+            refused.append(error)
+        else:
+            tell_withheld(context, table, None)
     for table in plan.unused:
         tell_withheld(context, table, None)
         await remove(observed, context.writer, ROUTING_TABLES, Key("", table))
@@ -60,6 +65,8 @@ async def reconcile_table(context: Context, key: Key) -> None:
         context.triggers.tables.written(key.name, time.monotonic() - began)
     for table in plan.tables:
         await _forget_gone(context, region.name, Key("", table))
+    if refused:
+        raise refused[0]
     if late:
         raise late[0]
     if plan.moves and key.name != table_name(region.name):

@@ -70,10 +70,10 @@ def tell_withheld(context: Context, table: str, why: str | None) -> None:
     if why is None:
         changed = withheld.pop(table, None) is not None
     else:
-        changed = table not in withheld
+        changed = withheld.get(table) != why
         withheld[table] = why
     if changed:
-        context.triggers.figures(region_of_table(table))
+        context.triggers.withheld(region_of_table(table))
 
 
 def _planned(context: Context, region: str, table: str) -> TablesPlan | None:

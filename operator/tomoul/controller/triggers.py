@@ -88,6 +88,10 @@ class Triggers:
         """Enqueue a region whose counts have changed."""
         self._queue.add_after(WorkKey(Kind.REGION, "", region), REGION_DELAY)
 
+    def withheld(self, region: str) -> None:
+        """Enqueue whom it concerns that a table of a region is withheld, or is not any more."""
+        self._said.gateways(region, everyone=False)
+
     def capacity(self, region: str) -> None:
         """Enqueue the models that wait for GPUs in a region whose free ones have changed."""
         for key, model in self._observed.world().models.items():

@@ -19,9 +19,10 @@ _POD_NAME = re.compile(r'^pods "[^"]*" is ')
 def deployment(item: Object) -> Child[DeploymentFact]:
     """A Deployment."""
     status = item.get("status", {})
+    generation, observed = item["metadata"].get("generation", 0), status.get("observedGeneration", 0)
     fact = DeploymentFact(
-        generation=item["metadata"].get("generation", 0),
-        observed_generation=status.get("observedGeneration", 0),
+        generation=generation,
+        observed_generation=observed,
         replicas=item["spec"].get("replicas", 1),
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
@@ -29,7 +30,9 @@ def deployment(item: Object) -> Child[DeploymentFact]:
         revision=revision_label(item["spec"].get("template", {}).get("metadata", {})),
         surge=_surges(item["spec"].get("strategy", {})),
         refused=_refused(status.get("conditions", ())),
-        overdue=any(
+        # Until Kubernetes has looked at a new revision it speaks of the one before.
+        overdue=observed >= generation
+        and any(
             entry["type"] == "Progressing" and entry.get("reason") == "ProgressDeadlineExceeded"
             for entry in status.get("conditions", ())
         ),

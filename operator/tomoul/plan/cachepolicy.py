@@ -12,7 +12,7 @@ from tomoul.plan.isolation import mixes, shares
 from tomoul.plan.judge import Rollout, Verdict
 from tomoul.plan.promptcache import unkept
 from tomoul.plan.routing import wanted_cache
-from tomoul.plan.scaling import may_be_empty
+from tomoul.plan.scaling import may_be_empty, sleeps_on
 from tomoul.plan.world import Key, World
 
 
@@ -27,7 +27,8 @@ def judged_cache(world: World, model: ModelDeployment, region: str, rollouts: Ma
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls are refused: {others}")
     for pool, rollout in rollouts.items():
         if pool == "no-store" and rollout.ready == 0:
-            if rollout.wanted == 0 and may_be_empty(model.spec, region, pool):
+            asleep = rollout.wanted == 0 and may_be_empty(model.spec, region, pool)
+            if asleep and not sleeps_on(world, Key(key.namespace, rollout.name)):
                 return Verdict("True", promise.reason, f"{promise.message}; the next `no-store` call starts a replica")
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)

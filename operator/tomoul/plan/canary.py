@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tomoul.api.rollout import CallStatistics, Canary, CanaryStatus, CanaryVerdict, RolloutStatus
-from tomoul.plan.failures import failure_of
+from tomoul.plan.failures import failure_of, repeated
+from tomoul.plan.judge import shortened
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact
 
@@ -75,7 +76,7 @@ def plan_trial(
         deployment=found.deployment,
         ready=_ready(revision, found.pods),
         verdict=judged.verdict,
-        message=judged.message,
+        message=shortened(judged.message),
         canary=_statistics(counts.canary) if counts is not None else CallStatistics(),
         stable=_statistics(counts.stable) if counts is not None else CallStatistics(),
     )
@@ -114,7 +115,7 @@ def _judged(canary: Canary, revision: str, found: CanaryFacts, counts: CanaryFac
         return Judgement(CanaryVerdict.PENDING, "Waits for the gateways' first counts")
     refused = next((pod.unschedulable for pod in found.pods if not pod.scheduled and pod.unschedulable), "")
     if refused:
-        return Judgement(CanaryVerdict.PENDING, f"Waits for room: {refused.rstrip('. ')}")
+        return Judgement(CanaryVerdict.PENDING, f"Waits for room: {repeated(refused)}")
     failure = failure_of(found.pods, ())
     return Judgement(CanaryVerdict.PENDING, failure.message if failure is not None else "Waits for its pod to be ready")
 

@@ -15,6 +15,8 @@ from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 
 MAX_LINE = 300
 """Longest line of a log that a message repeats, in characters."""
+MAX_WORDS = 500
+"""Longest words of Kubernetes that a message repeats, in characters: what to do about it has to fit in behind."""
 _PULL_FAILURES = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
@@ -76,6 +78,15 @@ def telling_line(text: str) -> str:
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
 
 
+def repeated(words: str) -> str:
+    """What Kubernetes says, as a message repeats it: of much the beginning, and the end, which has the cause."""
+    words = words.rstrip(". ")
+    if len(words) <= MAX_WORDS:
+        return words
+    head = MAX_WORDS // 2
+    return f"{words[:head]} … {words[len(words) - (MAX_WORDS - head - 3) :]}"
+
+
 class _Cause(NamedTuple):
     reason: Reason
     words: str
@@ -103,7 +114,7 @@ def _of_pod(pod: PodFact, lost_nodes: Collection[str]) -> _Cause | None:
 
 
 def _of_container(container: ContainerFact) -> _Cause | None:
-    told = f": {container.waiting_message}" if container.waiting_message else ""
+    told = f": {repeated(container.waiting_message)}" if container.waiting_message else ""
     if container.waiting in _PULL_FAILURES:
         return _Cause(Reason.IMAGE_PULL_FAILED, f"the image of container `{container.name}` cannot be pulled{told}")
     if container.waiting not in _STARTING and container.waiting != _CRASH_LOOP:

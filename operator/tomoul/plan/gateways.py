@@ -11,7 +11,7 @@ from tomoul.plan.podfact import PodFact
 from tomoul.plan.routing import routes_hash
 from tomoul.plan.shards import shard_of
 from tomoul.plan.world import Key, World
-from tomoul.plan.written import rests_in_shards, written
+from tomoul.plan.written import not_held, rests_in_shards, written
 
 
 def gateway_pods(world: World, region: str) -> tuple[PodFact, ...]:
@@ -36,7 +36,7 @@ def programmed(world: World, region: str, routes: Sequence[ModelRoute], acknowle
     wanted = routes_hash(routes)
     if len(found) < len(routes) or routes_hash([route for _, route in found]) != wanted:
         where = found[0][0].metadata.name if found else _belongs(world, region, routes[0])
-        return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{where}` does not hold the route yet")
+        return Verdict("False", Reason.WAITING_FOR_TABLE, not_held(world, where, "route"))
     tables = {table.metadata.name: table for table, _ in found}
     verdicts = [accepted_by_all(world, region, table, known=acknowledged == wanted) for table in tables.values()]
     return next((verdict for verdict in verdicts if verdict.status != "True"), verdicts[0])

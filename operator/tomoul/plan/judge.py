@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
-from tomoul.plan.failures import failure_of
+from tomoul.plan.failures import failure_of, repeated
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.world import DeploymentFact
 
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
     message: str = ""
 
 
-SCALED_TO_ZERO = Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered")
+SCALED_TO_ZERO = Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered: raise `replicas`")
 
 
 class Rollout(NamedTuple):
@@ -52,6 +52,24 @@ class Rollout(NamedTuple):
         if self.fact is None or self.fact.observed_generation < self.fact.generation:
             return 0
         return self.fact.updated
+
+    @property
+    def rolling(self) -> bool:
+        """Whether there are replicas of a former revision or kind: they may be the ones that are ready."""
+        fact = self.fact
+        return self.former_ready > 0 or (fact is not None and fact.total > fact.updated)
+
+    @property
+    def renewed(self) -> int:
+        """Replicas that are ready and of the newest revision, as far as that can be told."""
+        if not self.rolling:
+            return min(self.ready, self.updated)
+        if self.fact is None:
+            return 0
+        if not self.fact.revision:  # a gateway's pods have no such label: those that cannot be former ones
+            return min(max(self.ready - (self.fact.total - self.fact.updated), 0), self.updated)
+        own = (pod for pod in self.pods if pod.ready and not pod.terminating and not pod.is_worker)
+        return min(sum(pod.revision == self.fact.revision for pod in own), self.updated, self.ready)
 
     @property
     def living(self) -> list[PodFact]:
@@ -91,7 +109,7 @@ def scheduled(rollouts: Sequence[Rollout]) -> Verdict:
     """Whether all wanted pods have a node."""
     for pod in (pod for rollout in rollouts for pod in rollout.living):
         if not pod.scheduled and pod.unschedulable:
-            words = _PREEMPTION.sub("", pod.unschedulable).rstrip(". ")
+            words = repeated(_PREEMPTION.sub("", pod.unschedulable))
             return Verdict("False", Reason.UNSCHEDULABLE, f"Pod `{pod.name}`: {words}")
     waiting = [
         f"{wanted - placed} of {wanted} pods of `{rollout.name}`"
@@ -118,7 +136,7 @@ def running(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Ve
     told = "; ".join([counts, *_not_made(rollouts), *starting(rollouts)])
     if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
         return Verdict("False", _shortage(rollouts), told)
-    if any(rollout.updated < rollout.wanted or rollout.former_ready for rollout in rollouts):
+    if any(rollout.updated < rollout.wanted or rollout.rolling for rollout in rollouts):
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, told)
     return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
 
@@ -148,7 +166,7 @@ def starting(rollouts: Iterable[Rollout]) -> list[str]:
 def _not_made(rollouts: Iterable[Rollout]) -> list[str]:
     """Which pods the API server refuses, such as for a quota or by an admission policy."""
     facts = [(each.name, each.fact.refused) for each in rollouts if each.fact is not None and each.fact.refused]
-    return [f"pods of `{name}` are not made: {words}" for name, words in facts]
+    return [f"pods of `{name}` are not made: {repeated(words)}" for name, words in facts]
 
 
 def _doing(pod: PodFact) -> str:
@@ -175,7 +193,7 @@ def _counts(rollouts: Sequence[Rollout]) -> str:
     found = []
     for rollout in rollouts:
         text = f"{rollout.ready} of {rollout.wanted} replicas of `{rollout.name}` are ready"
-        if rollout.ready and (rollout.updated < rollout.wanted or rollout.former_ready):
-            text += f" ({rollout.updated} of the newest revision)"
+        if rollout.ready and (rollout.updated < rollout.wanted or rollout.rolling):
+            text += f" ({rollout.renewed} of the newest revision)"
         found.append(text)
     return ", ".join(found)

@@ -22,6 +22,7 @@ from tomoul.plan.engines.base import Refusal
 from tomoul.plan.gateways import programmed
 from tomoul.plan.judge import (
     MAX_MESSAGE,
+    SCALED_TO_ZERO,
     Rollout,
     Verdict,
     condition,
@@ -39,7 +40,7 @@ from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, routes_hash
 from tomoul.plan.running import told_seeds
-from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty
+from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty, sleeps_on
 from tomoul.plan.secretfields import with_fields
 from tomoul.plan.seeds import Seeds, seed_status, seed_verdict
 from tomoul.plan.shortage import shortage
@@ -150,7 +151,7 @@ def _judged(
     wanted = routes_hash(routes) if routes else ""
     found = list(rollouts.values())
     lost = lost_nodes(world)
-    served = _told(model, name, rollouts, stalled(found, running(found, lost)))
+    served = _told(world, model, name, rollouts, stalled(found, running(found, lost)))
     placed = scheduled(found)
     # Capacity is only looked at where it is missing: it changes with every other model's pods.
     lacking = shortage(world, model, region, found) if placed.reason is Reason.UNSCHEDULABLE else None
@@ -159,7 +160,7 @@ def _judged(
     verdicts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: placed,
-        ConditionType.MODEL_READY: _told(model, name, rollouts, answering(found, lost)),
+        ConditionType.MODEL_READY: _told(world, model, name, rollouts, answering(found, lost)),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before, claims) if routes else _PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
@@ -234,8 +235,26 @@ def _conditions(model: ModelDeployment, verdicts: dict[ConditionType, Verdict]) 
     return tuple(condition(kind, verdict, generation) for kind, verdict in verdicts.items())
 
 
-def _told(model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict) -> Verdict:
-    """The verdict. Pools are empty by right where nobody calls; a Secret that is missing is told with its field."""
-    if verdict.reason is Reason.SCALED_TO_ZERO and all(may_be_empty(model.spec, region, pool) for pool in rollouts):
-        return Verdict("True", Reason.SCALED_TO_ZERO, "Nobody calls: the next call is refused and starts a replica")
+def _told(
+    world: World, model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict
+) -> Verdict:
+    """The verdict. The pool of most calls is empty by right where the next one starts a replica, and never else."""
+    default = rollouts.get("default")
+    empty = default is not None and default.wanted == 0
+    if empty and (verdict.status == "True" or verdict.reason is Reason.SCALED_TO_ZERO):
+        return _scaled_to_zero(world, model, region, rollouts, verdict)
     return verdict._replace(message=with_fields(verdict.message, model.spec)) if verdict.status != "True" else verdict
+
+
+def _scaled_to_zero(
+    world: World, model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict
+) -> Verdict:
+    """What there is to say of a model whose pool `default` has no replicas."""
+    if not may_be_empty(model.spec, region, "default"):
+        return SCALED_TO_ZERO
+    name = rollouts["default"].name
+    if why := sleeps_on(world, Key(model.metadata.namespace, name)):
+        words = f"`{name}` has no replicas, and no call starts one: {why}"
+        return Verdict("False", Reason.METRICS_UNAVAILABLE, words)
+    words = "Nobody calls: the next call is refused and starts a replica"
+    return verdict if verdict.status == "True" else Verdict("True", Reason.SCALED_TO_ZERO, words)

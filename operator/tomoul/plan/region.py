@@ -10,10 +10,10 @@ from tomoul.plan.capacity import capacity, lost_nodes
 from tomoul.plan.gateway import gateway
 from tomoul.plan.gateways import acknowledgements, gateway_pods, rejection
 from tomoul.plan.judge import Rollout, Verdict, condition, first_unmet, running, scheduled, shortened
-from tomoul.plan.naming import gateway_name, region_of_table, table_name
+from tomoul.plan.naming import gateway_name, table_name
 from tomoul.plan.routing import active_here
 from tomoul.plan.world import Key, Manifest, World
-from tomoul.plan.written import tables_of
+from tomoul.plan.written import tables_of, why_withheld
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,6 @@ def plan_region(world: World, name: str, statuses: Mapping[Key, ModelDeploymentS
         routing_generation=sum(table.metadata.generation for table in tables),
     )
     return RegionPlan(objects, status)
-
-
-def why_withheld(why: Mapping[str, str], region: str) -> str | None:
-    """Why a table of a region is not published, by what is said of tables; None if all are."""
-    return next((words for name, words in sorted(why.items()) if region_of_table(name) == region), None)
 
 
 def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:

@@ -12,7 +12,7 @@ from tomoul.api.region import Region
 from tomoul.api.rollout import CanaryVerdict, RolloutPhase, RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.canary import CanaryFacts, Trial, plan_trial
-from tomoul.plan.judge import Verdict
+from tomoul.plan.judge import Verdict, shortened
 from tomoul.plan.naming import pool_name
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.poolpods import pool_fact
@@ -86,7 +86,7 @@ def region_rollout(
         phase=_phase(stable, revision, trial),
         strategy=choice.strategy,
         reason=choice.reason,
-        message=choice.message,
+        message=shortened(choice.message),
         updated=_updated(stable, revision),
         canary=trial.status,
     )

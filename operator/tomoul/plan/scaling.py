@@ -111,6 +111,15 @@ def may_be_empty(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> bool
     return scaling is not None and scaling.min_replicas == 0
 
 
+def sleeps_on(world: World, pool: Key) -> str:
+    """Why no call starts a replica of a pool that has none, in KEDA's words; empty where one does.
+
+    Without KEDA it is the operator that looks for calls: a HorizontalPodAutoscaler has no figures of such a pool.
+    """
+    fact = world.facts.autoscalers.get(pool)
+    return _words(fact) if has_keda(world.facts) and fact is not None and fact.active == "False" else ""
+
+
 def _pools_of(model: ModelDeployment, key: Key, region: str) -> Iterator[ScaledPool]:
     for pool in pools(model.spec):
         if (scaling := scaling_of(model.spec, region, pool)) is not None:
@@ -177,7 +186,7 @@ def _judged_pool(world: World, key: Key, rollout: Rollout, scaling: Scaling) -> 
     if not has_keda(world.facts) and world.facts.apis and EXTERNAL_METRICS_API not in world.facts.apis:
         message = f"{stays}: nothing serves `external.metrics.k8s.io`; see docs/scaling.md"
         return Verdict("False", Reason.AUTOSCALER_MISSING, message)
-    if rollout.wanted == 0 and scaling.min_replicas == 0:
+    if rollout.wanted == 0 and scaling.min_replicas == 0 and not sleeps_on(world, key):
         return Verdict("True", Reason.SCALED_TO_ZERO, f"`{rollout.name}` has no replica until it is called")
     if fact is None or fact.active == "Unknown":
         return Verdict("Unknown", Reason.WAITING_FOR_AUTOSCALER, f"{stays}: its autoscaler has not looked at it yet")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
+from tomoul.plan.failures import repeated
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.revision import pods_of_replica, revision_of, serving_pod
 from tomoul.plan.room import room_for
@@ -80,5 +81,5 @@ def _unschedulable(revision: str, pods: Sequence[PodFact]) -> str:
         return ""
     for pod in new:
         if pod.unschedulable:
-            return f"Pod `{pod.name}` would have surged: {pod.unschedulable.rstrip('. ')}"
+            return f"Pod `{pod.name}` would have surged: {repeated(pod.unschedulable)}"
     return ""

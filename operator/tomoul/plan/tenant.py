@@ -11,6 +11,7 @@ from tomoul.plan.judge import Verdict, condition, first_unmet
 from tomoul.plan.routing import active_here
 from tomoul.plan.tenants import entry_hash, find_entry, tenant_entry
 from tomoul.plan.world import Key, World
+from tomoul.plan.written import not_held
 
 _SHOWN = 5
 """Most names that a message lists."""
@@ -81,8 +82,10 @@ def _enforced_in(world: World, key: Key, region: str, wanted: str, acknowledged:
     found = find_entry(table.spec, key) if table is not None else None
     if table is None or found is None or entry_hash(found) != wanted:
         full = table is not None and found is None and len(table.spec.tenants) >= MAX_TENANTS
-        words = f"is full: it holds {MAX_TENANTS} older tenants" if full else "does not hold the tenant yet"
-        return Verdict("False", Reason.WAITING_FOR_TABLE, f"RoutingTable `{region}` {words}")
+        words = f"RoutingTable `{region}` is full: it holds {MAX_TENANTS} older tenants; delete some that nobody uses"
+        if not full:
+            words = not_held(world, region, "tenant")
+        return Verdict("False", Reason.WAITING_FOR_TABLE, words)
     accepted = accepted_by_all(world, region, table, known=acknowledged == wanted)
     if accepted.status != "True":
         return accepted

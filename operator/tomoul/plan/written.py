@@ -21,6 +21,18 @@ def tables_of(world: World, region: str) -> Mapping[str, RoutingTable]:
     return {name: found[name] for name in (table_name(region), *sorted(shards)) if name in found}
 
 
+def why_withheld(why: Mapping[str, str], region: str) -> str | None:
+    """Why a table of a region is not published, by what is said of tables; None if all are."""
+    return next((words for name, words in sorted(why.items()) if region_of_table(name) == region), None)
+
+
+def not_held(world: World, table: str, what: str) -> str:
+    """What to say of a table that does not hold the newest of `what` yet, and why it will not for now."""
+    words = f"RoutingTable `{table}` does not hold the {what} yet"
+    why = world.facts.withheld.get(table)
+    return words if why is None else f"{words}, nor anything else that is new: {why}"
+
+
 def rests_in_shards(world: World, region: str) -> bool:
     """Whether all models of the region are in shards and none is on its way: each shard can be planned by itself."""
     head = world.facts.tables.get(table_name(region))
