@@ -121,7 +121,7 @@ async def test_a_region_has_its_models_and_every_table_looked_at(watching: Watch
     changed = region("eu", state="Draining")
     changed["metadata"]["generation"] = 2
     watching.see(changed)
-    assert await watching.work() == {"region eu", "model models/chat", "table eu", "table us"}
+    assert await watching.work() == {"region eu", "region us", "model models/chat", "table eu", "table us"}
 
 
 async def test_what_was_made_for_a_model_or_a_gateway_brings_its_owner(watching: Watching) -> None:
@@ -257,6 +257,36 @@ async def test_a_node_brings_the_figures_of_its_regions_and_a_heartbeat_nothing(
     node["metadata"]["labels"] = {"zone": "us"}
     watching.see(node)
     assert await watching.work() == {"region eu", "region us"}
+
+
+async def test_a_node_that_is_lost_or_comes_back_brings_the_models_whose_pods_there_are_not_ready(
+    watching: Watching,
+) -> None:
+    for name, ready in (("loading", False), ("serving", True)):
+        found = pod(name, "eu", ready=ready)
+        found["metadata"] |= {"name": name, "uid": name}
+        found["spec"]["nodeName"] = "n"
+        watching.see(found)
+    node: Object = {"apiVersion": "v1", "kind": "Node", "metadata": meta("n", labels={"zone": "eu"})}
+    node["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
+    watching.see(node)
+    await watching.work()
+    for status in ("Unknown", "True"):
+        node["status"]["conditions"][0]["status"] = status
+        watching.see(node)
+        assert await watching.work() == {"model models/loading", "region eu"}
+    node["status"]["conditions"][0]["status"] = "Unknown"
+    watching.see(node)
+    await watching.work()
+    watching.see(node, gone=True)
+    assert await watching.work() == {"model models/loading", "region eu"}
+
+
+async def test_a_region_that_comes_brings_the_others_which_say_with_whom_they_share_nodes(watching: Watching) -> None:
+    watching.see(region("ap"))
+    assert {"region eu", "region us"} <= await watching.work()
+    watching.see(region("ap"), gone=True)
+    assert {"region eu", "region us"} <= await watching.work()
 
 
 async def test_a_node_of_other_cpus_brings_the_models_there_that_repeat_their_answers_on_cpus(

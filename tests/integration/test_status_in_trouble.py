@@ -89,3 +89,37 @@ def test_tables_that_the_api_server_refuses_are_told_by_regions_and_models_and_c
         cluster.api.delete(path("Region", name))
     cluster.ready("late", NAMESPACE)
     eventually(lambda: condition(cluster.get("Region", "eu-west"), "Ready")["status"] == "True")
+
+
+def test_what_is_being_deleted_is_not_ready_any_more_for_as_long_as_a_finalizer_keeps_it(cluster: Cluster) -> None:
+    item = one_region("kept")
+    item["metadata"]["finalizers"] = ["example.com/keep"]
+    tenant = {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "Tenant",
+        "metadata": {"name": "kept", "namespace": NAMESPACE, "finalizers": ["example.com/keep"]},
+        "spec": {"apiKeys": {"secretName": "kept"}},
+    }
+    cluster.apply(item)
+    cluster.apply(tenant)
+    cluster.ready("kept", NAMESPACE)
+    eventually(lambda: condition(cluster.get("Tenant", "kept", NAMESPACE), "Enforced"))
+    for kind in ("ModelDeployment", "Tenant"):
+        cluster.api.delete(path(kind, "kept", NAMESPACE))
+
+    def said() -> None:
+        found = cluster.model("kept", NAMESPACE)
+        for told in (condition(found, "Ready"), condition(found, "Ready", "eu-west")):
+            assert (told["status"], told["reason"]) == ("False", "BeingDeleted"), told
+            assert told["observedGeneration"] == found["metadata"]["generation"]
+        assert condition(found, "RoutesProgrammed", "eu-west")["reason"] == "BeingDeleted"
+        assert (found["status"]["readyRegions"], found["status"]["reason"]) == ("0/1", "BeingDeleted")
+        found = cluster.get("Tenant", "kept", NAMESPACE)
+        assert condition(found, "Enforced")["reason"] == found["status"]["reason"] == "BeingDeleted"
+
+    try:
+        eventually(lambda: [said()])
+        assert f"{NAMESPACE}/kept" not in cluster.routed("eu-west")
+    finally:
+        for kind in ("ModelDeployment", "Tenant"):
+            cluster.api.patch(path(kind, "kept", NAMESPACE), {"metadata": {"finalizers": []}})

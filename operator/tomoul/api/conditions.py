@@ -99,4 +99,5 @@ class Reason(StrEnum):
     DUPLICATE_KEY = "DuplicateKey"
     # Ready, and conditions that cannot be judged yet
     READY = "Ready"
+    BEING_DELETED = "BeingDeleted"
     PENDING = "Pending"

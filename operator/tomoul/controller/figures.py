@@ -15,7 +15,7 @@ from tomoul.controller.acknowledgement import Acknowledgements
 from tomoul.controller.observed import Observed
 from tomoul.plan.written import why_withheld
 
-_INTENDED = (Reason.REGION_DISABLED, Reason.SCALED_TO_ZERO, Reason.ROLLOUT_IN_PROGRESS)
+_INTENDED = (Reason.REGION_DISABLED, Reason.SCALED_TO_ZERO, Reason.ROLLOUT_IN_PROGRESS, Reason.BEING_DELETED)
 """Reasons for which a model is not Ready as its owner wants it: nobody's alarm.
 
 All wanted replicas serve while a rollout is in progress, a canary's for as long as its owner wants; one that does not
@@ -44,7 +44,8 @@ class Figures(Collector):
         for name, region in self._observed.world().regions.items():
             if not self._observed.settings.hosts(name):
                 continue
-            if region.spec.state is not RegionState.DISABLED:  # one that is out of use by intent is nobody's alarm
+            # One that is out of use by intent is nobody's alarm.
+            if region.spec.state is not RegionState.DISABLED and region.metadata.deletion_timestamp is None:
                 ready.add_metric([name], _is_ready(region.status.conditions))
             for found in region.status.accelerators:
                 gpus.add_metric([name, found.name, "allocatable"], found.allocatable)

@@ -11,18 +11,23 @@ from tomoul.controller.declared import spec_of
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.kube.resources import LEADER_WORKER_SETS, MODEL_DEPLOYMENTS
+from tomoul.plan.going import going_model
 from tomoul.plan.model import plan_model
 from tomoul.plan.multinode import LWS_API, is_multinode
 from tomoul.plan.world import Key
 
 
 async def reconcile_model(context: Context, key: Key) -> None:
-    """Bring the cluster to what the ModelDeployment says; one that is gone or going is left to Kubernetes."""
+    """Bring the cluster to what the ModelDeployment says; what one that is going owns is left to Kubernetes."""
     found = context.observed.models.get(key)
     if found is None or found.deleting:
         context.canaries.follow(key, {})
         context.downloads.follow(key, {})
         context.patience.forget(key)
+        if found is not None and found.resource is not None:
+            before = found.resource.status
+            status = going_model(before, found.generation)
+            await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
         return
     if found.resource is None:
         await write_invalid(context, MODEL_DEPLOYMENTS, key, found)

@@ -5,14 +5,21 @@ from tomoul.controller.converge import BeingDeletedError, Refused, converge
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_region, write_invalid, write_status
 from tomoul.kube.resources import REGIONS
+from tomoul.plan.going import going_region
 from tomoul.plan.region import plan_region
 from tomoul.plan.world import Key
 
 
 async def reconcile_region(context: Context, key: Key) -> None:
-    """Bring the cluster to what the Region says; one that is gone or going is left to Kubernetes."""
+    """Bring the cluster to what the Region says; what one that is going owns is left to Kubernetes."""
     found = context.observed.regions.get(key)
-    if found is None or found.deleting:
+    if found is None:
+        return
+    if found.deleting:
+        if found.resource is not None and context.observed.settings.hosts(key.name):
+            before = found.resource.status
+            status = going_region(before, found.generation)
+            await write_status(context, REGIONS, key, found.uid, before, status)
         return
     if found.resource is None:
         await write_invalid(context, REGIONS, key, found)

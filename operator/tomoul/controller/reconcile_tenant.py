@@ -3,6 +3,7 @@
 from tomoul.controller.context import Context
 from tomoul.controller.status import write_invalid, write_status
 from tomoul.kube.resources import TENANTS
+from tomoul.plan.going import going_tenant
 from tomoul.plan.tenant import plan_tenant
 from tomoul.plan.world import Key
 
@@ -10,7 +11,13 @@ from tomoul.plan.world import Key
 async def reconcile_tenant(context: Context, key: Key) -> None:
     """Tell the Tenant what holds for it."""
     found = context.observed.tenants.get(key)
-    if found is None or found.deleting:
+    if found is None:
+        return
+    if found.deleting:
+        if found.resource is not None:
+            before = found.resource.status
+            status = going_tenant(before, found.generation)
+            await write_status(context, TENANTS, key, found.uid, before, status)
         return
     if found.resource is None:
         await write_invalid(context, TENANTS, key, found)

@@ -163,6 +163,9 @@ class Triggers:
 
     def _region(self, name: str) -> None:
         self._queue.add(WorkKey(Kind.REGION, "", name))
+        for other in self._observed.world().regions:
+            if self._observed.settings.hosts(other):
+                self.figures(other)  # it says with which others it shares nodes
         self._tenants(self._observed.tenants)
         self.tables.region(name)
         self.tables.every()
@@ -171,6 +174,11 @@ class Triggers:
                 self._queue.add(WorkKey(Kind.MODEL, *key))
 
     def _node(self, change: Change[NodeFact]) -> None:
+        if _is_lost(change.old) != _is_lost(change.new):
+            # Of pods that were not ready before nobody says anything new when their node goes, or comes back.
+            for pod in self._observed.pods.values():
+                if pod.fact.node == change.key.name and not pod.fact.ready and pod.parent.model is not None:
+                    self._queue.add(WorkKey(Kind.MODEL, *pod.parent.model))
         for name, region in self._observed.world().regions.items():
             selector = region.spec.placement.node_selector.items()
             if any(node is not None and selector <= node.labels.items() for node in (change.old, change.new)):
@@ -247,3 +255,7 @@ class Triggers:
         before = [fact for fact in now if fact.name != change.key.name]
         before += [change.old.fact] if change.old is not None else []
         return sorts(now) != sorts(before)
+
+
+def _is_lost(node: NodeFact | None) -> bool:
+    return node is not None and not node.reachable

@@ -19,6 +19,7 @@ MAX_NOTE = 1024
 INTENDED = frozenset(
     {
         Reason.PENDING,
+        Reason.BEING_DELETED,
         Reason.HOSTED_ELSEWHERE,
         Reason.REGION_DISABLED,
         Reason.WAITING_FOR_PODS,
