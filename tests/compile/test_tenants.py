@@ -125,9 +125,11 @@ def test_a_tenant_in_two_shards_is_one_tenant_that_is_not_its_own_rival() -> Non
     assert [(tenant.name, tenant.problem) for tenant in known] == [("tenants/acme", None), ("tenants/globex", None)]
 
 
-def test_a_secret_of_which_nothing_is_known_yet_has_no_keys() -> None:
+def test_a_secret_of_which_nothing_is_known_yet_has_no_keys_and_its_tenant_is_not_said_to_be_all_right() -> None:
     (known,) = known_tenants([table([], **tenants("acme"))], {})
-    assert (known.hashes, known.problem) == ((), None)
+    assert known.hashes == ()
+    (problem,) = tenant_problems([known])
+    assert (problem.reason, problem.message) == ("SecretUnreadable", "Secret `acme-keys` has not been read yet")
 
 
 def test_without_authentication_no_secret_is_read_and_there_are_no_tenants() -> None:

@@ -71,6 +71,13 @@ def test_the_scheduler_is_heard() -> None:
     assert pod(pod_object(conditions=[refused])).fact.unschedulable == "0/2 nodes"
 
 
+def test_a_pod_that_the_scheduler_must_not_look_at_yet_names_its_gates() -> None:
+    item = pod_object()
+    assert pod(item).fact.gates == ()
+    item["spec"]["schedulingGates"] = [{"name": "kueue.x-k8s.io/admission"}]
+    assert pod(item).fact.gates == ("kueue.x-k8s.io/admission",)
+
+
 def test_a_container_tells_what_it_waits_for_and_how_it_ended_last() -> None:
     starting = {"name": "agent", "state": {"waiting": {"reason": "ContainerCreating"}}}
     ended = {"exitCode": 1, "reason": "Error", "message": "loading\nRuntimeError: no kernel image\nbye\n"}

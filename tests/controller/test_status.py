@@ -11,6 +11,7 @@ from tomoul.api.manifest import parse_resource
 from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.tenant import Tenant
 from tomoul.controller.context import Context
 from tomoul.controller.declared import declared
 from tomoul.controller.metrics import Metrics
@@ -20,7 +21,7 @@ from tomoul.controller.recorder import About
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.controller.writer import Writer
 from tomoul.kube.errors import NotFound, Unavailable
-from tomoul.kube.resources import MODEL_DEPLOYMENTS
+from tomoul.kube.resources import MODEL_DEPLOYMENTS, TENANTS
 from tomoul.plan.events import Event
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.settings import Settings
@@ -101,6 +102,21 @@ async def test_what_cannot_be_read_keeps_its_regions_and_figures_and_is_told_onc
     assert [(event.type, event.reason) for event in told.events] == [("Warning", "InvalidSpec")]
 
 
+async def test_the_column_with_a_tenants_reason_says_that_it_cannot_be_read() -> None:
+    enforced = {"type": "Enforced", "status": "True", "reason": "Enforced", "observedGeneration": 3}
+    item = {
+        "apiVersion": "tomoul.ai/v1alpha1",
+        "kind": "Tenant",
+        "metadata": {"name": "chat", "namespace": "models", "uid": "u", "generation": 4},
+        "spec": {"apiKeys": {"vault": "newer"}},
+        "status": {"conditions": [enforced], "reason": "Enforced", "observedGeneration": 3},
+    }
+    writer = Recorder()
+    told = SimpleNamespace(offer=lambda about, events: None)
+    await write_invalid(context(writer, told), TENANTS, KEY, declared(item, Tenant))  # type: ignore[arg-type]
+    assert writer.written[0]["status"]["reason"] == "InvalidSpec"
+
+
 async def test_an_event_follows_the_status_that_it_speaks_of_and_an_unchanged_status_has_none() -> None:
     def status(ready: str, reason: str) -> ModelDeploymentStatus:
         row = RegionModelStatus(name="eu", conditions=(Condition(type="Ready", status=ready, reason=reason),))  # type: ignore[arg-type]
@@ -140,6 +156,22 @@ def test_what_the_api_server_refuses_is_told_in_its_region_with_a_reason_of_its_
     over_all = {entry.type: (entry.status, entry.message) for entry in status.conditions}
     assert over_all["Accepted"][0] == "True", "the spec is not to blame"
     assert over_all["Ready"] == ("False", "us: exceeded quota")
+
+
+def test_what_must_not_be_removed_from_a_region_that_the_model_has_left_is_told_although_no_row_speaks_of_it() -> None:
+    kinds = ("Accepted", "Scheduled", "ModelReady", "WorkloadReady", "RoutesProgrammed", "CachePolicyEnforced", "Ready")
+    row = RegionModelStatus(
+        name="eu", conditions=tuple(Condition(type=kind, status="True", reason="Ready") for kind in kinds)
+    )
+    model = parse_resource(chat("eu"))
+    assert isinstance(model, ModelDeployment)
+    status = refused_model(model, roll_up(model, [row]), {"us": "Deployment `chat-us`: denied by policy"})
+    assert (status.reason, status.ready_regions) == ("ApplyRefused", "1/1")
+    (told,) = [entry for entry in status.conditions if entry.type == "Ready"]
+    assert (told.status, told.message) == (
+        "False",
+        "us: it is to be cleared, and Deployment `chat-us`: denied by policy",
+    )
 
 
 def chat(*regions: str) -> dict[str, Any]:

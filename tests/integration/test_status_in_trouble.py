@@ -119,7 +119,7 @@ def test_what_is_being_deleted_is_not_ready_any_more_for_as_long_as_a_finalizer_
 
     try:
         eventually(lambda: [said()])
-        assert f"{NAMESPACE}/kept" not in cluster.routed("eu-west")
+        eventually(lambda: f"{NAMESPACE}/kept" not in cluster.routed("eu-west"))
     finally:
         for kind in ("ModelDeployment", "Tenant"):
             cluster.api.patch(path(kind, "kept", NAMESPACE), {"metadata": {"finalizers": []}})

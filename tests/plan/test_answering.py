@@ -1,5 +1,6 @@
 """ModelReady: whether engines have really answered."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tomoul.api.conditions import Reason
@@ -35,6 +36,13 @@ def test_each_pool_that_is_to_serve_needs_one() -> None:
 def test_an_engine_that_is_about_to_go_does_not_count() -> None:
     going = PodFact("going", ready=True, terminating=True)
     assert answering([Rollout("pool", 1, None, [going])]).status == "False"
+
+
+def test_an_engine_whose_node_is_lost_does_not_count() -> None:
+    lost = replace(ANSWERED, node="n")
+    assert answering([Rollout("pool", 1, None, [lost])], {"n"}).reason == Reason.NODE_NOT_READY
+    assert answering([Rollout("pool", 1, None, [lost])], {"other"}).status == "True"
+    assert answering([Rollout("pool", 1, None, [replace(lost, ready=True)])], {"n"}).status == "True"
 
 
 def test_the_cause_is_told_where_a_pod_fails_before_it_has_answered() -> None:

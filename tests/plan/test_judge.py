@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tomoul.api.conditions import Reason
-from tomoul.plan.judge import Rollout, running, stalled
+from tomoul.plan.judge import Rollout, running, scheduled, stalled
 from tomoul.plan.podfact import ContainerFact, PodFact
 from tomoul.plan.world import DeploymentFact
 
@@ -57,3 +57,22 @@ def test_of_gateways_whose_pods_tell_no_revision_those_are_new_that_cannot_be_fo
     pods = [PodFact(name, ready=True, scheduled=True) for name in ("old", "first")]
     rollout = surging(2, *pods, PodFact("second", scheduled=True), updated=2, revision="")
     assert "2 of 2 replicas of `chat` are ready (1 of the newest revision)" in running([rollout]).message
+
+
+def test_a_pool_for_no_store_does_not_answer_for_the_one_that_all_other_calls_go_to() -> None:
+    empty = Rollout("chat", 1, DeploymentFact(1, 1, replicas=1), ())
+    second = Rollout("chat-no-store", 1, DeploymentFact(1, 1, replicas=1, updated=1, ready=1, total=1), ())
+    assert running([empty, second]).reason == Reason.NO_REPLICA_READY
+    assert running([second, empty]).reason == Reason.SOME_REPLICAS_READY
+    asleep = Rollout("chat", 0, DeploymentFact(1, 1), ())
+    assert running([asleep, empty]).reason == Reason.NO_REPLICA_READY
+
+
+def test_a_pod_that_a_queue_has_not_admitted_yet_says_so() -> None:
+    gated = PodFact("p", gates=["kueue.x-k8s.io/admission"])
+    told = scheduled([Rollout("chat", 1, DeploymentFact(1, 1, replicas=1, total=1), [gated])])
+    assert (told.status, told.reason) == ("False", Reason.WAITING_FOR_PODS)
+    assert told.message == (
+        "1 of 1 pods of `chat` have no node yet; "
+        "pod `p` waits for whoever is to remove its scheduling gate `kueue.x-k8s.io/admission`"
+    )

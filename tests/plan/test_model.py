@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -340,6 +341,25 @@ def test_what_runs_goes_on_while_an_edit_is_refused() -> None:
         "CachePolicyEnforced": ("True", Reason.ENFORCED),
         "Ready": ("False", Reason.UNSUPPORTED_BY_ENGINE),
     }
+
+
+def test_a_promise_of_seeds_that_was_judged_before_stays_as_it_was_while_an_edit_is_refused() -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    kept = Condition(
+        type="SeedKept", status="True", reason="Enforced", observed_generation=2, last_transition_time=since
+    )
+    found = refused_edit(model(), args=RESERVED)
+    edited = found.models[KEY]
+    status = ModelDeploymentStatus(regions=(RegionModelStatus(name="eu-west", conditions=(kept,)),))
+    told = row(replace(found, models={KEY: edited.model_copy(update={"status": status})}))
+    assert entry(told.conditions, "SeedKept") == kept
+
+
+def test_a_refused_model_whose_pool_without_a_cache_is_empty_does_not_keep_its_policy() -> None:
+    policy = {"noStore": "NotStored"}
+    found = refused_edit(model(cache=policy), args=RESERVED, cache=policy)
+    told = entry(row(found).conditions, "CachePolicyEnforced")
+    assert (told.status, told.reason) == ("False", Reason.NO_STORE_POOL_EMPTY)
 
 
 def test_a_refused_model_that_never_ran_has_nothing_to_tell_of() -> None:

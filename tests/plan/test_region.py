@@ -1,8 +1,11 @@
 import pytest
 
-from tests.plan.specs import region, world
+from tests.plan.specs import model, region, world
 from tomoul.api.region import Region
-from tomoul.plan.region import _shared_nodes
+from tomoul.plan.naming import gateway_name
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.region import _shared_nodes, plan_region
+from tomoul.plan.world import Facts, Key
 
 
 def placed(name: str, **labels: str) -> Region:
@@ -24,3 +27,17 @@ def test_a_region_says_with_which_others_it_shares_its_nodes(other: Region, shar
     assert ("`us-east`" in _shared_nodes(world(regions=(own, other)), own)) is shared
     elsewhere = world(regions=(own, other), hosted=frozenset({"eu-west"}))
     assert _shared_nodes(elsewhere, own) == ""
+
+
+def test_of_a_region_that_is_hosted_elsewhere_nobody_says_how_many_models_are_ready() -> None:
+    here = world(model(), regions=(region(), region("us-east")), hosted=frozenset({"eu-west"}))
+    assert plan_region(here, "eu-west").status.models == "0/1"
+    there = world(model(), hosted=frozenset({"us-east"}))
+    assert plan_region(there, "eu-west").status.models == ""
+
+
+def test_a_gateway_that_its_node_has_evicted_is_none_of_the_regions_gateways() -> None:
+    pods = [PodFact("evicted", phase="Failed", failed_reason="Evicted"), PodFact("serving", ready=True)]
+    facts = Facts(pods={Key("tomoul-system", gateway_name("eu-west")): pods})
+    told = plan_region(world(facts=facts), "eu-west").status.gateways
+    assert [gateway.name for gateway in told] == ["serving"]

@@ -150,7 +150,9 @@ def test_a_surge_that_finds_no_node_becomes_a_replacement_and_never_a_surge_agai
 
 def test_a_scheduler_that_says_much_keeps_no_surge_from_becoming_a_replacement_and_gpus_are_told_all_the_same() -> None:
     wanted = rollout(planned(Facts())).revision
-    taints = ", ".join(f"1 node(s) had untolerated taint {{team-{number}.example.com/gpu: yes}}" for number in range(40))
+    taints = ", ".join(
+        f"1 node(s) had untolerated taint {{team-{number}.example.com/gpu: yes}}" for number in range(40)
+    )
     stuck = PodFact("new", unschedulable=f"0/400 nodes are available: {taints}.", revision=wanted, requests=GPUS)
     fitting = fact(wanted, surge=True, updated=1, total=3)
     found = planned(Facts(deployments={POOL: fitting}, pods={POOL: [*old_pods(), stuck]}, nodes=nodes(4)))

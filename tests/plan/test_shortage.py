@@ -37,6 +37,18 @@ def test_the_gpus_of_all_pods_without_a_node_are_needed_and_those_that_no_pod_re
     )
 
 
+def test_pods_that_hold_gpus_which_have_vanished_hold_none_of_other_nodes() -> None:
+    broken = [NodeFact("n1", allocatable={"nvidia.com/gpu": 0}), NODES[1]]
+    judged = row(PLACED, PENDING, nodes=broken)
+    assert (judged.gpus_needed, judged.gpus_free) == (8, 8)
+
+
+def test_gpus_that_are_free_and_too_few_on_each_node_are_told_as_that() -> None:
+    halves = [NodeFact(name, allocatable={"nvidia.com/gpu": 2}) for name in ("n1", "n2", "n3")]
+    told = next(entry for entry in row(PENDING, nodes=halves).conditions if entry.type == "Scheduled")
+    assert told.message.endswith("; 6 of 6 are not requested by Tomoul's models, and at most 2 of them are on one node")
+
+
 def test_where_no_node_has_such_gpus_it_is_said_what_to_look_at() -> None:
     told = next(entry for entry in row(PENDING, nodes=NODES[:0]).conditions if entry.type == "Scheduled")
     assert told.message.endswith(
@@ -76,7 +88,7 @@ def test_of_a_model_that_is_pinned_to_one_product_only_gpus_of_that_product_are_
     kinds = {"n1": "NVIDIA-L4", "n2": "NVIDIA-L40S", "n3": "NVIDIA-L4"}
     nodes = [NodeFact(name, {label: kind}, allocatable={"nvidia.com/gpu": 8}) for name, kind in kinds.items()]
     placement = {"accelerators": [{"name": "nvidia-l4", "product": "NVIDIA-L4"}]}
-    told = AcceleratorCapacity(name="nvidia-l4", allocatable=24, requested=4)
+    told = AcceleratorCapacity(name="nvidia-l4", allocatable=24, requested=4, free=20, most_free=8)
     known = region(placement=placement).model_copy(update={"status": RegionStatus(accelerators=(told,))})
     engine = {"type": "VLLM", "image": f"vllm/vllm-openai:v0.32.0@sha256:{'a' * 64}"}
     pinned = model(resources=GPUS, engine=engine, capabilities={"seed": "Deterministic"})
@@ -88,7 +100,7 @@ def test_of_a_model_that_is_pinned_to_one_product_only_gpus_of_that_product_are_
 
 
 def test_what_the_region_tells_of_its_capacity_is_told_of_its_models_too() -> None:
-    told = AcceleratorCapacity(name="nvidia-l4", allocatable=8, requested=3)
+    told = AcceleratorCapacity(name="nvidia-l4", allocatable=8, requested=3, free=5, most_free=5)
     known = region().model_copy(update={"status": RegionStatus(accelerators=(told,))})
     deployment = model(resources=GPUS)
     found = shortage(world(deployment), deployment, known, [Rollout("r", 1, None, [])])

@@ -153,3 +153,20 @@ def test_tenants_that_the_table_has_no_room_for_are_the_youngest_and_are_told(mo
         "WaitingForTable",
         "RoutingTable `eu-west` is full: it holds 1 older tenants; delete some that nobody uses",
     )
+
+
+def test_a_tenant_after_as_many_with_bad_keys_as_a_gateway_may_tell_of_is_not_said_to_be_enforced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tomoul.plan.tenant.MAX_TENANT_PROBLEMS", 1)
+    first, bad, last = (
+        tenant(name, f"2026-01-0{day}T00:00:00Z") for day, name in enumerate(("acme", "globex", "ink"), 1)
+    )
+    problem = TenantProblem(namespace="tenants", name="globex", reason=Reason.SECRET_UNREADABLE)
+    said = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2, tenant_problems=(problem,))
+    found = with_table(world(first, bad, last), 2, said)
+    assert enforced(found).status == "True", "the gateway would have told of it before"
+    assert enforced(found, globex_key()).reason == Reason.SECRET_UNREADABLE
+    told = enforced(found, Key("tenants", "ink"))
+    assert (told.status, told.reason) == ("Unknown", Reason.WAITING_FOR_GATEWAYS)
+    assert f"gateway `{GATEWAY}` does not take the keys of 1 older tenants" in told.message

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.plan.specs import model, planned_table, region, world
+from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
+from tomoul.api.rollout import CanaryStatus, CanaryVerdict, RolloutStatus
 from tomoul.api.routingtable import RoutingTable, RoutingTableSpec
 from tomoul.plan.model import plan_model
 from tomoul.plan.world import Key, World
@@ -68,6 +70,14 @@ def test_a_model_keeps_what_it_has_in_a_region_that_cannot_be_read_and_is_told_s
     rows = {row.name: row.conditions[0] for row in plan.status.regions}
     assert (rows["us-east"].status, rows["us-east"].reason) == ("False", "UnreadableRegion")
     assert rows["eu-west"].status == "True"
+
+
+def test_a_canary_that_was_rolled_back_is_remembered_while_its_region_cannot_be_read(before: World) -> None:
+    rolled_back = RolloutStatus(revision="b", canary=CanaryStatus(verdict=CanaryVerdict.ROLLED_BACK))
+    status = ModelDeploymentStatus(regions=(RegionModelStatus(name="us-east", rollout=rolled_back),))
+    models = {**before.models, FIRST: before.models[FIRST].model_copy(update={"status": status})}
+    plan = plan_model(without_region(replace(before, models=models), "us-east"), FIRST)
+    assert [row.rollout for row in plan.status.regions if row.name == "us-east"] == [rolled_back]
 
 
 def test_a_region_that_does_not_exist_is_still_unknown(before: World) -> None:

@@ -137,7 +137,9 @@ class AcceleratorCapacity(StatusModel):
 
     name: str = Field(max_length=63, description="Accelerator name")
     allocatable: int = Field(default=0, description="Devices on ready nodes")
-    requested: int = Field(default=0, description="Devices that this region's model pods request")
+    requested: int = Field(default=0, description="Devices that pods of Tomoul on these nodes request")
+    free: int = Field(default=0, description="Devices on these nodes that no pod of Tomoul requests")
+    most_free: int = Field(default=0, description="The most of those that are on one node")
 
 
 class GatewayStatus(StatusModel):

@@ -16,6 +16,7 @@ PoolName = Literal["default", "no-store", "canary"]
 SeedSupport = Literal["deterministic", "best_effort", "ignored"]
 MAX_ALIASES = 16
 MAX_TENANTS = 4096
+MAX_TENANT_PROBLEMS = 256
 Bounded = Annotated[str, Field(max_length=128)]
 
 
@@ -203,7 +204,9 @@ class GatewayAcknowledgement(StatusModel):
     message: str = Field(default="", max_length=2048, description="Why it was rejected, in Envoy's words")
     last_update_time: datetime | None = Field(default=None, description="When the gateway last reported a change")
     tenant_problems: tuple[TenantProblem, ...] = Field(
-        default=(), max_length=256, description="Tenants some of whose keys it does not take"
+        default=(),
+        max_length=MAX_TENANT_PROBLEMS,
+        description="Tenants some of whose keys it does not take, the first in the table's order",
     )
 
 

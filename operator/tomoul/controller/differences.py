@@ -6,17 +6,22 @@ from typing import Any
 
 from tomoul.api.conditions import ConditionType
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.routingtable import RoutingTable, TenantProblem
+from tomoul.api.routingtable import MAX_TENANT_PROBLEMS, RoutingTable, TenantProblem
 from tomoul.api.tenant import Tenant
 from tomoul.controller.children import Child
 from tomoul.controller.pods import Pod
 from tomoul.plan.podfact import PodFact
-from tomoul.plan.world import DeploymentFact
+from tomoul.plan.world import DeploymentFact, NodeFact
 
 
 def is_live(pod: Pod | None) -> bool:
     """Whether a gateway serves."""
     return pod is not None and pod.fact.ready and not pod.fact.terminating
+
+
+def is_lost(node: NodeFact | None) -> bool:
+    """Whether a node is there whose kubelet is silent or not ready."""
+    return node is not None and not node.reachable
 
 
 def acknowledging(table: Child[RoutingTable | None] | None) -> set[str]:
@@ -38,6 +43,13 @@ def problems(table: Child[RoutingTable | None] | None) -> set[TenantProblem]:
     if table is None or table.fact is None:
         return set()
     return {problem for entry in table.fact.status.gateways for problem in entry.tenant_problems}
+
+
+def tells_of_no_more(table: Child[RoutingTable | None] | None) -> bool:
+    """Whether a gateway has said of as many tenants as it may that it does not take all their keys."""
+    if table is None or table.fact is None:
+        return False
+    return any(len(entry.tenant_problems) >= MAX_TENANT_PROBLEMS for entry in table.fact.status.gateways)
 
 
 def is_enforced(tenant: Tenant) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tomoul.api.routingtable import RoutingTable
 from tomoul.controller.children import Child
-from tomoul.controller.differences import acknowledging, awaits_routes, is_enforced, problems
+from tomoul.controller.differences import acknowledging, awaits_routes, is_enforced, problems, tells_of_no_more
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed
 from tomoul.controller.workqueue import WorkQueue
@@ -65,6 +65,8 @@ class GatewayTriggers:
         """Gateways have said something new of tenants' keys."""
         old, new = problems(change.old), problems(change.new)
         told = {Key(problem.namespace, problem.name) for problem in old ^ new}
+        if told and tells_of_no_more(change.old) != tells_of_no_more(change.new):
+            told = set(self._observed.tenants)
         for key in told:
             if key in self._observed.tenants:
                 self._queue.add(WorkKey(Kind.TENANT, *key))

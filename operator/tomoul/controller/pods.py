@@ -49,6 +49,7 @@ def pod(item: Object) -> Pod:
         terminating="deletionTimestamp" in metadata,
         scheduled=bool(spec.get("nodeName")),
         unschedulable=placed.get("message", "") if placed.get("reason") == "Unschedulable" else "",
+        gates=tuple(gate["name"] for gate in spec.get("schedulingGates", ())),
         containers=containers(status),
         created=time_of(metadata.get("creationTimestamp")),
         readiness_changed=time_of(conditions.get("Ready", {}).get("lastTransitionTime")),

@@ -12,7 +12,7 @@ from tomoul.api.tenant import Tenant, TenantStatus
 from tomoul.controller.context import Context
 from tomoul.controller.declared import Declared, conditions_of
 from tomoul.controller.recorder import About
-from tomoul.kube.resources import MODEL_DEPLOYMENTS, Resource
+from tomoul.kube.resources import MODEL_DEPLOYMENTS, TENANTS, Resource
 from tomoul.plan.events import changes, events
 from tomoul.plan.judge import shortened
 from tomoul.plan.merge import merge_conditions, merge_status
@@ -50,7 +50,7 @@ async def write_invalid(context: Context, resource: Resource, key: Key, found: D
     told += [entry for entry in before if entry.type not in _SUMMARIES]
     merged = merge_conditions(before, told, context.now())
     summary: dict[str, object] = {"observedGeneration": found.generation}
-    if resource == MODEL_DEPLOYMENTS:
+    if resource in (MODEL_DEPLOYMENTS, TENANTS):
         summary["reason"] = Reason.INVALID_SPEC.value
     if set(merged) != set(before) or not summary.items() <= found.status.items():
         dumped = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in merged]
@@ -74,7 +74,14 @@ def refused_model(
         else row
         for row in status.regions
     ]
-    return roll_up(model, rows)
+    status = roll_up(model, rows)
+    left = sorted(refusals.keys() - {row.name for row in rows})
+    if not left:
+        return status
+    # What runs in a region that is not in the spec any more is in no row, and it should be gone.
+    words = "; ".join(f"{name}: it is to be cleared, and {refusals[name]}" for name in left)
+    conditions = _refused(status.conditions, ConditionType.WORKLOAD_READY, words)
+    return status.model_copy(update={"conditions": conditions, "reason": Reason.APPLY_REFUSED.value})
 
 
 def refused_region(status: RegionStatus, message: str) -> RegionStatus:

@@ -8,7 +8,7 @@ from typing import Any
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.controller.children import Child
 from tomoul.controller.declared import Declared
-from tomoul.controller.differences import adapters, is_live, kinds, revision
+from tomoul.controller.differences import adapters, is_live, is_lost, kinds, revision
 from tomoul.controller.facts import Namespace
 from tomoul.controller.gateway_triggers import ROUTES_DELAY, GatewayTriggers
 from tomoul.controller.keys import Kind, WorkKey
@@ -174,7 +174,7 @@ class Triggers:
                 self._queue.add(WorkKey(Kind.MODEL, *key))
 
     def _node(self, change: Change[NodeFact]) -> None:
-        if _is_lost(change.old) != _is_lost(change.new):
+        if is_lost(change.old) != is_lost(change.new):
             # Of pods that were not ready before nobody says anything new when their node goes, or comes back.
             for pod in self._observed.pods.values():
                 if pod.fact.node == change.key.name and not pod.fact.ready and pod.parent.model is not None:
@@ -255,7 +255,3 @@ class Triggers:
         before = [fact for fact in now if fact.name != change.key.name]
         before += [change.old.fact] if change.old is not None else []
         return sorts(now) != sorts(before)
-
-
-def _is_lost(node: NodeFact | None) -> bool:
-    return node is not None and not node.reachable

@@ -7,11 +7,18 @@ from tomoul.plan.judge import SCALED_TO_ZERO, Rollout, Verdict, failing, startin
 
 
 def answering(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Verdict:
-    """Whether each pool that is to serve has a pod, of whatever revision, whose engine has answered its first call."""
+    """Whether each pool that is to serve has a pod, of whatever revision, whose engine has answered its first call.
+
+    Of what runs on a node that is lost nobody knows.
+    """
     wanted = [rollout for rollout in rollouts if rollout.wanted > 0]
     if not wanted:
         return SCALED_TO_ZERO
-    silent = [rollout for rollout in wanted if not any(pod.answered for pod in rollout.serving)]
+    silent = [
+        rollout
+        for rollout in wanted
+        if not any(pod.answered and (pod.ready or pod.node not in lost_nodes) for pod in rollout.serving)
+    ]
     if not silent:
         return Verdict("True", Reason.ENGINE_ANSWERED)
     failed = failing(silent, lost_nodes)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from tomoul.api.cache import CacheMode
+from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.conditions import Reason
 from tomoul.api.enginetype import EngineType
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.routingtable import GatewayAuth, PoolName
+from tomoul.api.routingtable import GatewayAuth, PoolName, RouteCache
 from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.isolation import mixes, shares
 from tomoul.plan.judge import Rollout, Verdict
@@ -49,3 +49,14 @@ def judged_cache(world: World, model: ModelDeployment, region: str, rollouts: Ma
             )
         return Verdict("True", promise.reason, f"{promise.message}: {why}")
     return Verdict("True", promise.reason, promise.message)
+
+
+def kept_cache(cache: RouteCache, rollouts: Mapping[PoolName, Rollout]) -> Verdict:
+    """`CachePolicyEnforced` of a model that is refused, which goes on with `cache` and these pools as they are."""
+    second = rollouts.get("no-store")
+    own_pool = cache.no_store is NoStore.NOT_STORED and cache.mode is not CacheMode.DISABLED
+    if own_pool and (second is None or second.ready == 0):
+        message = "`no-store` calls get 503: no replica of the pool without a cache is ready"
+        return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)
+    words = "are refused" if cache.no_store is NoStore.REFUSE else "get what they got before"
+    return Verdict("True", Reason.ENFORCED, f"`no-store` calls {words}")

@@ -28,13 +28,20 @@ def capacity_of(
         for node in world.facts.nodes
         if node.ready and selector.items() <= node.labels.items()
     }
-    requested = sum(
-        pod.requests.get(accelerator.resource, 0)
-        for pods in world.facts.pods.values()
-        for pod in pods
-        if pod.node in nodes and pod.phase not in ("Succeeded", "Failed")
+    requested = dict.fromkeys(nodes, 0)
+    for pods in world.facts.pods.values():
+        for pod in pods:
+            if pod.node in nodes and not pod.ended:
+                requested[pod.node] += pod.requests.get(accelerator.resource, 0)
+    # A node whose devices have vanished may have pods that hold more than are left: they hold none of other nodes.
+    free = [max(count - requested[name], 0) for name, count in nodes.items()]
+    return AcceleratorCapacity(
+        name=accelerator.name,
+        allocatable=sum(nodes.values()),
+        requested=sum(requested.values()),
+        free=sum(free),
+        most_free=max(free, default=0),
     )
-    return AcceleratorCapacity(name=accelerator.name, allocatable=sum(nodes.values()), requested=requested)
 
 
 def lost_nodes(world: World) -> frozenset[str]:

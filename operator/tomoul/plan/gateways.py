@@ -15,9 +15,9 @@ from tomoul.plan.written import not_held, rests_in_shards, written
 
 
 def gateway_pods(world: World, region: str) -> tuple[PodFact, ...]:
-    """Gateway pods of `region` that are not on their way out, by name."""
+    """Gateway pods of `region` that have not ended and are not on their way out, by name."""
     pods = world.facts.pods.get(Key(world.settings.namespace, gateway_name(region)), ())
-    return tuple(sorted((pod for pod in pods if not pod.terminating), key=lambda pod: pod.name))
+    return tuple(sorted((pod for pod in pods if not pod.terminating and not pod.ended), key=lambda pod: pod.name))
 
 
 def acknowledgements(table: RoutingTable | None) -> Mapping[str, GatewayAcknowledgement]:

@@ -17,7 +17,7 @@ _KEPT = "It is being deleted, and what it owns goes with it; a finalizer in `met
 
 
 def going_model(status: ModelDeploymentStatus, generation: int) -> ModelDeploymentStatus:
-    """The status of a ModelDeployment of that generation that is being deleted; `status` is what was said of it last."""
+    """Of a ModelDeployment that is being deleted, in that generation; `status` is what was said of it last."""
     _, _, wanted = status.ready_regions.partition("/")
     return status.model_copy(
         update={

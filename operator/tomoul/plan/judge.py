@@ -24,7 +24,9 @@ class Verdict(NamedTuple):
     message: str = ""
 
 
-SCALED_TO_ZERO = Verdict("False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered: raise `replicas`")
+SCALED_TO_ZERO = Verdict(
+    "False", Reason.SCALED_TO_ZERO, "No replicas are wanted, so no call can be answered: raise `replicas`"
+)
 
 
 class Rollout(NamedTuple):
@@ -117,7 +119,7 @@ def scheduled(rollouts: Sequence[Rollout]) -> Verdict:
         if (placed := rollout.placed) < (wanted := rollout.wanted * rollout.size)
     ]
     if waiting:
-        words = "; ".join([f"{' and '.join(waiting)} have no node yet", *_not_made(rollouts)])
+        words = "; ".join([f"{' and '.join(waiting)} have no node yet", *_not_made(rollouts), *_gated(rollouts)])
         return Verdict("False", Reason.WAITING_FOR_PODS, words)
     return Verdict("True", Reason.ALL_PODS_SCHEDULED)
 
@@ -169,6 +171,16 @@ def _not_made(rollouts: Iterable[Rollout]) -> list[str]:
     return [f"pods of `{name}` are not made: {repeated(words)}" for name, words in facts]
 
 
+def _gated(rollouts: Iterable[Rollout]) -> list[str]:
+    """Which pods the scheduler does not look at, and for whom it waits: the first of each rollout."""
+    held = (next((pod for pod in each.living if pod.gates and not pod.scheduled), None) for each in rollouts)
+    return [
+        f"pod `{pod.name}` waits for whoever is to remove its scheduling gate `{pod.gates[0]}`"
+        for pod in held
+        if pod is not None
+    ]
+
+
 def _doing(pod: PodFact) -> str:
     runs = [each for each in pod.containers if each.running_since is not None]
     container = next((each for each in runs if not each.started or (each.init and pod.loading)), None)
@@ -186,7 +198,9 @@ def first_unmet(verdicts: Iterable[Verdict]) -> Verdict | None:
 
 
 def _shortage(rollouts: Sequence[Rollout]) -> Reason:
-    return Reason.SOME_REPLICAS_READY if any(rollout.ready for rollout in rollouts) else Reason.NO_REPLICA_READY
+    # The pool for `no-store` answers no other calls: it is the first that counts of those that are to have replicas.
+    first = next((rollout for rollout in rollouts if rollout.wanted), rollouts[0])
+    return Reason.SOME_REPLICAS_READY if first.ready else Reason.NO_REPLICA_READY
 
 
 def _counts(rollouts: Sequence[Rollout]) -> str:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tomoul.api.cache import NoStore
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, PoolStatus, RegionModelStatus
 from tomoul.api.region import Region
@@ -13,7 +11,7 @@ from tomoul.api.routingtable import ModelRoute, PoolName
 from tomoul.plan.acceptance import refusals, remarks
 from tomoul.plan.adapters import judged_adapters
 from tomoul.plan.answering import answering
-from tomoul.plan.cachepolicy import judged_cache
+from tomoul.plan.cachepolicy import judged_cache, kept_cache
 from tomoul.plan.capacity import lost_nodes
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
@@ -22,10 +20,8 @@ from tomoul.plan.engines.base import Refusal
 from tomoul.plan.gateways import programmed
 from tomoul.plan.judge import (
     MAX_MESSAGE,
-    SCALED_TO_ZERO,
     Rollout,
     Verdict,
-    condition,
     first_unmet,
     running,
     scheduled,
@@ -36,18 +32,21 @@ from tomoul.plan.naming import group_set_name
 from tomoul.plan.poolstate import existing_rollouts, still_serving, wanted_rollouts
 from tomoul.plan.promptcache import policy_status
 from tomoul.plan.propagate import propagated
+from tomoul.plan.refused import PENDING, conditions_of, refused, refused_row, said_of, unread_row
 from tomoul.plan.rollout import RegionRollout, on_trial, region_rollout
 from tomoul.plan.rollup import roll_up
 from tomoul.plan.routing import active_here, model_route, routes_hash
 from tomoul.plan.running import told_seeds
-from tomoul.plan.scaling import autoscalers, judged_scaling, may_be_empty, sleeps_on
+from tomoul.plan.scaling import autoscalers, judged_scaling
 from tomoul.plan.secretfields import with_fields
 from tomoul.plan.seeds import Seeds, seed_status, seed_verdict
 from tomoul.plan.shortage import shortage
 from tomoul.plan.workload import pools, workload
 from tomoul.plan.world import Key, Manifest, World
+from tomoul.plan.zero import with_zero
 
-_PENDING = Verdict("Unknown", Reason.PENDING, "Judged once the model is accepted")
+_OF_THE_SPEC = (ConditionType.SEED_KEPT, ConditionType.ADAPTERS_READY)
+"""What is not judged anew while a spec is refused."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,9 @@ def plan_model(
             rows.append(_kept_row(world, model, region, claims, refusal))
         elif refusal is not None and refusal.reason is Reason.UNREADABLE_REGION:
             keep.add(name)
-            rows.append(_refused_row(model, name, refusal))
+            rows.append(unread_row(model, name, refusal))
         elif refusal is not None and (world.settings.hosts(name) or refusal.reason is Reason.UNKNOWN_REGION):
-            rows.append(_refused_row(model, name, refusal))
+            rows.append(refused_row(model, name, refusal))
     return ModelPlan(tuple(objects), roll_up(model, rows), frozenset(keep), frozenset(serving))
 
 
@@ -121,14 +120,13 @@ def _kept_row(
     name = region.metadata.name
     rollouts = existing_rollouts(world, model, name)
     if not rollouts:
-        return _refused_row(model, name, refusal)
+        return refused_row(model, name, refusal)
     route = model_route(world, model.spec.model.id, name, claims)
     pools_here = {pool.service for pool in route.pools} if route is not None else set()
     if route is None or not pools_here.intersection(each.name for each in rollouts.values()):
-        return _judged(world, model, region, claims, _refused(refusal), None, rollouts, _PENDING)
-    words = "are refused" if route.cache.no_store is NoStore.REFUSE else "get what they got before"
-    cache = Verdict("True", Reason.ENFORCED, f"`no-store` calls {words}")
-    return _judged(world, model, region, claims, _refused(refusal), route, rollouts, cache)
+        return _judged(world, model, region, claims, refused(refusal), None, rollouts, PENDING)
+    cache = kept_cache(route.cache, rollouts)
+    return _judged(world, model, region, claims, refused(refusal), route, rollouts, cache)
 
 
 def _judged(
@@ -145,7 +143,7 @@ def _judged(
 ) -> RegionModelStatus:
     """The row of a model; without `rollout` and `seeds`, which what is refused has not, what was said of them stays."""
     name = region.metadata.name
-    said = next((row for row in model.status.regions if row.name == name), RegionModelStatus(name=name))
+    said = said_of(model, name)
     before = said.programmed_route
     routes = [] if route is None else [route, *_adapter_routes(world, model, name, claims)]
     wanted = routes_hash(routes) if routes else ""
@@ -162,7 +160,7 @@ def _judged(
         ConditionType.SCHEDULED: placed,
         ConditionType.MODEL_READY: _told(world, model, name, rollouts, answering(found, lost)),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
-        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before, claims) if routes else _PENDING,
+        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before, claims) if routes else PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
     if seeds is not None and (kept := seed_verdict(model.spec, seeds)) is not None:
@@ -178,9 +176,10 @@ def _judged(
     # Nor is this: the model itself answers.
     if (adapters := judged_adapters(world, model, name)) is not None and rollout is not None:
         verdicts[ConditionType.ADAPTERS_READY] = adapters
+    earlier = () if rollout is not None else tuple(each for each in said.conditions if each.type in _OF_THE_SPEC)
     return RegionModelStatus(
         name=name,
-        conditions=_conditions(model, verdicts),
+        conditions=(*conditions_of(model, verdicts), *earlier),
         pools=tuple(
             PoolStatus(
                 name=pool,
@@ -212,49 +211,9 @@ def _adapter_routes(world: World, model: ModelDeployment, region: str, claims: C
     return [route for route in found if route is not None]
 
 
-def _refused_row(model: ModelDeployment, region: str, refusal: Refusal) -> RegionModelStatus:
-    refused = _refused(refusal)
-    verdicts = {
-        ConditionType.ACCEPTED: refused,
-        ConditionType.SCHEDULED: _PENDING,
-        ConditionType.MODEL_READY: _PENDING,
-        ConditionType.WORKLOAD_READY: _PENDING,
-        ConditionType.ROUTES_PROGRAMMED: _PENDING,
-        ConditionType.CACHE_POLICY_ENFORCED: _PENDING,
-        ConditionType.READY: refused,
-    }
-    return RegionModelStatus(name=region, conditions=_conditions(model, verdicts))
-
-
-def _refused(refusal: Refusal) -> Verdict:
-    return Verdict("False", refusal.reason, f"{refusal.field}: {refusal.message}")
-
-
-def _conditions(model: ModelDeployment, verdicts: dict[ConditionType, Verdict]) -> tuple[Condition, ...]:
-    generation = model.metadata.generation
-    return tuple(condition(kind, verdict, generation) for kind, verdict in verdicts.items())
-
-
 def _told(
     world: World, model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict
 ) -> Verdict:
-    """The verdict. The pool of most calls is empty by right where the next one starts a replica, and never else."""
-    default = rollouts.get("default")
-    empty = default is not None and default.wanted == 0
-    if empty and (verdict.status == "True" or verdict.reason is Reason.SCALED_TO_ZERO):
-        return _scaled_to_zero(world, model, region, rollouts, verdict)
-    return verdict._replace(message=with_fields(verdict.message, model.spec)) if verdict.status != "True" else verdict
-
-
-def _scaled_to_zero(
-    world: World, model: ModelDeployment, region: str, rollouts: Mapping[PoolName, Rollout], verdict: Verdict
-) -> Verdict:
-    """What there is to say of a model whose pool `default` has no replicas."""
-    if not may_be_empty(model.spec, region, "default"):
-        return SCALED_TO_ZERO
-    name = rollouts["default"].name
-    if why := sleeps_on(world, Key(model.metadata.namespace, name)):
-        words = f"`{name}` has no replicas, and no call starts one: {why}"
-        return Verdict("False", Reason.METRICS_UNAVAILABLE, words)
-    words = "Nobody calls: the next call is refused and starts a replica"
-    return verdict if verdict.status == "True" else Verdict("True", Reason.SCALED_TO_ZERO, words)
+    """The verdict, with what an empty pool means; a Secret that is missing is told with its field."""
+    found = with_zero(world, model, region, rollouts, verdict)
+    return found if found.status == "True" else found._replace(message=with_fields(found.message, model.spec))

@@ -47,6 +47,8 @@ class PodFact:
     scheduled: bool = False
     unschedulable: str = ""
     """The scheduler's message when it found no node."""
+    gates: Sequence[str] = ()
+    """Names of what the scheduler waits for before it looks at the pod, such as a queue's admission."""
     containers: Sequence[ContainerFact] = ()
     """Init containers first."""
     created: datetime | None = None

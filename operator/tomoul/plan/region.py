@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.modelstatus import ModelDeploymentStatus
@@ -32,7 +33,8 @@ def plan_region(world: World, name: str, statuses: Mapping[Key, ModelDeploymentS
     region = world.regions[name]
     here = active_here(world, name)
     objects = gateway(region, world.settings) if here is not None else ()
-    ready, desired = _models(world, name, statuses)
+    # Of a region that another operator hosts nobody here knows which models are ready.
+    counts = _models(world, name, statuses) if world.settings.hosts(name) else None
     tables = tables_of(world, name).values()
     entries = [acknowledgements(table) for table in tables]
     status = RegionStatus(
@@ -41,9 +43,9 @@ def plan_region(world: World, name: str, statuses: Mapping[Key, ModelDeploymentS
             condition(kind, verdict, region.metadata.generation) for kind, verdict in _verdicts(world, region).items()
         ),
         accelerators=capacity(world, region) if world.settings.hosts(name) else (),
-        models_desired=desired,
-        models_ready=ready,
-        models=f"{ready}/{desired}",
+        models_desired=counts.desired if counts is not None else 0,
+        models_ready=counts.ready if counts is not None else 0,
+        models=f"{counts.ready}/{counts.desired}" if counts is not None else "",
         gateways=tuple(
             GatewayStatus(
                 name=pod.name,
@@ -106,8 +108,14 @@ def _gateways_ready(world: World, region: str) -> Verdict:
     return placed if placed.reason is Reason.UNSCHEDULABLE else running([rollout], lost_nodes(world))
 
 
-def _models(world: World, region: str, statuses: Mapping[Key, ModelDeploymentStatus] | None) -> tuple[int, int]:
-    """Models that are Ready in the region, and those that name it."""
+class _Counts(NamedTuple):
+    """Models that are Ready in a region, and those that name it."""
+
+    ready: int
+    desired: int
+
+
+def _models(world: World, region: str, statuses: Mapping[Key, ModelDeploymentStatus] | None) -> _Counts:
     ready = desired = 0
     for key, model in world.models.items():
         if model.metadata.deletion_timestamp is not None or all(t.name != region for t in model.spec.regions):
@@ -118,4 +126,4 @@ def _models(world: World, region: str, statuses: Mapping[Key, ModelDeploymentSta
         ready += row is not None and any(
             entry.type == ConditionType.READY and entry.status == "True" for entry in row.conditions
         )
-    return ready, desired
+    return _Counts(ready, desired)

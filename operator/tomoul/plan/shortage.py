@@ -21,11 +21,14 @@ class Shortage(NamedTuple):
     allocatable: int
     each: str
     """What one replica needs, in words."""
+    apart: int | None = None
+    """The most that are free on one node, where that is too few for a pod though there are enough together."""
 
     def __str__(self) -> str:
         """The shortage in words."""
+        apart = "" if self.apart is None else f", and at most {self.apart} of them are on one node"
         free = (
-            f"{self.free} of {self.allocatable} are not requested by Tomoul's models"
+            f"{self.free} of {self.allocatable} are not requested by Tomoul's models{apart}"
             if self.allocatable
             else "no ready node that the Region's `placement` selects has any: see the nodes' labels and device plugin"
         )
@@ -53,8 +56,9 @@ def shortage(world: World, model: ModelDeployment, region: Region, rollouts: Ite
     labels = (f" on nodes with the label `{name}={value}`, {why}" for name, value in product.items())
     return Shortage(
         needed=count * waiting,
-        free=max(counts.allocatable - counts.requested, 0),
+        free=counts.free,
         allocatable=counts.allocatable,
+        apart=counts.most_free if counts.most_free < count <= counts.free else None,
         each=f"{count} × `{accelerator.name}` ({accelerator.resource}) for {who}{''.join(labels)}",
     )
 

@@ -1,9 +1,9 @@
 """Tenant: what can be said of one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from tomoul.api.conditions import ConditionType, Reason
-from tomoul.api.routingtable import MAX_TENANTS, GatewayAuth, RoutingTable, TenantProblem
+from tomoul.api.routingtable import MAX_TENANT_PROBLEMS, MAX_TENANTS, GatewayAuth, RoutingTable, TenantProblem
 from tomoul.api.tenant import TenantRegionStatus, TenantStatus
 from tomoul.plan.claims import Claims
 from tomoul.plan.gateways import accepted_by_all, acknowledgements, gateway_pods
@@ -92,6 +92,11 @@ def _enforced_in(world: World, key: Key, region: str, wanted: str, acknowledged:
     problem = next(_problems(world, region, table, key), None)
     if problem is not None:
         return Verdict("False", Reason(problem.reason), f"{region}: {problem.message}")
+    if (gateway := _untold(world, region, table, key)) is not None:
+        words = (
+            f"gateway `{gateway}` does not take the keys of {MAX_TENANT_PROBLEMS} older tenants, and tells of no more"
+        )
+        return Verdict("Unknown", Reason.WAITING_FOR_GATEWAYS, f"{region}: {words}: see those first")
     return Verdict("True", Reason.ENFORCED)
 
 
@@ -105,12 +110,29 @@ KEY_REASONS = (Reason.SECRET_NOT_FOUND, Reason.SECRET_UNREADABLE, Reason.INVALID
 
 
 def _problems(world: World, region: str, table: RoutingTable, key: Key) -> Iterator[TenantProblem]:
+    for _, problems in _reported(world, region, table):
+        for problem in problems:
+            if (problem.namespace, problem.name) == key and problem.reason in KEY_REASONS:
+                yield problem
+
+
+def _untold(world: World, region: str, table: RoutingTable, key: Key) -> str | None:
+    """A gateway that has told of as many tenants as it may, all of them before this one in the table; None if none."""
+    for name, problems in _reported(world, region, table):
+        if len(problems) >= MAX_TENANT_PROBLEMS:
+            last = problems[-1].namespace, problems[-1].name
+            names = ((entry.namespace, entry.name) for entry in table.spec.tenants)
+            if next((found for found in names if found in (last, key)), key) == last:
+                return name
+    return None
+
+
+def _reported(world: World, region: str, table: RoutingTable) -> Iterator[tuple[str, Sequence[TenantProblem]]]:
+    """What each live gateway says of tenants."""
     live = {pod.name for pod in gateway_pods(world, region) if pod.ready}
     for name, entry in sorted(acknowledgements(table).items()):
         if name in live:
-            for problem in entry.tenant_problems:
-                if (problem.namespace, problem.name) == key and problem.reason in KEY_REASONS:
-                    yield problem
+            yield name, entry.tenant_problems
 
 
 def _listed(names: list[str]) -> str:

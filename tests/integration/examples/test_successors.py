@@ -21,6 +21,7 @@ def test_after_the_api_server_was_away_the_operator_or_its_restart_goes_on(examp
     def repaired() -> bool:
         if examples.leader.process.poll() is not None:
             # Away for longer than a lease may go unrenewed: the kubelet would start it again.
+            examples.leader.stop()
             assert "another replica may lead now" in examples.leader.log.read_text()
             examples.leader = examples.start()
         return len(examples.of("patient", namespace)) == 10

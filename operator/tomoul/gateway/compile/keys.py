@@ -74,6 +74,11 @@ def missing(name: str) -> SecretKeys:
     return SecretKeys((), Problem(Reason.SECRET_NOT_FOUND, f"there is no Secret `{name}`"))
 
 
+def unread(name: str) -> SecretKeys:
+    """What is known of a Secret of which the API server has said nothing yet."""
+    return SecretKeys((), Problem(Reason.SECRET_UNREADABLE, f"Secret `{name}` has not been read yet"))
+
+
 def unreadable(name: str, known: SecretKeys | None) -> SecretKeys:
     """The same keys as before: what cannot be read has not said that they are revoked."""
     before = known.hashes if known else ()

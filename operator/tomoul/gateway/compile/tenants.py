@@ -4,12 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tomoul.api.conditions import Reason
-from tomoul.api.routingtable import GatewayAuth, RoutingTable, TenantEntry, TenantProblem
-from tomoul.gateway.compile.keys import Problem, SecretKeys, SecretRef
+from tomoul.api.routingtable import MAX_TENANT_PROBLEMS, GatewayAuth, RoutingTable, TenantEntry, TenantProblem
+from tomoul.gateway.compile.keys import Problem, SecretKeys, SecretRef, unread
 from tomoul.gateway.compile.resources import Endpoints, PoolKey
-
-MAX_PROBLEMS = 256
-"""Most that a gateway reports, as the RoutingTable's status bounds it."""
 
 Keys = Mapping[SecretRef, SecretKeys]
 """What is known of each Secret that a table names; of one that nobody has read yet, nothing."""
@@ -61,7 +58,8 @@ def known_tenants(tables: Sequence[RoutingTable], keys: Keys) -> tuple[KnownTena
     owners: dict[str, str] = {}
     found: dict[str, KnownTenant] = {}
     for entry in (entry for table in tables for entry in table.spec.tenants):
-        known = keys.get(SecretRef(entry.namespace, entry.secret_name), SecretKeys())
+        # A gateway waits for what is slow to come, but not for ever: what it then says it takes it must have.
+        known = keys.get(SecretRef(entry.namespace, entry.secret_name)) or unread(entry.secret_name)
         tenant = KnownTenant(entry, (), known.problem)
         if tenant.name in found:
             continue  # another shard's copy
@@ -80,7 +78,7 @@ def known_tenants(tables: Sequence[RoutingTable], keys: Keys) -> tuple[KnownTena
 
 def tenant_problems(tenants: Sequence[KnownTenant]) -> tuple[TenantProblem, ...]:
     """What the gateway reports of them, in the order of the tables."""
-    return tuple(_problems(tenants))[:MAX_PROBLEMS]
+    return tuple(_problems(tenants))[:MAX_TENANT_PROBLEMS]
 
 
 def _problems(tenants: Sequence[KnownTenant]) -> Iterator[TenantProblem]:
