@@ -178,6 +178,22 @@ def test_a_surge_goes_on_while_an_old_pod_that_drains_keeps_the_next_ones_place(
     assert rollout(planned(gone)).strategy == "Surge", "the scheduler has not looked again"
 
 
+def test_a_surge_whose_place_a_former_pod_holds_that_is_not_ready_becomes_a_replacement() -> None:
+    """Going back from a broken revision: a Deployment that surges takes away none but ready pods."""
+    wanted = rollout(planned(Facts())).revision
+    served = PodFact("served", "n", "Running", True, scheduled=True, revision=wanted, requests=GPUS)
+    broken = PodFact("broken", "n", scheduled=True, revision=OLD, requests=GPUS)
+    stuck = Facts(
+        deployments={POOL: fact(wanted, surge=True, updated=2, total=3, ready=1)},
+        pods={POOL: [served, broken, refused(wanted)]},
+        nodes=nodes(4),
+    )
+    switched = rollout(planned(stuck))
+    assert (switched.strategy, switched.reason) == ("Replace", RolloutReason.SURGE_UNSCHEDULABLE)
+    going = replace(stuck, pods={POOL: [served, replace(broken, terminating=True), refused(wanted)]})
+    assert rollout(planned(going)).strategy == "Surge", "it leaves its place"
+
+
 def test_a_surge_that_was_asked_for_waits_for_its_node() -> None:
     wanted = rollout(planned(Facts(), "Surge")).revision
     pods = [*old_pods(), refused(wanted)]

@@ -74,12 +74,22 @@ def _unschedulable(revision: str, pods: Sequence[PodFact]) -> str:
     """The scheduler's words for a surge that found no node, empty while it may yet find one.
 
     Once one pod has surged, the next gets the place that an old one leaves, which it keeps for as long as it drains.
+    But of old pods that are not ready a surge removes none before all new ones are.
     """
     new = [pod for pod in pods if pod.revision == revision and not (pod.terminating or pod.ended)]
     # Of a group a part may have found its nodes: that one has surged only a leader that serves tells.
-    if any(pod.scheduled if pod.group_index is None else pod.ready and not pod.is_worker for pod in new):
+    surged = any(pod.scheduled if pod.group_index is None else pod.ready and not pod.is_worker for pod in new)
+    if surged and not _kept_from_its_place(revision, pods):
         return ""
     for pod in new:
         if pod.unschedulable:
             return f"Pod `{pod.name}` would have surged: {repeated(pod.unschedulable)}"
     return ""
+
+
+def _kept_from_its_place(revision: str, pods: Sequence[PodFact]) -> bool:
+    """Whether a former pod that is not ready holds a place, and none is being left."""
+    placed = [pod for pod in pods if pod.scheduled and not pod.ended and pod.group_index is None]
+    if any(pod.terminating for pod in placed):
+        return False
+    return any(pod.revision != revision and not pod.ready for pod in placed)
