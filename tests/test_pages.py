@@ -1,8 +1,9 @@
 import re
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -51,6 +52,16 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         target = page.parent / file if file else page
         assert "://" in link or target.exists(), link
         assert "://" in link or not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_sets_is_a_value_of_the_chart(page: Path) -> None:
+    text = page.read_text()
+    values = yaml.safe_load((ROOT / "charts" / "tomoul" / "values.yaml").read_text())
+    for name in re.findall(r"--set '?([\w.]+)=", text):
+        reduce(lambda found, part: found[part], name.split("."), values)
+    # The chart passes flags, before which the environment's variables do not count.
+    assert re.findall(r"TOMOUL_[A-Z_]+", text) == []
 
 
 def test_every_row_of_the_contract_names_a_test() -> None:
