@@ -61,6 +61,13 @@ def test_a_clients_mistake_is_400_and_never_an_error_of_the_servers(http: httpx.
     assert response.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.parametrize("part_of_it", ["bytes=0-9", "bytes=999999-", "bytes=x"])
+def test_a_client_that_asks_for_a_part_of_an_answer_gets_all_of_it(http: httpx.Client, part_of_it: str) -> None:
+    response = post(http, headers={"Range": part_of_it})
+    assert response.status_code == 200
+    assert response.json()["usage"]["completion_tokens"] > 0
+
+
 def test_the_usage_of_several_streamed_choices_is_told_once(http: httpx.Client) -> None:
     asked = {"n": 3, "max_tokens": 4, "stream": True, "stream_options": {"include_usage": True}, "ignore_eos": True}
     text = post(http, asked).text

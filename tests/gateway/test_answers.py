@@ -267,6 +267,13 @@ def test_an_engine_is_not_asked_to_compress_what_must_be_rewritten(platform: Pla
     assert platform.engines["both"].received[0].header("accept-encoding") is None
 
 
+def test_an_engine_is_not_asked_for_a_part_of_an_answer_whose_tokens_nobody_would_count(platform: Platform) -> None:
+    body = {"model": "acme/both", "messages": [{"role": "user", "content": "Hi"}]}
+    answer = call(platform.eu.port, body=body, headers=[("Range", "bytes=9-"), ("range", "bytes=0-1")])
+    assert answer.json()["choices"]
+    assert platform.engines["both"].received[0].header("range") is None
+
+
 def test_the_access_log_names_model_region_and_directive_and_holds_no_prompt_or_key(platform: Platform) -> None:
     body = {"model": "both", "messages": [{"role": "user", "content": "a secret prompt"}]}
     headers = [("authorization", "Bearer sk-secret"), ("x-tomoul-cache", "no-store"), ("x-tomoul-region", "eu-west")]

@@ -52,6 +52,10 @@ class Connection:
         """All messages until the gateway closes the connection."""
         return list(iter(self.answer, None))
 
+    def rest(self) -> bytes:
+        """All bytes until the gateway closes the connection."""
+        return self._file.read()
+
     def _chunks(self) -> bytes:
         body = b""
         while size := int(self._file.readline(), 16):

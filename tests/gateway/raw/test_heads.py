@@ -1,9 +1,11 @@
 """What the bytes of a request's head mean: the target, the version, and the header that names a region."""
 
+import json
+
 import pytest
 
 from tests.gateway.raw.cases import HERE, REFUSED, THERE, Case, Outcome, check, run
-from tests.gateway.raw.connection import request
+from tests.gateway.raw.connection import Connection, request
 from tests.gateway.two_regions import Platform
 
 NO_REGION, NOT_FOUND, NO_JSON = "400 invalid_region", "404 not_found", "415 unsupported_media_type"
@@ -124,6 +126,17 @@ def outcomes(shared_platform: Platform) -> dict[str, Outcome]:
 @pytest.mark.parametrize("name", PINS)
 def test_what_bytes_name_a_region_and_what_is_refused(outcomes: dict[str, Outcome], name: str) -> None:
     check(PINS[name], outcomes[f"pin: {name}"])
+
+
+def test_head_has_no_body_whatever_it_says_of_itself(platform: Platform) -> None:
+    for content_type in ("application/json", "application/grpc"):
+        head = request(f"Content-Type: {content_type}", "Content-Length: 0", line="HEAD /v1/models HTTP/1.1")
+        with Connection(platform.eu.port) as connection:
+            connection.send(head + request("Connection: close", line="GET /v1/models HTTP/1.1"))
+            first, second, answer = connection.rest().decode().split("\r\n\r\n")
+        assert first.startswith(("HTTP/1.1 405", "HTTP/1.1 415"))
+        assert second.startswith("HTTP/1.1 200"), "a body would stand before it"
+        assert json.loads(answer)["object"] == "list"
 
 
 @pytest.mark.parametrize("name", OTHER_HEADERS)

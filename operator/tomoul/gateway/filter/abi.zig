@@ -143,8 +143,8 @@ pub const Stream = opaque {
     /// The same for a call that says it is gRPC's, whose answers Envoy else turns into a 200 without a body. The status is
     /// the first of `reply`.
     pub fn respondPlainly(self: *Stream, reply: []const Pair, body: []const u8) void {
-        raw.envoy_dynamic_module_callback_http_send_response_headers(self, reply.ptr, reply.len, false);
-        raw.envoy_dynamic_module_callback_http_send_response_data(self, .of(body), true);
+        raw.envoy_dynamic_module_callback_http_send_response_headers(self, reply.ptr, reply.len, body.len == 0);
+        if (body.len > 0) raw.envoy_dynamic_module_callback_http_send_response_data(self, .of(body), true);
     }
 
     /// Adds to the body of an answer whose headers have left. The response hooks of this filter are not called any more.

@@ -22,6 +22,7 @@ pub const Asked = struct {
     content_encoding: Field = .{},
     content_length: Field = .{},
     accept_encoding: Field = .{},
+    range: Field = .{},
 
     /// Reads a request's headers, and removes those that no client may send. `allocator` is an arena's.
     pub fn read(stream: *abi.Stream, allocator: std.mem.Allocator) !Asked {
@@ -59,6 +60,7 @@ const names: std.StaticStringMap(std.meta.FieldEnum(Asked)) = .initComptime(.{
     .{ "content-encoding", .content_encoding },
     .{ "content-length", .content_length },
     .{ "accept-encoding", .accept_encoding },
+    .{ "range", .range },
 });
 
 /// What Envoy takes for its own operator's word, vLLM and SGLang for their router's, and an older gateway, to which a call

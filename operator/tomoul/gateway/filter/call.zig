@@ -72,6 +72,8 @@ pub const Call = struct {
     is_fallback: bool = false,
     /// Whether its path has a query.
     has_query: bool = false,
+    /// Whether the client asks for a part of the answer.
+    takes_part: bool = false,
     /// Whether the client takes compressed answers.
     takes_encoded: bool = false,
     /// What the client called with, and the call's id; where both may be needed again.

@@ -24,8 +24,8 @@ pub const Options = struct {
     authenticate: bool = false,
     /// Members of the error after `code`, each with a comma before it.
     more: []const u8 = "",
-    /// Whether the call says that it is gRPC's.
-    is_grpc: bool = false,
+    /// How to answer a call that says it is gRPC's.
+    to_grpc: ?enum { whole, head_only } = null,
 };
 
 pub fn kindOf(status: u16) []const u8 {
@@ -100,12 +100,12 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
     call.code = code;
     call.local = true;
     call.reads_body = false;
-    if (options.is_grpc) {
+    if (options.to_grpc) |how| {
         var numbers: [2][20]u8 = undefined;
         headers[count] = headers[0];
         headers[count + 1] = .of("content-length", text.decimal(&numbers[0], made.len));
         headers[0] = .of(":status", text.decimal(&numbers[1], status));
-        call.stream.respondPlainly(headers[0 .. count + 2], made);
+        call.stream.respondPlainly(headers[0 .. count + 2], if (how == .whole) made else "");
     } else call.stream.respond(status, headers[0..count], made, "tomoul");
     return error.Refused;
 }

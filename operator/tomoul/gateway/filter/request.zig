@@ -35,9 +35,13 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
     const whole = asked.path.first;
     call.was_forwarded = asked.forwarded.count > 0;
     call.takes_encoded = asked.accept_encoding.count > 0;
+    call.takes_part = asked.range.count > 0;
     // Envoy would turn whatever is answered here, be it by itself, into a 200 without a body.
     if (std.mem.startsWith(u8, asked.content_type.first, "application/grpc"))
-        return refuse(call, 415, "unsupported_media_type", .{ .param = "Content-Type", .is_grpc = true }, "The body must be sent as `application/json`", .{});
+        return refuse(call, 415, "unsupported_media_type", .{
+            .param = "Content-Type",
+            .to_grpc = if (std.mem.eql(u8, asked.method.first, "HEAD")) .head_only else .whole,
+        }, "The body must be sent as `application/json`", .{});
     const path = whole[0 .. std.mem.indexOfAny(u8, whole, "?#") orelse whole.len];
     const is_chat = std.mem.eql(u8, path, chat_path);
     const is_list = std.mem.eql(u8, path, models_path);
@@ -129,6 +133,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     }
     try rewrite.apply(call, place, whole, members, model, .{ .salt = salt, .stream_options = options, .max_tokens = max_tokens, .seed = seed });
     if (call.takes_encoded) stream.removeHeader(.request, "accept-encoding"); // answers are rewritten as they pass
+    if (call.takes_part) stream.removeHeader(.request, "range"); // llama.cpp makes an answer, and then a 416 of it
     if (call.has_query) stream.setHeader(.request, ":path", chat_path); // no engine knows one, and some break at a long one
     try targets.send(call, where, model);
 }
