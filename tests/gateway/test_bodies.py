@@ -241,7 +241,6 @@ def test_a_call_without_any_body_is_400(platform: Platform) -> None:
         {"tools": []},
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
         {"tool_choice": "none"},
-        {"functions": [{"name": "f"}]},
         {"response_format": {"type": "json_schema", "json_schema": {}}},
         {"response_format": {"type": "json_object"}},
     ],
@@ -253,6 +252,20 @@ def test_what_a_model_does_not_advertise_is_refused_with_400_and_names_the_param
     assert (answer.status, answer.error["code"]) == (400, "unsupported_parameter")
     assert answer.error["param"] == next(iter(fields))
     assert chat("acme/full", **fields).status == 200
+
+
+@pytest.mark.parametrize("model", ["acme/both", "acme/full"])
+@pytest.mark.parametrize(
+    "fields", [{"functions": [{"name": "f"}]}, {"functions": []}, {"function_call": {"name": "f"}}]
+)
+def test_functions_which_no_engine_knows_are_refused_with_400_and_the_way_out(
+    chat: Chat, model: str, fields: dict[str, Any]
+) -> None:
+    answer = chat(model, **fields)
+    assert (answer.status, answer.error["code"]) == (400, "unsupported_parameter")
+    assert answer.error["param"] == next(iter(fields))
+    assert answer.error["message"].endswith("use `tools`")
+    assert chat(model, functions=None, function_call=None, function="f").status == 200
 
 
 FUNCTION = {"type": "function", "function": {"name": "f"}}

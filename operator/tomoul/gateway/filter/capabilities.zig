@@ -26,9 +26,16 @@ fn asksForChoices(sent: []const u8, members: *const json.Members) bool {
 /// Engines drop silently what they cannot do, so what a model does not advertise is refused here.
 pub fn check(call: *Call, sent: []const u8, members: *const json.Members, model: *const Model) Refused!void {
     if (model.tools) try toolchoice.check(call, sent, members) else {
-        for ([_][]const u8{ "tools", "tool_choice", "functions", "function_call" }) |name| {
+        for ([_][]const u8{ "tools", "tool_choice" }) |name| {
             const member = members.get(name) orelse continue;
             if (member.kind != .null) return refuseFor(call, model, name, "tools");
+        }
+    }
+    // OpenAI's before there were tools. No engine looks at them.
+    for (members.items()) |member| {
+        if (!std.mem.startsWith(u8, member.name, "function") or member.kind == .null) continue;
+        for ([_][]const u8{ "functions", "function_call" }) |name| {
+            if (std.mem.eql(u8, member.name, name)) return refuseFor(call, model, name, "`functions`; use `tools`");
         }
     }
     if (model.counts_one_choice and !call.is_stream and asksForChoices(sent, members))
