@@ -2,7 +2,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.chart.helm import as_the_kubelet_hands_on, operator_args
+from tests.chart.helm import as_the_kubelet_hands_on, operator_args, operator_pod
 from tests.chart.values import OTHER
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli import operator
@@ -16,6 +16,7 @@ FIXED = {
     "--external-metrics-port": "the Service and the NetworkPolicy name it",
     "--lease-name": "the Role gives rights to the Lease of that name alone",
     "--gateway-service-account": "the chart gives the account of that name its rights",
+    "--pod-ip": "the pod's own, by its variable POD_IP",
     "--kubeconfig": "a pod has its ServiceAccount's",
     "--help": "runs nothing",
 }
@@ -110,6 +111,15 @@ def test_what_gateways_are_given_reaches_the_operator_as_it_was_written(monkeypa
     zones = pods["affinity"]["podAntiAffinity"].pop("preferredDuringSchedulingIgnoredDuringExecution")
     assert len(zones) == 1, "Helm puts maps together"
     assert pods == {name: given[name] for name in pods}
+
+
+@pytest.mark.parametrize(("pod_ip", "listens"), [("10.0.0.7", "0.0.0.0"), ("fd00::7", "::"), ("", "0.0.0.0")])
+def test_gateways_and_engines_listen_on_the_family_of_the_operators_own_address(
+    monkeypatch: pytest.MonkeyPatch, pod_ip: str, listens: str
+) -> None:
+    environment = {variable["name"]: variable for variable in operator_pod()["spec"]["containers"][0]["env"]}
+    assert environment["POD_IP"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert settings_of(monkeypatch, POD_IP=pod_ip).listen_address == listens
 
 
 @pytest.mark.parametrize(

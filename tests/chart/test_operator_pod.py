@@ -28,7 +28,7 @@ def test_the_operators_pods_are_placed_and_labelled_as_the_values_say() -> None:
     for field in ("nodeSelector", "tolerations", "priorityClassName"):
         assert pod[field] == wanted[field]
     assert wanted["env"][0] in pod["containers"][0]["env"]
-    assert [variable["name"] for variable in pod["containers"][0]["env"][:2]] == ["POD_NAME", "POD_NAMESPACE"]
+    assert [variable["name"] for variable in pod["containers"][0]["env"][:3]] == ["POD_NAME", "POD_NAMESPACE", "POD_IP"]
 
 
 def test_nothing_is_said_of_what_the_values_leave_out() -> None:

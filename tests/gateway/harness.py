@@ -83,11 +83,12 @@ class Gateway:
         faults: bool = False,
         workers: int = 1,
         body_seconds: int = 300,
+        listen_address: str = "127.0.0.1",
     ) -> None:
         """With `faults` the filter has bugs that calls can ask for: `x-tomoul-fault`, the hook that is to fail."""
         self.options = GatewayOptions(
             region=region,
-            listen_address="127.0.0.1",
+            listen_address=listen_address,
             listen_port=0,
             max_body_bytes=max_body_bytes,
             comment_seconds=comment_seconds,
@@ -101,7 +102,10 @@ class Gateway:
         self._ads = AdsServer(self.folder / "ads.sock")
         self._loop.run(self._ads.start())
         self.bootstrap = envoy_bootstrap(
-            ads_socket=str(self.folder / "ads.sock"), admin_socket=str(self.admin_socket), metrics_port=metrics_port
+            ads_socket=str(self.folder / "ads.sock"),
+            admin_socket=str(self.admin_socket),
+            metrics_port=metrics_port,
+            listen_address=listen_address,
         )
         with self.output.open("wb") as output, (self.folder / "envoy.log").open("wb") as log:
             self._process = subprocess.Popen(

@@ -187,7 +187,8 @@ class FakeEngine:
     address: str = "127.0.0.1"
 
     def start(self) -> None:
-        self._listener = socket.create_server((self.address, self.port), backlog=128)
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        self._listener = socket.create_server((self.address, self.port), backlog=128, family=family)
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()

@@ -14,6 +14,7 @@ from tomoul.gateway.agent.drain import DrainOptions
 from tomoul.gateway.agent.run import AgentOptions, run_agent
 from tomoul.gateway.compile.resources import GatewayOptions
 from tomoul.gateway.filter.build import BuildError, install_filter
+from tomoul.plan.listening import ALL_IPV4
 
 SHORTEST_SALT_KEY = 16
 
@@ -72,6 +73,12 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
     envvar="TOMOUL_MODULE_DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder into which the gateway's filter is put, where Envoy looks for its modules.",
+)
+@option(
+    "--listen-address",
+    envvar="TOMOUL_LISTEN_ADDRESS",
+    default=ALL_IPV4,
+    help="Address on which Envoy serves calls; `::` is all of both families.",
 )
 @option(
     "--listen-port",
@@ -138,6 +145,7 @@ def command(
     salt_key: bytes,
     pod_name: str,
     module_dir: Path | None,
+    listen_address: str,
     listen_port: int,
     max_body_bytes: int,
     stream_comment_seconds: int,
@@ -159,6 +167,7 @@ def command(
     options = AgentOptions(
         gateway=GatewayOptions(
             region=region,
+            listen_address=listen_address,
             listen_port=listen_port,
             max_body_bytes=max_body_bytes,
             comment_seconds=stream_comment_seconds,

@@ -12,6 +12,7 @@ from tomoul.api.gatewaylimits import HIGHEST_BODY_BYTES, MIN_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli.options import option
 from tomoul.plan.gateway_overlay import GatewayOverlay, read_overlay
+from tomoul.plan.listening import listen_address
 from tomoul.plan.propagate import reserved
 from tomoul.plan.settings import Settings
 
@@ -150,6 +151,14 @@ OPTIONS = (
         "(labels, annotations, nodeSelector, tolerations, affinity, topologySpreadConstraints, priorityClassName), "
         "`service` (annotations, loadBalancerClass, loadBalancerSourceRanges, externalTrafficPolicy, ipFamilyPolicy) "
         "and `resources` (envoy, agent).",
+    ),
+    option(
+        "--pod-ip",
+        "listen_address",
+        envvar=["TOMOUL_POD_IP", "POD_IP"],
+        default="",
+        callback=lambda _context, _parameter, value: listen_address(value),
+        help="Address of the operator's pod: where it is one of IPv6, gateways and engines listen on IPv6.",
     ),
     option(
         "--propagate-labels",

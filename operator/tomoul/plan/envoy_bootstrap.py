@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tomoul.plan.listening import ALL_IPV4, envoy_address
+
 MODULES_PATH = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
 """Environment variable with the folder in which Envoy looks for its modules."""
 _TYPES = "type.googleapis.com/envoy"
@@ -10,7 +12,12 @@ _MAX_CONNECTIONS = 50_000
 
 
 def envoy_bootstrap(
-    *, ads_socket: str, admin_socket: str, metrics_port: int, max_heap_bytes: int = MAX_HEAP_BYTES
+    *,
+    ads_socket: str,
+    admin_socket: str,
+    metrics_port: int,
+    listen_address: str = ALL_IPV4,
+    max_heap_bytes: int = MAX_HEAP_BYTES,
 ) -> dict[str, Any]:
     """A bootstrap (proto JSON with the proto field names) that takes everything else over ADS.
 
@@ -45,7 +52,7 @@ def envoy_bootstrap(
     }
     if metrics_port:
         bootstrap["static_resources"]["clusters"].append(_pipe_cluster("admin", admin_socket, http2=False))
-        bootstrap["static_resources"]["listeners"] = [_metrics_listener(metrics_port)]
+        bootstrap["static_resources"]["listeners"] = [_metrics_listener(listen_address, metrics_port)]
     return bootstrap
 
 
@@ -106,7 +113,7 @@ def _heap_action(name: str, threshold: float) -> dict[str, Any]:
     }
 
 
-def _metrics_listener(port: int) -> dict[str, Any]:
+def _metrics_listener(address: str, port: int) -> dict[str, Any]:
     # Only these two paths, and only GET: the rest of the admin interface can stop Envoy or show its secrets.
     routes = [
         {
@@ -131,7 +138,7 @@ def _metrics_listener(port: int) -> dict[str, Any]:
     }
     return {
         "name": "metrics",
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104 - Prometheus scrapes it
+        "address": envoy_address(address, port),
         # Scrapes must work where calls are refused for want of connections.
         "ignore_global_conn_limit": True,
         "filter_chains": [

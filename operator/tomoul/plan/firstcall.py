@@ -8,6 +8,7 @@ absence must not keep an engine from serving. All that it needs of the image is 
 import json
 
 from tomoul.plan.engines.base import PORT
+from tomoul.plan.listening import ALL_IPV4
 
 _SCRIPT = """\
 exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
@@ -18,8 +19,10 @@ IFS= read -r -d '' answer <&3
 """
 
 
-def first_call(model_id: str, port: int = PORT) -> list[str]:
+def first_call(model_id: str, port: int = PORT, listen_address: str = ALL_IPV4) -> list[str]:
     """Command that ends with 0 if the engine on `port` completes a chat, else with 1 and what it answered."""
     body = {"model": model_id, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
     # As ASCII, so that bash counts bytes in every locale.
-    return ["bash", "-c", _SCRIPT, "first-call", str(port), json.dumps(body)]
+    # Where the name has addresses of both families bash tries each.
+    script = _SCRIPT if listen_address == ALL_IPV4 else _SCRIPT.replace("/dev/tcp/127.0.0.1/", "/dev/tcp/localhost/")
+    return ["bash", "-c", script, "first-call", str(port), json.dumps(body)]

@@ -127,6 +127,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "--snapshot-dir": f"{_RUN_DIR}/snapshot",
         "--salt-key-file": f"{_SALT_DIR}/{SALT_KEY}",
         "--module-dir": _MODULE_DIR,
+        "--listen-address": settings.listen_address,
         "--listen-port": str(HTTP_PORT),
         "--max-body-bytes": str(settings.gateway_max_body_bytes),
         "--stream-comment-seconds": str(settings.gateway_comment_seconds),
@@ -175,6 +176,7 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
         ads_socket=_ADS_SOCKET,
         admin_socket=_ADMIN_SOCKET,
         metrics_port=METRICS_PORT,
+        listen_address=settings.listen_address,
         max_heap_bytes=resources.max_heap_bytes,
     )
     flags = {

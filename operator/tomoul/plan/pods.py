@@ -14,6 +14,7 @@ from tomoul.plan.engines.base import ADAPTERS_DIR, CACHE_DIR, MODELS_DIR, PORT, 
 from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
+from tomoul.plan.listening import ALL_IPV4
 from tomoul.plan.loading import LOADER
 from tomoul.plan.naming import workload_name
 from tomoul.plan.propagate import propagated
@@ -42,13 +43,13 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
         "name": "engine",
         "image": engine_image(spec, settings),
         "imagePullPolicy": settings.image_pull_policy,
-        "args": [literal(arg) for arg in engine.args],
+        "args": [settings.listen_address if arg == ALL_IPV4 else literal(arg) for arg in engine.args],
         "env": _environment(spec, engine),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(spec, region),
         "volumeMounts": mounts,
         "startupProbe": {
-            **_first_answer(spec, engine),
+            **_first_answer(spec, engine, settings),
             "periodSeconds": _PROBE_SECONDS,
             # While the model loads, the call is refused at once; the first one of a big model may then take a while.
             "timeoutSeconds": 30,
@@ -213,8 +214,10 @@ def _volumes(
     return volumes, mounts
 
 
-def _first_answer(spec: ModelDeploymentSpec, engine: EngineContainer) -> dict[str, Any]:
-    return {"exec": {"command": first_call(spec.model.id)}} if engine.bash else _health_call(engine)
+def _first_answer(spec: ModelDeploymentSpec, engine: EngineContainer, settings: Settings) -> dict[str, Any]:
+    if not engine.bash:
+        return _health_call(engine)
+    return {"exec": {"command": first_call(spec.model.id, listen_address=settings.listen_address)}}
 
 
 def _drain(spec: ModelDeploymentSpec, engine: EngineContainer) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.plan.engines.llamacpp import DEFAULT_IMAGE as LLAMA_CPP_IMAGE
 from tomoul.plan.gateway_overlay import GatewayOverlay
+from tomoul.plan.listening import ALL_IPV4
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Settings:
     """ServiceAccount of the gateway pods, which the chart creates with the rights that an agent needs."""
     gateway_overlay: GatewayOverlay = field(default_factory=GatewayOverlay)
     """What gateways have besides what their Regions say: labels, placement, resources, fields of their Services."""
+    listen_address: str = ALL_IPV4
+    """Where gateways and engines listen."""
     propagated_labels: Sequence[str] = ()
     """Names of a ModelDeployment's labels that its objects and engine pods carry too."""
     propagated_annotations: Sequence[str] = ()

@@ -49,7 +49,7 @@ def compile_gateway(
             pool_cluster_resource(pool, affinity=pool in by_prefix, reuse_connections=pool not in one_call)
             for pool in pools
         ),
-        *(region_cluster_resource(gateway) for gateway in gateways.values()),
+        *(region_cluster_resource(gateway, options.listen_address) for gateway in gateways.values()),
     ]
     callers = Callers(
         auth=GatewayAuth.REQUIRED if requires_keys(tables) else GatewayAuth.NONE,

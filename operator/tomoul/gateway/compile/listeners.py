@@ -15,6 +15,7 @@ from tomoul.gateway.compile.names import (
     TYPES,
 )
 from tomoul.gateway.compile.resources import EnvoyResource, GatewayOptions
+from tomoul.plan.listening import envoy_address
 
 _ROOM_BESIDE_BODY = 64 * 1024
 
@@ -23,7 +24,7 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
     """The listener that clients and other regions' gateways call."""
     return {
         "name": LISTENER,
-        "address": {"socket_address": {"address": options.listen_address, "port_value": options.listen_port}},
+        "address": envoy_address(options.listen_address, options.listen_port),
         # The filter reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
         "per_connection_buffer_limit_bytes": options.max_body_bytes + _ROOM_BESIDE_BODY,
         "filter_chains": [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES
+from tomoul.plan.listening import ALL_IPV4
 
 EnvoyResource = Mapping[str, Any]
 """An Envoy v3 resource in proto3 JSON with the proto field names (snake_case), ready for `json_format.ParseDict`."""
@@ -29,7 +30,7 @@ class GatewayOptions:
     """What a gateway is told at its start and what never changes while it runs."""
 
     region: str
-    listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway serves the network
+    listen_address: str = ALL_IPV4
     listen_port: int = 8080
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: int = 300

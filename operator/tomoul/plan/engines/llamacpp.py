@@ -28,6 +28,7 @@ from tomoul.plan.engines.base import (
 )
 from tomoul.plan.engines.environment import reserved_variable
 from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT, no_offload
+from tomoul.plan.listening import ALL_IPV4
 from tomoul.plan.quantity import whole
 
 DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
@@ -122,7 +123,7 @@ def default_image(version: str) -> str:
 def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
     """Command line of llama-server in a pool."""
     args = ["--model", model_path(spec.source)]
-    args += ["--alias", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT), "--jinja", "--metrics"]  # noqa: S104
+    args += ["--alias", spec.model.id, "--host", ALL_IPV4, "--port", str(PORT), "--jinja", "--metrics"]
     parallel = _parallel(spec) or (1 if deterministic else _DEFAULT_PARALLEL)
     args += ["--parallel", str(parallel)]
     if deterministic:

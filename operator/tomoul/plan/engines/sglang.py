@@ -37,6 +37,7 @@ from tomoul.plan.engines.promises import (
     salted_promise,
 )
 from tomoul.plan.engines.version import Version, engine_version
+from tomoul.plan.listening import ALL_IPV4
 
 DEFAULT_VERSION = "0.5.23"
 METRICS = EngineMetrics("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:token_usage")
@@ -134,7 +135,7 @@ def default_image(version: str) -> str:
 def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
     """Command line of SGLang's server in a pool."""
     args = ["--model-path", model_path(spec.source)]
-    args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
+    args += ["--served-model-name", spec.model.id, "--host", ALL_IPV4, "--port", str(PORT)]
     args += ["--tp-size", str(spec.resources.gpus // spec.resources.pipeline)]
     if spec.resources.pipeline > 1:
         args += ["--pp-size", str(spec.resources.pipeline)]

@@ -34,6 +34,7 @@ from tomoul.plan.engines.promises import (
     salted_promise,
 )
 from tomoul.plan.engines.version import Version, engine_version
+from tomoul.plan.listening import ALL_IPV4
 
 DEFAULT_VERSION = "0.32.0"
 METRICS = EngineMetrics("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
@@ -130,7 +131,7 @@ def default_image(version: str) -> str:
 def container(spec: ModelDeploymentSpec, pool: PoolName, *, deterministic: bool = False) -> EngineContainer:
     """Command line of `vllm serve` in a pool."""
     args = [model_path(spec.source)]
-    args += ["--served-model-name", spec.model.id, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
+    args += ["--served-model-name", spec.model.id, "--host", ALL_IPV4, "--port", str(PORT)]
     args += ["--tensor-parallel-size", str(spec.resources.gpus // spec.resources.pipeline)]
     if spec.resources.pipeline > 1:
         args += ["--pipeline-parallel-size", str(spec.resources.pipeline)]
