@@ -47,14 +47,22 @@ def status(address: str, port: int, method: str, path: str, body: bytes = b"") -
         return receive(connection).status
 
 
-def test_calls_and_scrapes_come_by_either_family_and_engines_are_reached_by_ipv6(
+def test_calls_and_scrapes_come_by_either_family_and_engines_and_regions_are_reached_by_ipv6(
     gateway: Gateway, engine: FakeEngine, metrics_port: int
 ) -> None:
     pools = {PoolKey(NAMESPACE, "acme-both"): [Endpoint("::1", engine.port)]}
-    gateway.publish_resources(compile_gateway([table([model("acme/both")])], pools, gateway.options, ()))
+    elsewhere = [{"region": "us-east", "url": f"http://[::1]:{engine.port}"}]
+    tables = [table([model("acme/both")], remoteGateways=elsewhere)]
+    gateway.publish_resources(compile_gateway(tables, pools, gateway.options, ()))
     body = json.dumps({"model": "acme/both", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     eventually(lambda: status("::1", gateway.port, "GET", "/-/ready") == 200)
     for address in ("::1", "127.0.0.1"):
         assert status(address, gateway.port, "POST", "/v1/chat/completions", body) == 200
         assert status(address, metrics_port, "GET", "/stats/prometheus?usedonly") == 200
     assert len(engine.received) == 2
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nconnection: close\r\nX-Tomoul-Region: us-east\r\n"
+    with socket.create_connection(("::1", gateway.port), timeout=20) as connection:
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        # It comes from no gateway, and so does not count; but it came.
+        assert b"it answered 200" in receive(connection).body
+    assert engine.received[2].header("x-tomoul-region") == "us-east"

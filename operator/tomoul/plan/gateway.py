@@ -8,6 +8,7 @@ from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
 from tomoul.plan.gateway_overlay import ContainerResources
 from tomoul.plan.gateway_placement import gateway_placement
 from tomoul.plan.labels import gateway_labels, gateway_selector, object_meta
+from tomoul.plan.listening import ALL
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.network import gateway_policy
 from tomoul.plan.pods import TERMINATION_MESSAGE_POLICY, container_security, literal, pod_security
@@ -127,7 +128,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "--snapshot-dir": f"{_RUN_DIR}/snapshot",
         "--salt-key-file": f"{_SALT_DIR}/{SALT_KEY}",
         "--module-dir": _MODULE_DIR,
-        "--listen-address": settings.listen_address,
+        "--listen-address": _listen_address(settings),
         "--listen-port": str(HTTP_PORT),
         "--max-body-bytes": str(settings.gateway_max_body_bytes),
         "--stream-comment-seconds": str(settings.gateway_comment_seconds),
@@ -176,7 +177,7 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
         ads_socket=_ADS_SOCKET,
         admin_socket=_ADMIN_SOCKET,
         metrics_port=METRICS_PORT,
-        listen_address=settings.listen_address,
+        listen_address=_listen_address(settings),
         max_heap_bytes=resources.max_heap_bytes,
     )
     flags = {
@@ -217,6 +218,10 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
+
+
+def _listen_address(settings: Settings) -> str:
+    return ALL if settings.gateway_overlay.service.both_families else settings.listen_address
 
 
 def _resources(asked: ContainerResources) -> dict[str, Any]:

@@ -87,6 +87,11 @@ class GatewayService(ApiModel):
     external_traffic_policy: Literal["", "Cluster", "Local"] = ""
     ip_family_policy: Literal["", "SingleStack", "PreferDualStack", "RequireDualStack"] = ""
 
+    @property
+    def both_families(self) -> bool:
+        """Whether clients may come by IPv4 and by IPv6."""
+        return self.ip_family_policy in ("PreferDualStack", "RequireDualStack")
+
     def spec(self) -> dict[str, Any]:
         """Fields of the Service's `spec`."""
         fields = self.model_dump(mode="json", by_alias=True, exclude={"annotations"})

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from tomoul.api.routingtable import RemoteGateway
 from tomoul.gateway.compile.names import FILTER, HOST_METADATA, TYPES, pool_cluster, region_cluster
 from tomoul.gateway.compile.resources import EnvoyResource, PoolKey
-from tomoul.plan.listening import ALL_IPV4
+from tomoul.plan.listening import ALL, ALL_IPV4
 
 _CONNECT_TIMEOUT = "2s"
 _SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
@@ -84,7 +84,8 @@ def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False, reuse_connec
 def region_cluster_resource(gateway: RemoteGateway, listen_address: str = ALL_IPV4) -> EnvoyResource:
     """Another region's gateways behind one name; their calls get that region's code as the pin (filter/course.zig).
 
-    Of addresses of both families those count of which this gateway has one itself: `listen_address` tells.
+    `listen_address` tells whether this gateway may have addresses of IPv6: then names with those of both families are
+    tried by both, as RFC 8305 has it, and else by IPv4.
     """
     name = region_cluster(gateway.region)
     url = urlsplit(gateway.url)
@@ -101,7 +102,7 @@ def region_cluster_resource(gateway: RemoteGateway, listen_address: str = ALL_IP
             "name": "envoy.clusters.dns",
             "typed_config": {
                 "@type": f"{TYPES}.extensions.clusters.dns.v3.DnsCluster",
-                "dns_lookup_family": "V4_PREFERRED" if listen_address == ALL_IPV4 else "AUTO",
+                "dns_lookup_family": "ALL" if listen_address == ALL else "V4_PREFERRED",
                 "dns_refresh_rate": "5s",
                 # As LOGICAL_DNS: a name whose answers rotate must not tear down what is in flight.
                 "all_addresses_in_single_endpoint": True,
