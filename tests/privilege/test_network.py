@@ -185,3 +185,20 @@ def test_a_worker_is_reached_by_the_pods_of_its_own_model_and_region_alone() -> 
     for pod in (leader, worker):
         assert connects(policies, pods[pod], pods["stranger"], 53, "UDP"), "a leader is found by its name"
         assert not connects(policies, pods[pod], pods["outside"], 443)
+
+
+def test_where_all_traffic_is_denied_the_policy_of_the_page_lets_through_what_was_let_through_before() -> None:
+    policies, pods = cluster("monitoring")
+    blocks = (REPOSITORY / "docs" / "clusters.md").read_text().split("```yaml\n")[1:]
+    (allow,) = [yaml.safe_load(text) for block in blocks if "kind: NetworkPolicy" in (text := block.split("```")[0])]
+    spec = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    denied = [{"metadata": {"namespace": namespace}, "spec": spec} for namespace in (SYSTEM, "models")]
+    ours = [name for name in pods if name == "operator" or "gateway" in name or " engine " in name]
+    asked = [
+        (pods[source], pods[target], port) for source in ours for target in ours for port in (8000, 8001, 8080, 9090)
+    ]
+    asked += [(pods[source], pods["outside"], port) for source in ours for port in (53, 443, 6443)]
+    before = [ask for ask in asked if connects(policies, *ask)]
+    assert len(before) > 10
+    assert [ask for ask in asked if connects([*policies, *denied, allow], *ask)] == before
+    assert [ask for ask in asked if connects([*policies, *denied], *ask)] != before
