@@ -37,6 +37,8 @@ CONTROLLERS = (
     "statefulset-controller",
 )
 
+CONTROLLER_PROGRAMS = ("kube-controller-manager", "kube-scheduler")
+
 
 class KubectlError(Exception):
     """kubectl failed; the text is what it wrote to stderr."""
@@ -83,8 +85,10 @@ class ControlPlane:
         self.start_apiserver()
         # Before the controller manager starts: its garbage collector looks for new kinds every 30 seconds only.
         self.install_crds()
-        if not self._controllers:
-            return
+        if self._controllers:
+            self._start_controllers()
+
+    def _start_controllers(self) -> None:
         config = f"--kubeconfig={self.kubeconfig}"
         self._run(
             "kube-controller-manager", config, "--leader-elect=false", "--secure-port=0",
@@ -113,7 +117,10 @@ class ControlPlane:
             process.stop()
 
     def start_apiserver(self) -> None:
-        """Start the API server, at the same address as before, and wait until it is ready."""
+        """Start the API server, at the same address as before, and wait until it is ready.
+
+        Controllers and scheduler start anew with it: those that have found none for a while look again much later.
+        """
         certificates = self._ca_file.parent
         key = certificates / "apiserver.key"  # the API server writes it before it reads it as the signing key
         flags = (
@@ -138,6 +145,10 @@ class ControlPlane:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the API server was not ready within 60 s; see {process.log}")
             time.sleep(0.05)
+        if running := [self._processes.pop(name) for name in CONTROLLER_PROGRAMS if name in self._processes]:
+            for each in running:
+                each.stop()
+            self._start_controllers()
 
     def _is_ready(self) -> bool:
         if not self._ca_file.exists():
