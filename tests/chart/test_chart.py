@@ -6,6 +6,7 @@ import yaml
 
 from tests.chart.helm import CHART, ROOT, HelmError, helm, one, operator_args, render
 from tests.chart.values import OTHER, default_values, leaves
+from tomoul.plan.propagate import reserved
 
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 
@@ -117,6 +118,16 @@ def test_labels_by_which_something_is_selected_are_refused_with_their_value(valu
     escaped = label.replace(".", "\\.")
     with pytest.raises(HelmError, match=f"{value}: `{label}` means something to Kubernetes, Helm or Tomoul"):
         render(f"{value}.{escaped}=mine")
+
+
+@pytest.mark.parametrize("name", ["app.kubernetes.io/name", "tomoul.ai/region", "pod-template-hash", "team"])
+@pytest.mark.parametrize("value", ["propagate.labels", "propagate.annotations"])
+def test_what_the_operator_would_not_start_with_is_refused_before_it_is_tried(value: str, name: str) -> None:
+    if not reserved(name):
+        assert render(f"{value}={{{name}}}")
+        return
+    with pytest.raises(HelmError, match=f"{value}: `{name}` means something to Kubernetes or Tomoul"):
+        render(f"{value}={{{name}}}")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,12 @@ def test_the_notes_call_a_region_that_the_cluster_hosts(control_plane: ControlPl
         "--take-ownership",
     )
     notes = helm(*command, "--set=hostRegions={us-east}").partition("\nNOTES:\n")[2]
+    assert "workloadNamespaces" not in notes
     assert "tomoul.ai/region=us-east" in notes
     assert "'X-Tomoul-Region: us-east'" in notes
     assert "eu-west" not in notes
+    kept = helm(*command, "--set=workloadNamespaces={default,chat}")
+    assert (
+        "The namespace of the examples, models, is none of workloadNamespaces: put default or chat in its place."
+        in kept
+    )

@@ -56,7 +56,11 @@ OTHER: Tree = {
         "workers": 8,
     },
     "envoy": {"image": "registry.example.com/envoy:v2"},
-    "engines": {"llamaCpp": {"image": "registry.example.com/cpu-engine:v7"}, "egress": "Open"},
+    "engines": {
+        "llamaCpp": {"image": "registry.example.com/cpu-engine:v7"},
+        "egress": "Open",
+        "priorityClassName": "high",
+    },
     "metrics": {
         "scrapeNamespaces": ["monitoring"],
         "monitors": {"enabled": True, "labels": {"release": "prometheus"}},

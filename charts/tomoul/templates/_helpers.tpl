@@ -55,6 +55,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- /* The same by name, as the operator itself refuses them. */}}
+{{- define "tomoul.checkPropagated" -}}
+{{- $value := .value }}
+{{- range .names }}
+{{- if regexMatch "^app\\.kubernetes\\.io/(name|component|managed-by)$|^(tomoul\\.ai/|pod-template-hash|kubectl\\.kubernetes\\.io/|deployment\\.kubernetes\\.io/)" . }}
+{{- fail (printf "%s: `%s` means something to Kubernetes or Tomoul on each object: leave it out" $value .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* What the operator gives the gateways that it makes, besides what their Regions say. */}}
 {{- define "tomoul.gatewayOverlay" -}}
 {{- $gateway := .Values.gateway }}

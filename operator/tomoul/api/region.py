@@ -17,6 +17,7 @@ from tomoul.api.names import (
     Jurisdiction,
     LabelKey,
     LabelValue,
+    ObjectName,
     is_region_name,
 )
 from tomoul.api.rules import INT64, ListBy, rule
@@ -80,6 +81,10 @@ class Accelerator(ApiModel):
     )
     tolerations: tuple[Toleration, ...] = Field(
         default=(), max_length=16, description="Taints that pods which request it tolerate, besides the region's own"
+    )
+    runtime_class_name: ObjectName | None = Field(
+        default=None,
+        description="RuntimeClass of pods which request it, such as `nvidia`, where GPUs are not the default runtime's",
     )
     product: LabelValue | None = Field(
         default=None,

@@ -123,6 +123,12 @@ OPTIONS = (
         "source's endpoint).",
     ),
     option(
+        "--engine-priority-class",
+        envvar="TOMOUL_ENGINE_PRIORITY_CLASS",
+        default=DEFAULTS.engine_priority_class,
+        help="PriorityClass of engines' pods; the cluster's default if none is given.",
+    ),
+    option(
         "--gateway-replicas",
         envvar="TOMOUL_GATEWAY_REPLICAS",
         type=click.IntRange(min=1),

@@ -76,7 +76,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
     }
     if loaders := _loaders(spec, settings, _resources_of_a_loader(spec, region)):
         pod["initContainers"] = loaders
-    pod |= _placement(spec, region, one_product=repeats or spec.resources.nodes > 1)
+    pod |= _placement(spec, region, settings, one_product=repeats or spec.resources.nodes > 1)
     labels = engine_labels(name, region.metadata.name, pool)
     labels[LABEL_PROMPT_CACHE] = engine_of(spec).prompt_cache(spec, pool)
     annotations = adapters_annotation(spec)
@@ -130,7 +130,7 @@ def literal(text: str) -> str:
     return text.replace("$(", "$$(")
 
 
-def _placement(spec: ModelDeploymentSpec, region: Region, *, one_product: bool) -> dict[str, Any]:
+def _placement(spec: ModelDeploymentSpec, region: Region, settings: Settings, *, one_product: bool) -> dict[str, Any]:
     accelerator = accelerator_of(spec, region)
     selector = dict(region.spec.placement.node_selector) | dict(accelerator.node_selector if accelerator else {})
     if accelerator is not None and one_product:
@@ -138,6 +138,10 @@ def _placement(spec: ModelDeploymentSpec, region: Region, *, one_product: bool) 
     found: dict[str, Any] = {}
     if selector:
         found["nodeSelector"] = selector
+    if accelerator is not None and accelerator.runtime_class_name is not None:
+        found["runtimeClassName"] = accelerator.runtime_class_name
+    if settings.engine_priority_class:
+        found["priorityClassName"] = settings.engine_priority_class
     tolerated = (*region.spec.placement.tolerations, *(accelerator.tolerations if accelerator else ()))
     if tolerated:
         found["tolerations"] = tolerations(tolerated)

@@ -31,6 +31,8 @@ class Settings:
     """Namespaces whose pods may read the metrics of engines and gateways."""
     engine_egress: Literal["Restricted", "Open"] = "Restricted"
     """Restricted: engines begin no connection but to download their weights (DNS, port 443, the endpoint's)."""
+    engine_priority_class: str = ""
+    """PriorityClass of engines' pods; empty for the cluster's default."""
     gateway_replicas: int = 2
     gateway_service_type: str = "ClusterIP"
     gateway_service_account: str = "tomoul-gateway"
