@@ -9,7 +9,7 @@ from tomoul.controller.declared import conditions_of, declared, spec_of
 from tomoul.controller.facts import node
 from tomoul.controller.pods import pod
 from tomoul.controller.tables import RoutingTableReader
-from tomoul.controller.workloads import deployment, leader_worker_set
+from tomoul.controller.workloads import autoscaler, deployment, leader_worker_set
 from tomoul.plan.naming import pool_name
 from tomoul.plan.podfact import ContainerFact, Termination
 from tomoul.plan.world import DeploymentFact, Key, NodeFact, Taint
@@ -221,6 +221,8 @@ def test_a_deployment_tells_of_its_rollout_and_what_of_its_template_is_ours() ->
     }
     fact = deployment(item).fact
     assert (fact.revision, fact.surge, fact.overdue, fact.total) == ("abc", True, True, 3)
+    assert not fact.paused
+    assert deployment({**item, "spec": {**item["spec"], "paused": True}}).fact.paused
     assert json.loads(fact.template) == {
         "metadata": {"labels": {"tomoul.ai/revision": "abc"}},
         "spec": {
@@ -333,3 +335,18 @@ def test_a_leaderworkerset_is_read_as_the_deployment_that_its_pool_would_have_an
 
 def test_a_leaderworkerset_of_a_version_that_tells_no_observed_generation_counts_as_looked_at() -> None:
     assert leader_worker_set(set_object(readyReplicas=1)).fact.observed_generation == 3
+
+
+def test_an_autoscaler_that_cannot_change_the_scale_is_not_active_whatever_figures_it_has() -> None:
+    active = {"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound"}
+    stuck = {
+        "type": "AbleToScale",
+        "status": "False",
+        "reason": "FailedGetScale",
+        "message": "deployments is forbidden",
+    }
+    item = {"kind": "HorizontalPodAutoscaler", "metadata": {"uid": "u"}, "status": {"conditions": [active, stuck]}}
+    fact = autoscaler(item).fact
+    assert (fact.active, fact.message) == ("False", "deployments is forbidden")
+    item["status"] = {"conditions": [active, {**stuck, "status": "True"}]}
+    assert autoscaler(item).fact.active == "True"

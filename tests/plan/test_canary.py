@@ -16,7 +16,7 @@ from tomoul.plan.canary import judge
 from tomoul.plan.claims import claims
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.naming import pool_name
-from tomoul.plan.podfact import PodFact
+from tomoul.plan.podfact import ContainerFact, PodFact
 from tomoul.plan.pods import engine_pod
 from tomoul.plan.revision import revision_of, stamped
 from tomoul.plan.routing import model_route
@@ -204,6 +204,21 @@ def test_a_canary_without_room_says_so_and_the_old_revision_goes_on() -> None:
     plan = plan_model(world(chat("2"), facts=trial(pods={CANARY: [waiting]})), KEY)
     assert "Waits for room: 0/1 nodes" in condition(plan)[2]
     assert condition(plan, "Scheduled")[0] != "Unknown"
+    assert deployments(plan) == {POOL.name: "1", CANARY.name: "2"}
+
+
+@pytest.mark.parametrize("counted", [None, counts(calls=5)])
+def test_a_canary_whose_pod_fails_says_so_by_its_reason_whether_calls_were_counted_before_or_not(
+    counted: CanaryFact | None,
+) -> None:
+    words = "no such image, " * 200
+    stuck = ContainerFact("engine", waiting="ImagePullBackOff", waiting_message=words)
+    pod = PodFact("canary", "n", scheduled=True, revision=NEW, containers=[stuck])
+    plan = plan_model(world(chat("2"), facts=trial(counted, pods={CANARY: [pod]})), KEY)
+    status, reason, message = condition(plan)
+    assert (status, reason) == ("False", "ImagePullFailed")
+    assert "is tried as a canary: " in message
+    assert "cannot be pulled: no such image" in message
     assert deployments(plan) == {POOL.name: "1", CANARY.name: "2"}
 
 

@@ -143,6 +143,8 @@ def test_a_container_that_was_ready_and_is_not_any_more_fails_its_probe_and_one_
         ("Evicted", "The node was low on resource: memory.", Reason.NODE_MEMORY_PRESSURE),
         ("Evicted", "Pod ephemeral local storage usage exceeds the total limit", Reason.NODE_DISK_PRESSURE),
         ("Evicted", "The node was low on resource: pids.", Reason.EVICTED),
+        ("Terminated", "Pod was terminated in response to imminent node shutdown.", Reason.EVICTED),
+        ("NodeShutdown", "Pod was rejected as the node is shutting down.", Reason.EVICTED),
         ("UnexpectedAdmissionError", "Allocate failed: no healthy devices present", Reason.POD_REJECTED),
     ],
 )

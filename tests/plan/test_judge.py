@@ -1,5 +1,6 @@
 """What is said of pools of pods while one revision takes over from another."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -76,3 +77,12 @@ def test_a_pod_that_a_queue_has_not_admitted_yet_says_so() -> None:
         "1 of 1 pods of `chat` have no node yet; "
         "pod `p` waits for whoever is to remove its scheduling gate `kueue.x-k8s.io/admission`"
     )
+
+
+def test_a_rollout_that_somebody_has_paused_says_so() -> None:
+    fact = DeploymentFact(2, 2, replicas=1, updated=0, ready=1, total=1, revision="b", paused=True)
+    told = running([Rollout("chat", 1, fact, [serving("old", "a")])])
+    assert told.reason == Reason.ROLLOUT_IN_PROGRESS
+    assert "Deployment `chat` is paused: `kubectl rollout resume` lets it go on" in told.message
+    done = replace(fact, updated=1)
+    assert "paused" not in running([Rollout("chat", 1, done, [serving("new", "b")])]).message

@@ -145,7 +145,7 @@ def waiting(reason: str = "ContainerCreating", *, terminating: bool = False) -> 
             pool_facts(None, PodFact("p", unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")),
             "Scheduled",
             Reason.UNSCHEDULABLE,
-            "2 GPUs are needed, 2 × `nvidia-l4` (nvidia.com/gpu) for each replica; no ready node",
+            "2 GPUs are needed, 2 × `nvidia-l4` (nvidia.com/gpu) for each replica; no node that the Region",
         ),
         (pool_facts(None, running("p")), "Scheduled", Reason.ALL_PODS_SCHEDULED, ""),
         (pool_facts(None), "WorkloadReady", Reason.NO_REPLICA_READY, "0 of 1"),

@@ -101,3 +101,16 @@ def test_a_selector_leaves_other_nodes_out() -> None:
     facts = Facts(nodes=[node(labels={"zone": "b"})])
     assert not room_for(facts, template(nodeSelector={"zone": "a"})).fits
     assert room_for(facts, template(nodeSelector={"zone": "b"})).fits
+
+
+def test_why_nothing_fits_is_told_where_each_resource_by_itself_would_do_and_where_only_some_pods_do() -> None:
+    template = {"spec": {"containers": [{"resources": {"requests": {"cpu": "2", "nvidia.com/gpu": "1"}}}]}}
+    busy = NodeFact("busy", allocatable={"cpu": 500, "nvidia.com/gpu": 1})
+    without = NodeFact("without", allocatable={"cpu": 8000})
+    apart = room_for(Facts(nodes=[busy, without]), template)
+    assert apart.words == (
+        "no node has room for it: none has all at once, the most that one has are "
+        "8000m free of 2000m `cpu`, 1 free of 1 `nvidia.com/gpu`"
+    )
+    one = NodeFact("one", allocatable={"cpu": 8000, "nvidia.com/gpu": 1})
+    assert room_for(Facts(nodes=[one]), template, 2).words == "nodes have room for 1 of the 2 that would surge at once"

@@ -52,7 +52,8 @@ def test_gpus_that_are_free_and_too_few_on_each_node_are_told_as_that() -> None:
 def test_where_no_node_has_such_gpus_it_is_said_what_to_look_at() -> None:
     told = next(entry for entry in row(PENDING, nodes=NODES[:0]).conditions if entry.type == "Scheduled")
     assert told.message.endswith(
-        "; no ready node that the Region's `placement` selects has any: see the nodes' labels and device plugin"
+        "; no node that the Region's `placement` selects, and that is ready and not cordoned, has any: see the nodes' "
+        "labels and device plugin"
     )
 
 

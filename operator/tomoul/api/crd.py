@@ -99,6 +99,7 @@ KINDS: Sequence[Kind] = (
         Tenant, "tenants", "ttenant", "Namespaced",
         (
             Column("Secret", ".spec.apiKeys.secretName", description="Secret with its API keys"),
+            Column("Accepted", _condition("Accepted"), description="Whether all that it names exists"),
             Column("Enforced", _condition("Enforced"), description="Whether the gateways enforce it"),
             Column("Reason", ".status.reason", description="Why it is not enforced"),
             AGE,

@@ -30,6 +30,7 @@ def deployment(item: Object) -> Child[DeploymentFact]:
         revision=revision_label(item["spec"].get("template", {}).get("metadata", {})),
         surge=_surges(item["spec"].get("strategy", {})),
         refused=_refused(status.get("conditions", ())),
+        paused=bool(item["spec"].get("paused")),
         # Until Kubernetes has looked at a new revision it speaks of the one before.
         overdue=observed >= generation
         and any(
@@ -66,6 +67,8 @@ def autoscaler(item: Object) -> Child[AutoscalerFact]:
     """A HorizontalPodAutoscaler."""
     found = {entry["type"]: entry for entry in item.get("status", {}).get("conditions", ())}
     active, limited = found.get("ScalingActive", {}), found.get("ScalingLimited", {})
+    if found.get("AbleToScale", {}).get("status") == "False":
+        active = found["AbleToScale"]  # whatever figures it has had, it cannot act on them
     fact = AutoscalerFact(
         kind=item["kind"],
         active=active.get("status", "Unknown"),

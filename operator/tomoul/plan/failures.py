@@ -27,6 +27,10 @@ _NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 _KILLED = frozenset({137, 143})
 # What a node says of containers that ended with the node itself: they are started again.
 _NODE_STOPPED = frozenset({"ContainerStatusUnknown", "Unknown"})
+# What a node says that shuts down, as one does whose machine is taken back, and one that needs the place for its own:
+# https://github.com/kubernetes/kubernetes/blob/v1.34.0/pkg/kubelet/nodeshutdown/nodeshutdown_manager.go
+_NODE_ENDS = frozenset({"Terminated", "NodeShutdown", "Shutdown", "Preempting"})
+_TAKEN = "wait for the one in its place; where that finds no node, add one"
 _REPLACED_WITHIN = timedelta(minutes=1)
 # A container that ended is often running again before its pod is told not to be ready.
 _RESTARTS_WITHIN = timedelta(seconds=10)
@@ -66,7 +70,8 @@ def failure_of(pods: Sequence[PodFact], lost_nodes: Collection[str]) -> Failure 
             return _worded(pod, ended)
     for pod in pods:
         if any(_replaces(other, pod) for other in living):
-            return _worded(pod, _Cause(_given_up(pod), f"node `{pod.node}` gave it up, {_words(pod)}"))
+            way_out = _TAKEN if pod.failed_reason in _NODE_ENDS else ""
+            return _worded(pod, _Cause(_given_up(pod), f"node `{pod.node}` gave it up, {_words(pod)}", way_out))
     return None
 
 
@@ -187,6 +192,8 @@ def _words(pod: PodFact) -> str:
 
 
 def _given_up(pod: PodFact) -> Reason:
+    if pod.failed_reason in _NODE_ENDS:
+        return Reason.EVICTED
     if pod.failed_reason != "Evicted":
         return Reason.POD_REJECTED
     message = pod.failed_message.lower()

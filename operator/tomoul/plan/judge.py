@@ -135,7 +135,7 @@ def running(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Ve
         return failed._replace(message=f"{failed.message}; {counts}")
     if all(rollout.wanted == 0 for rollout in rollouts):
         return SCALED_TO_ZERO
-    told = "; ".join([counts, *_not_made(rollouts), *starting(rollouts)])
+    told = "; ".join([counts, *_paused(rollouts), *_not_made(rollouts), *starting(rollouts)])
     if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
         return Verdict("False", _shortage(rollouts), told)
     if any(rollout.updated < rollout.wanted or rollout.rolling for rollout in rollouts):
@@ -169,6 +169,12 @@ def _not_made(rollouts: Iterable[Rollout]) -> list[str]:
     """Which pods the API server refuses, such as for a quota or by an admission policy."""
     facts = [(each.name, each.fact.refused) for each in rollouts if each.fact is not None and each.fact.refused]
     return [f"pods of `{name}` are not made: {repeated(words)}" for name, words in facts]
+
+
+def _paused(rollouts: Iterable[Rollout]) -> list[str]:
+    """Which rollouts somebody has stopped."""
+    names = [each.name for each in rollouts if each.fact is not None and each.fact.paused]
+    return [f"Deployment `{name}` is paused: `kubectl rollout resume` lets it go on" for name in names]
 
 
 def _gated(rollouts: Iterable[Rollout]) -> list[str]:

@@ -12,6 +12,7 @@ from tomoul.api.region import Region
 from tomoul.api.rollout import CanaryVerdict, RolloutPhase, RolloutReason, RolloutStatus, RolloutStrategy
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.canary import CanaryFacts, Trial, plan_trial
+from tomoul.plan.failures import Failure, failure_of
 from tomoul.plan.judge import Verdict, shortened
 from tomoul.plan.naming import pool_name
 from tomoul.plan.podfact import PodFact
@@ -42,6 +43,8 @@ class RegionRollout:
     """The template of the canary's pods, while there should be one."""
     overdue: bool = False
     """Whether a canary has not come to a verdict within the deadline."""
+    failure: Failure | None = None
+    """Why the canary's pod does not serve."""
 
 
 def region_rollout(
@@ -91,7 +94,8 @@ def region_rollout(
         canary=trial.status,
     )
     tried = _as_canary(templates["default"]) if trial.runs else None
-    return RegionRollout(pools, status, tried, trial.runs and _overdue(model, found))
+    failure = failure_of(found.pods, ()) if trial.runs else None
+    return RegionRollout(pools, status, tried, trial.runs and _overdue(model, found), failure)
 
 
 def on_trial(rollout: RegionRollout, verdict: Verdict) -> Verdict:
@@ -105,8 +109,14 @@ def on_trial(rollout: RegionRollout, verdict: Verdict) -> Verdict:
         return Verdict("False", Reason.CANARY_ROLLED_BACK, words)
     if trial.verdict == CanaryVerdict.PROMOTED:
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"{name} was promoted, and its canary ends")
-    reason = Reason.ROLLOUT_DEADLINE_EXCEEDED if rollout.overdue else Reason.ROLLOUT_IN_PROGRESS
-    return Verdict("False", reason, f"{name} is tried as a canary: {trial.message}")
+    words = f"{name} is tried as a canary: {trial.message}"
+    failure = rollout.failure
+    if failure is not None and failure.message not in words:
+        words = f"{words}; {failure.message}"
+    if rollout.overdue:
+        return Verdict("False", Reason.ROLLOUT_DEADLINE_EXCEEDED, words)
+    # As of each rollout, a failure of the new revision shows while the old one serves.
+    return Verdict("False", failure.reason if failure is not None else Reason.ROLLOUT_IN_PROGRESS, words)
 
 
 def _key(model: ModelDeployment, region: Region, pool: PoolName) -> Key:

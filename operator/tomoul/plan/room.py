@@ -37,7 +37,9 @@ def room_for(facts: Facts, template: Manifest, pods: int = 1) -> Room:
             names.append(name)
             for resource, count in wanted.items():
                 left[resource] -= count
-    if len(names) < pods:
+    if names and len(names) < pods:
+        return Room(False, f"nodes have room for {len(names)} of the {pods} that would surge at once")
+    if not names:
         most = _most(wanted, [_free(node, used.get(node.name, {})) for node in nodes])
         return Room(False, f"no node has room for {'it' if pods == 1 else f'{pods} at once'}: {most}")
     return Room(True, f"node `{names[0]}` has room for it" if pods == 1 else f"{pods} fit at once")
@@ -80,8 +82,11 @@ def _most(wanted: Mapping[str, int], free: Iterable[Mapping[str, int]]) -> str:
     """What is wanted beside the most that one node has free of it: those first that are short everywhere."""
     nodes = list(free)
     best = {name: max(max(left.get(name, 0) for left in nodes), 0) for name in wanted}
-    short = [name for name in wanted if best[name] < wanted[name]] or list(wanted)
-    return ", ".join(f"{_shown(name, best[name])} free of {_shown(name, wanted[name])} `{name}`" for name in short)
+    short = [name for name in wanted if best[name] < wanted[name]]
+    apart = "" if short else "none has all at once, the most that one has are "
+    return apart + ", ".join(
+        f"{_shown(name, best[name])} free of {_shown(name, wanted[name])} `{name}`" for name in short or wanted
+    )
 
 
 def _shown(name: str, count: int) -> str:

@@ -30,7 +30,8 @@ class Shortage(NamedTuple):
         free = (
             f"{self.free} of {self.allocatable} are not requested by Tomoul's models{apart}"
             if self.allocatable
-            else "no ready node that the Region's `placement` selects has any: see the nodes' labels and device plugin"
+            else "no node that the Region's `placement` selects, and that is ready and not cordoned, has any: see the "
+            "nodes' labels and device plugin"
         )
         return f"{self.needed} GPUs are needed, {self.each}; {free}"
 

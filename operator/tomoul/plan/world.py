@@ -43,6 +43,8 @@ class DeploymentFact:
     """Pods of each replica."""
     refused: str = ""
     """Why pods of it cannot be made, in the API server's words; a LeaderWorkerSet does not tell."""
+    paused: bool = False
+    """Whether somebody has had Kubernetes make no pods of a newer revision."""
     overdue: bool = False
     """Whether its deadline has passed without progress, as its condition Progressing says."""
     template: str = ""
