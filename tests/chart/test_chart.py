@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,8 +39,8 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("gatway.replicas=1", "additional properties 'gatway' not allowed"),
-        ("gateway.replcas=1", "at '/gateway': additional properties 'replcas' not allowed"),
+        ("gatway.replicas=1", "at '/gatway': value must be 'left out: there are only image, imagePullSecrets, "),
+        ("gateway.replcas=1", "at '/gateway/replcas': value must be 'left out: there are only replicas, "),
         ("gateway.replicas=none", "at '/gateway/replicas'"),
         ("gateway.replicas=0", "at '/gateway/replicas'"),
         ("gateway.routesPerTable=5000", "at '/gateway/routesPerTable'"),
@@ -47,29 +48,32 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("hostRegions={EU West}", "at '/hostRegions/0'"),
         ("hostRegions=eu-west", "at '/hostRegions'"),
         ("resyncSeconds=1", "at '/resyncSeconds'"),
-        ("image.tagg=1", "at '/image': additional properties 'tagg' not allowed"),
+        ("image.tagg=1", "at '/image/tagg': value must be 'left out: there are only repository, tag, digest"),
         ("image.digest=v7", "at '/image/digest'"),
         ("imagePullSecrets=registry", "at '/imagePullSecrets'"),
         ("imagePullSecrets={My Secret}", "at '/imagePullSecrets/0'"),
         ("engines.llamaCpp.image=", "at '/engines/llamaCpp/image'"),
-        ("engines.vllm.image=a", "at '/engines': additional properties 'vllm' not allowed"),
+        (
+            "engines.vllm.image=a",
+            "at '/engines/vllm': value must be 'left out: there are only priorityClassName, egress, llamaCpp",
+        ),
         ("metrics.scrapeNamespaces={a b}", "at '/metrics/scrapeNamespaces/0'"),
         ("propagate.labels={a b}", "at '/propagate/labels/0'"),
         ("metrics.alerts.runbookUrl=", "at '/metrics/alerts/runbookUrl'"),
         ("metrics.dashboards.labels.a=1", "at '/metrics/dashboards/labels/a'"),
         ("engines.egress=Closed", "at '/engines/egress'"),
         ("workloadNamespaces={a b}", "at '/workloadNamespaces/0'"),
-        ("admission.images={a}", "at '/admission': additional properties 'images' not allowed"),
-        ("operator.tolerations[0].efect=NoSchedule", "at '/operator/tolerations/0': additional properties 'efect'"),
+        ("admission.images={a}", "at '/admission/images': value must be 'left out"),
+        ("operator.tolerations[0].efect=NoSchedule", "at '/operator/tolerations/0/efect': value must be 'left out"),
         ("operator.tolerations[0].effect=NoScedule", "value must be one of 'NoSchedule', 'PreferNoSchedule'"),
-        ("gateway.affinity.podAntiaffinity.a=1", "additional properties 'podAntiaffinity' not allowed"),
+        ("gateway.affinity.podAntiaffinity.a=1", "only nodeAffinity, podAffinity, podAntiAffinity"),
         ("gateway.topologySpreadConstraints[0].maxSkew=1", "missing properties 'topologyKey', 'whenUnsatisfiable'"),
         ("gateway.resources.envoy.limits.memory=null", "at '/gateway/resources/envoy/limits': missing property"),
-        ("gateway.service.type=NodePort", "at '/gateway/service': additional properties 'type' not allowed"),
+        ("gateway.service.type=NodePort", "at '/gateway/service/type': value must be 'left out"),
         ("gateway.service.loadBalancerSourceRanges={10.0.0.0}", "at '/gateway/service/loadBalancerSourceRanges/0'"),
         ("commonLabels.team=a b", "at '/commonLabels/team'"),
         ("operator.logFormat=JSON", "value must be one of 'json', 'text'"),
-        ("auth=None", "additional properties 'auth' not allowed"),
+        ("auth=None", "at '/auth': value must be 'left out"),
     ],
 )
 def test_a_value_that_does_not_exist_or_fit_is_refused_by_its_name(value: str, words: str) -> None:
@@ -118,6 +122,29 @@ def test_labels_by_which_something_is_selected_are_refused_with_their_value(valu
     escaped = label.replace(".", "\\.")
     with pytest.raises(HelmError, match=f"{value}: `{label}` means something to Kubernetes, Helm or Tomoul"):
         render(f"{value}.{escaped}=mine")
+
+
+def test_who_misspells_a_value_is_told_those_that_there_are() -> None:
+    """JSON Schema has no words for it: where no value exists, none fits but a text that names those that do."""
+
+    def maps(node: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(node, dict) and "properties" in node and node.get("type") == "object":
+            yield node
+        for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            yield from maps(child)
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    for name in ("global", "enabled"):
+        assert "not read" in schema["properties"].pop(name)["description"]
+    found = list(maps(schema))
+    assert len(found) > 15
+    for node in found:
+        names = ", ".join(node["properties"])
+        assert node["additionalProperties"] == {"const": f"left out: there are only {names}"}
+
+
+def test_a_parent_chart_may_have_a_condition_and_globals() -> None:
+    assert render("enabled=true", "global.registry=registry.example.com") == render()
 
 
 @pytest.mark.parametrize("name", ["app.kubernetes.io/name", "tomoul.ai/region", "pod-template-hash", "team"])
