@@ -13,7 +13,7 @@ from tests.local.running import RunningPlatform, model, running, write
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     folder = tmp_path_factory.mktemp("contract")
     for example in EXAMPLES.glob("*.yaml"):
@@ -23,7 +23,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(platform: RunningPlatform) -> openai.OpenAI:
     return platform.client()
 

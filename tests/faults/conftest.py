@@ -11,12 +11,12 @@ ALL = os.environ.get("TOMOUL_FAULTS") == "all"
 """Whether plans are to take as long as they may: `make faults`."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     yield from run_control_plane(tmp_path_factory)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two regions' nodes, a kubelet that runs everything, and no operator yet."""
     for namespace in (SYSTEM, MODELS):

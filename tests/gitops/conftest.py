@@ -74,17 +74,17 @@ def manifests() -> list[Object]:
     return [*regions, elsewhere, example("tiny-chat"), example("tiny-solo"), odd, scaled, followed, far, tenant]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def audit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("audit")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def audited_control_plane(audit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     yield from run_control_plane(tmp_path_factory, audit_flags(audit_folder))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(
     audited_control_plane: ControlPlane, audit_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GitOpsCluster]:

@@ -10,19 +10,19 @@ from tests.observability.prometheus import Prometheus
 from tests.observability.world import World
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def observed_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     yield from run_control_plane(tmp_path_factory)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(observed_control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with World(observed_control_plane, tmp_path_factory.mktemp("world")) as world:
         world.run_traffic()
         yield world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prometheus(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Scrapes the world; its alerts fire at once."""
     try:

@@ -1,0 +1,1 @@
+"""A package, so that its folders are packages of it."""
