@@ -342,8 +342,9 @@ def test_a_key_for_a_region_that_would_not_answer_is_403_with_the_regions_to_nam
     # acme/eu has no fallback.
     answer = refused(regions.chat("us", model="acme/eu"), 403, "region_not_permitted")
     assert answer.error["available_regions"] == []
+    assert answer.error["message"] == "The API key may not be used in any region that has the model `acme/eu`"
     refused(regions.chat("south"), 403, "region_not_permitted")
-    answer = refused(regions.chat("south", model="acme/far"), 403, "region_not_permitted")
+    refused(regions.chat("south", model="acme/far"), 403, "region_not_permitted")
     assert regions.served() == []
 
 

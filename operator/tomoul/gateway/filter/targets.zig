@@ -78,10 +78,12 @@ fn sendToPermitted(call: *Call, model: *const Model, pool: []const documents.Tar
     }
     target.clusters = permitted.items;
     if (target.clusters.len > 0) return take(call, target);
-    return refuse(call, 403, "region_not_permitted", .{
-        .param = "X-Tomoul-Region",
-        .more = try catalogue.availableRegions(call, model.regions),
-    }, "The API key may not be used in the regions that would answer; name one that it may be used in", .{});
+    const options: errors.Options = .{ .param = "X-Tomoul-Region", .more = try catalogue.availableRegions(call, model.regions) };
+    for (model.regions) |region| {
+        if (tenant.mayReach(region))
+            return refuse(call, 403, "region_not_permitted", options, "The API key may not be used in the regions that would answer; name one that it may be used in", .{});
+    }
+    return refuse(call, 403, "region_not_permitted", options, "The API key may not be used in any region that has the model `{s}`", .{model.id});
 }
 
 fn take(call: *Call, target: documents.Target) Refused!void {
