@@ -10,7 +10,7 @@ from tests.gateway.conftest import Chat
 from tests.gateway.harness import MAX_BODY
 from tests.gateway.raw.http2 import exchange, head
 from tests.gateway.two_regions import Platform
-from tests.gateway.wire import Answer, call
+from tests.gateway.wire import Answer, call, reply
 
 MESSAGES = '"messages":[{"role":"user","content":"Hi"}]'
 
@@ -206,6 +206,16 @@ def test_a_body_of_just_the_maximum_is_served_with_its_salt(platform: Platform) 
     body = head + "x" * (MAX_BODY - len(head) - len(tail)) + tail
     assert post(platform, body).status == 200
     assert len(platform.engines["both"].received[0].body) > MAX_BODY
+
+
+def test_a_body_of_just_the_maximum_falls_back_with_all_that_was_added_to_it(platform: Platform) -> None:
+    platform.engines["both"].behave = lambda _: reply(503, b"{}")
+    head, tail = '{"model":"both","stream":true,"messages":[{"role":"user","content":"', '"}]}'
+    body = (head + "x" * (MAX_BODY - len(head) - len(tail)) + tail).encode()
+    answer = call(platform.eu.port, body=body)
+    assert (answer.status, answer.header("x-tomoul-region")) == (200, "us-east")
+    own = [("x-tomoul-region", "eu-west")]
+    assert call(platform.eu.port, body=body + b" ", headers=own).status == 413
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ const refuse = errors.refuse;
 
 const chat_path = "/v1/chat/completions";
 const models_path = "/v1/models";
+/// More than `rewrite.apply` adds to a body: a salt, options, an id in the place of an alias.
+const room_for_own: usize = 4096;
 
 threadlocal var scratch: bodies.Scratch = .{};
 /// The members of the body at hand. A worker's, since to make 12 KB anew for every call is more work than to read it.
@@ -88,7 +90,7 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
 /// Part of the body has arrived.
 pub fn bodyPart(call: *Call) Refused!void {
     const size = call.stream.bodySize(.buffered_request) + call.stream.bodySize(.received_request);
-    if (size > call.document.source.max_body_bytes) return refuseLargeBody(call);
+    if (size > maxBody(call)) return refuseLargeBody(call);
 }
 
 /// All of the body has arrived; what replaces it goes into `place`.
@@ -98,7 +100,7 @@ pub fn body(call: *Call, place: abi.Body) Refused!void {
     defer scratch.clear();
     const whole = try bodies.whole(stream, .buffered_request, .received_request, &scratch);
     const sent = whole.bytes;
-    if (sent.len > call.document.source.max_body_bytes) return refuseLargeBody(call);
+    if (sent.len > maxBody(call)) return refuseLargeBody(call);
 
     const members = &top;
     if (!members.read(sent))
@@ -150,6 +152,11 @@ fn wantsNoStore(call: *Call, asked: *const Asked) Refused!bool {
     return true;
 }
 
+/// The most bytes of a body. One that falls back here has what the other region's gateway has put into it besides.
+fn maxBody(call: *const Call) usize {
+    return call.document.source.max_body_bytes + if (call.is_fallback) room_for_own else 0;
+}
+
 fn refuseLargeBody(call: *Call) Refused {
     return refuse(call, 413, "request_too_large", .{}, "The request body is too large", .{});
 }
@@ -166,7 +173,7 @@ fn checkBodyHeaders(call: *Call, asked: *const Asked) Refused!void {
         return refuse(call, 415, "unsupported_media_type", .{ .param = "Content-Encoding" }, "The body must not be compressed", .{});
     if (asked.content_length.count == 0) return;
     const bytes = std.fmt.parseInt(u64, asked.content_length.first, 10) catch return refuseLargeBody(call);
-    if (bytes > call.document.source.max_body_bytes) return refuseLargeBody(call);
+    if (bytes > maxBody(call)) return refuseLargeBody(call);
 }
 
 const expected = [_]struct { name: []const u8, kind: json.Kind, required: bool, article: []const u8 }{
