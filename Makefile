@@ -30,7 +30,7 @@ demo: install ## Serve two models in two regions on this machine and walk throug
 	@$(BIN)/tomoul local --demo examples/
 
 .PHONY: test
-test: install lint ## Run every test that needs neither Docker nor a GPU
+test: install lint ## Run every test that needs neither Docker nor a GPU, in WORKERS (2) processes
 	@$(BIN)/python -m tests.controlplane
 	@$(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder tests
 
