@@ -110,11 +110,14 @@ def test_health_is_what_the_operator_says_of_a_resource(
     assert judged({name: value for name, value in item.items() if name != "status"}) == ("Progressing", "InProgress")
 
 
-def test_weights_that_cannot_be_downloaded_are_degraded(cluster: GitOpsCluster) -> None:
+@pytest.mark.parametrize("reason", ["DownloadFailed", "PodsRefused"])
+def test_weights_that_cannot_be_downloaded_and_pods_that_nobody_makes_are_degraded(
+    cluster: GitOpsCluster, reason: str
+) -> None:
     item = cluster.model("tiny-chat", "models")
     for entry in item["status"]["conditions"]:
         if entry["type"] in ("WorkloadReady", "Ready"):
-            entry |= {"status": "False", "reason": "DownloadFailed", "message": "404"}
+            entry |= {"status": "False", "reason": reason, "message": "404"}
     assert judged(item) == ("Degraded", "Failed")
 
 

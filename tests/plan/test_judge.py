@@ -86,3 +86,16 @@ def test_a_rollout_that_somebody_has_paused_says_so() -> None:
     assert "Deployment `chat` is paused: `kubectl rollout resume` lets it go on" in told.message
     done = replace(fact, updated=1)
     assert "paused" not in running([Rollout("chat", 1, done, [serving("new", "b")])]).message
+
+
+@pytest.mark.parametrize(("updated", "ready"), [(0, 1), (1, 0)])
+def test_pods_that_the_api_server_refuses_are_nothing_to_wait_for_in_a_rollout_or_outside_of_one(
+    updated: int, ready: int
+) -> None:
+    fact = DeploymentFact(1, 1, 1, updated, ready, 1, "b", refused="forbidden: exceeded quota: gpus")
+    told = running([Rollout("chat", 1, fact, [])])
+    assert told.reason == Reason.PODS_REFUSED
+    assert told.message.endswith("pods of `chat` are not made: forbidden: exceeded quota: gpus")
+    assert scheduled([Rollout("chat", 1, fact, [])]).reason == Reason.PODS_REFUSED
+    past = replace(fact, updated=1, ready=1)
+    assert running([Rollout("chat", 1, past, [serving("one", "b")])]).status == "True"

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ALL_PODS_SCHEDULED = "AllPodsScheduled"
     UNSCHEDULABLE = "Unschedulable"
     WAITING_FOR_PODS = "WaitingForPods"
+    PODS_REFUSED = "PodsRefused"
     # ModelReady
     ENGINE_ANSWERED = "EngineAnswered"
     MODEL_LOADING = "ModelLoading"

@@ -119,8 +119,9 @@ def scheduled(rollouts: Sequence[Rollout]) -> Verdict:
         if (placed := rollout.placed) < (wanted := rollout.wanted * rollout.size)
     ]
     if waiting:
-        words = "; ".join([f"{' and '.join(waiting)} have no node yet", *_not_made(rollouts), *_gated(rollouts)])
-        return Verdict("False", Reason.WAITING_FOR_PODS, words)
+        refused = _not_made(rollouts)
+        words = "; ".join([f"{' and '.join(waiting)} have no node yet", *refused, *_gated(rollouts)])
+        return Verdict("False", Reason.PODS_REFUSED if refused else Reason.WAITING_FOR_PODS, words)
     return Verdict("True", Reason.ALL_PODS_SCHEDULED)
 
 
@@ -135,12 +136,14 @@ def running(rollouts: Sequence[Rollout], lost_nodes: Collection[str] = ()) -> Ve
         return failed._replace(message=f"{failed.message}; {counts}")
     if all(rollout.wanted == 0 for rollout in rollouts):
         return SCALED_TO_ZERO
-    told = "; ".join([counts, *_paused(rollouts), *_not_made(rollouts), *starting(rollouts)])
-    if any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts):
-        return Verdict("False", _shortage(rollouts), told)
-    if any(rollout.updated < rollout.wanted or rollout.rolling for rollout in rollouts):
-        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, told)
-    return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
+    short = any(rollout.fact is None or rollout.ready < rollout.wanted for rollout in rollouts)
+    if not short and not any(rollout.updated < rollout.wanted or rollout.rolling for rollout in rollouts):
+        return Verdict("True", Reason.ALL_REPLICAS_READY, counts)
+    refused = _not_made(rollouts)
+    told = "; ".join([counts, *_paused(rollouts), *refused, *starting(rollouts)])
+    # To wait for pods that nobody makes does not help.
+    reason = Reason.PODS_REFUSED if refused else _shortage(rollouts) if short else Reason.ROLLOUT_IN_PROGRESS
+    return Verdict("False", reason, told)
 
 
 def failing(rollouts: Sequence[Rollout], lost_nodes: Collection[str]) -> Verdict | None:

@@ -42,8 +42,13 @@ def test_a_quota_that_refuses_pods_is_told_in_its_words(examples: Cluster, names
     def told_so() -> None:
         item = examples.model("short", namespace)
         for kind in ("Scheduled", "WorkloadReady"):
-            message = condition(item, kind, "eu-west")["message"]
-            assert "are not made: forbidden: exceeded quota: memory, requested: requests.memory=256Mi" in message
+            told = condition(item, kind, "eu-west")
+            assert told["reason"] == "PodsRefused"
+            assert (
+                "are not made: forbidden: exceeded quota: memory, requested: requests.memory=256Mi" in told["message"]
+            )
+        events = examples.api.get(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")["items"]
+        assert ("Warning", "PodsRefused") in {(event["type"], event["reason"]) for event in events}
 
     eventually(lambda: [told_so()])
 
