@@ -60,6 +60,7 @@ OTHER: Tree = {
         "llamaCpp": {"image": "registry.example.com/cpu-engine:v7"},
         "egress": "Open",
         "priorityClassName": "high",
+        "registry": "registry.example.com/mirror",
     },
     "metrics": {
         "scrapeNamespaces": ["monitoring"],

@@ -38,6 +38,21 @@ def test_vllm_serves_the_model_under_its_id_and_reports_cached_tokens() -> None:
 
 
 @pytest.mark.parametrize(
+    ("engine", "image"),
+    [
+        ({"type": "VLLM", "version": "0.20.0"}, "registry.example.com/mirror/vllm/vllm-openai:v0.20.0"),
+        ({"type": "SGLang", "version": "0.5.10"}, "registry.example.com/mirror/lmsysorg/sglang:v0.5.10"),
+        ({"type": "VLLM", "image": "elsewhere.example.com/vllm:v1"}, "elsewhere.example.com/vllm:v1"),
+        ({"type": "LlamaCpp"}, Settings().llama_cpp_image),
+    ],
+)
+def test_the_images_of_other_projects_come_from_where_the_installation_mirrors_them(
+    engine: dict[str, str], image: str
+) -> None:
+    assert engine_image(spec(engine), Settings(engine_registry="registry.example.com/mirror")) == image
+
+
+@pytest.mark.parametrize(
     ("engine", "on", "off"),
     [
         ("VLLM", ("--enable-prefix-caching",), ("--no-enable-prefix-caching",)),

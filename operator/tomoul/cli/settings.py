@@ -93,6 +93,12 @@ OPTIONS = (
         help="Image of LlamaCpp engines whose ModelDeployment names none.",
     ),
     option(
+        "--engine-registry",
+        envvar="TOMOUL_ENGINE_REGISTRY",
+        default=DEFAULTS.engine_registry,
+        help="Registry, or path in one, where vLLM's and SGLang's own images are mirrored; Docker Hub if not given.",
+    ),
+    option(
         "--image-pull-policy",
         envvar="TOMOUL_IMAGE_PULL_POLICY",
         type=click.Choice(["Always", "IfNotPresent", "Never"]),

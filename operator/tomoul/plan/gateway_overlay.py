@@ -17,12 +17,11 @@ from tomoul.api.region import NodeSelector, Toleration
 from tomoul.plan.quantity import whole
 
 Structure = Mapping[str, Any]
-Affinity = Mapping[str, Mapping[str, tuple[Structure, ...]] | Structure]
 Labels = Annotated[Mapping[str, LabelValue], LABEL_KEYS]
 Annotations = Annotated[Mapping[str, str], ANNOTATION_KEYS]
 
 # No constraint, for which the scheduler passes over nodes that lack the label of any.
-_ZONES: Structure = {
+_ZONES: Mapping[str, Structure] = {
     "podAntiAffinity": {
         "preferredDuringSchedulingIgnoredDuringExecution": [
             {"weight": 100, "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone"}}
@@ -73,7 +72,7 @@ class GatewayPods(ApiModel):
     annotations: Annotations = Field(default_factory=dict)
     node_selector: NodeSelector = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
-    affinity: Structure = Field(default_factory=lambda: deepcopy(_ZONES))
+    affinity: Mapping[str, Structure] = Field(default_factory=lambda: deepcopy(_ZONES))
     topology_spread_constraints: tuple[Structure, ...] = (_NODES,)
     priority_class_name: str = ""
 

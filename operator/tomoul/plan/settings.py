@@ -24,6 +24,8 @@ class Settings:
     envoy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
     llama_cpp_image: str = LLAMA_CPP_IMAGE
     """Image of LlamaCpp engines whose spec names none: whoever installs builds it, so it lies where they push it."""
+    engine_registry: str = ""
+    """Registry, or path in one, with the images of other engines whose spec names none; empty: Docker Hub."""
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: Sequence[str] = ()
     """Names of Secrets with registry credentials: for gateways in `namespace`, for engines in their own."""

@@ -45,4 +45,5 @@ def engine_image(spec: ModelDeploymentSpec, settings: Settings) -> str:
     if engine.type is EngineType.LLAMA_CPP:
         return settings.llama_cpp_image
     known = engine_of(spec)
-    return known.default_image(engine.version or known.default_version)
+    own = known.default_image(engine.version or known.default_version)
+    return f"{settings.engine_registry}/{own}" if settings.engine_registry else own
