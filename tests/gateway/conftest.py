@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.harness import Gateway
+from tests.gateway.regions import Regions
 from tests.gateway.two_regions import Platform
 from tests.gateway.wire import Answer, call
 
@@ -44,3 +45,20 @@ def gateway() -> Iterator[Gateway]:
     gateway = Gateway()
     yield gateway
     gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_regions() -> Iterator[Regions]:
+    regions = Regions()
+    yield regions
+    logs = regions.eu.log() + regions.us.log()
+    output = regions.eu.output.read_text() + regions.us.output.read_text()
+    regions.stop()
+    assert "bug" not in logs, logs
+    assert "sk-" not in logs + output, "a key is in a log"
+
+
+@pytest.fixture
+def regions(shared_regions: Regions) -> Regions:
+    shared_regions.reset()
+    return shared_regions
