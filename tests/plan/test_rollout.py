@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.plan.specs import KEY, model, region, world
 from tests.plan.worlds import POOL
+from tomoul.api.meta import Condition
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.api.rollout import RolloutReason, RolloutStatus, RolloutStrategy
@@ -240,6 +241,22 @@ def test_what_a_person_must_do_about_a_late_rollout_is_not_hidden_by_it() -> Non
     (told,) = [c for c in planned(facts).status.regions[0].conditions if c.type == "WorkloadReady"]
     assert told.reason == "RolloutDeadlineExceeded"
     assert "no such image" in told.message
+
+
+def test_a_first_revision_that_loads_past_its_deadline_is_told_as_late_by_its_readiness_too() -> None:
+    wanted = rollout(planned(Facts())).revision
+    container = ContainerFact("engine", running_since=datetime(2026, 1, 1, tzinfo=UTC))
+    loading = [PodFact(f"p{n}", "n", scheduled=True, revision=wanted, containers=[container]) for n in range(2)]
+
+    def ready(*, overdue: bool) -> Condition:
+        deployed = fact(wanted, ready=0, overdue=overdue)
+        found = planned(Facts(deployments={POOL: deployed}, pods={POOL: loading}))
+        return next(entry for entry in found.status.regions[0].conditions if entry.type == "Ready")
+
+    assert ready(overdue=False).reason == "ModelLoading"
+    late = ready(overdue=True)
+    assert late.reason == "RolloutDeadlineExceeded"
+    assert "pod `p0` runs `engine` since 2026-01-01T00:00:00Z, which has not answered yet" in late.message
 
 
 def test_the_deadline_and_the_drain_of_the_spec_are_the_pods() -> None:

@@ -162,6 +162,11 @@ def stalled(rollouts: Sequence[Rollout], verdict: Verdict) -> Verdict:
     return Verdict("False", Reason.ROLLOUT_DEADLINE_EXCEEDED, words)
 
 
+def late_to_answer(rollouts: Sequence[Rollout], verdict: Verdict) -> Verdict:
+    """`verdict` on the engines; one that has loaded for longer than a rollout's deadline does not only load."""
+    return stalled(rollouts, verdict) if verdict.reason is Reason.MODEL_LOADING else verdict
+
+
 def starting(rollouts: Iterable[Rollout]) -> list[str]:
     """What the first pod of each does that has a node and has not answered yet, in words that no clock changes."""
     waiting = (next((pod for pod in each.living if pod.scheduled and not pod.answered), None) for each in rollouts)

@@ -23,6 +23,7 @@ from tomoul.plan.judge import (
     Rollout,
     Verdict,
     first_unmet,
+    late_to_answer,
     running,
     scheduled,
     shortened,
@@ -158,7 +159,7 @@ def _judged(
     verdicts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: placed,
-        ConditionType.MODEL_READY: _told(world, model, name, rollouts, answering(found, lost)),
+        ConditionType.MODEL_READY: _told(world, model, name, rollouts, late_to_answer(found, answering(found, lost))),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
         ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before, claims) if routes else PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
