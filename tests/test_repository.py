@@ -1,6 +1,12 @@
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import yaml
+
+from tomoul import __version__
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,3 +28,16 @@ def test_the_locks_hold_hashes_and_name_no_host() -> None:
     for lock in (ROOT / "requirements").rglob("package-lock.json"):
         assert '"resolved"' not in lock.read_text(), "npm update --package-lock-only --omit-lockfile-registry-resolved"
         assert '"integrity"' in lock.read_text()
+
+
+def test_all_name_one_version() -> None:
+    chart = yaml.safe_load((ROOT / "charts" / "tomoul" / "Chart.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {chart["version"], chart["appVersion"], project["version"]} == {__version__}
+    (newest, *_) = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest == __version__
+    pages = [ROOT / "README.md", ROOT / "charts" / "tomoul" / "values.yaml", ROOT / "e2e" / "images.py"]
+    pages += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "images").rglob("Dockerfile")]
+    for page in pages:
+        named = re.findall(r"\b(?:operator|cpu-engine):(\d[\w.]*)", page.read_text())
+        assert set(named) <= {__version__}, page

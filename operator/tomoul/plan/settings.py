@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tomoul import __version__
 from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.plan.engines.llamacpp import DEFAULT_IMAGE as LLAMA_CPP_IMAGE
@@ -19,7 +20,7 @@ class Settings:
     """Namespace of the operator and the gateways."""
     hosted_regions: frozenset[str] | None = None
     """Regions that this operator realises; None means all."""
-    operator_image: str = "tomoul/operator:0.1.0"
+    operator_image: str = f"tomoul/operator:{__version__}"
     """Image of the operator, the agent and the loader."""
     envoy_image: str = "envoyproxy/envoy:distroless-v1.40.0"
     llama_cpp_image: str = LLAMA_CPP_IMAGE

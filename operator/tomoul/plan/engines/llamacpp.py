@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tomoul import __version__
 from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec
@@ -31,7 +32,7 @@ from tomoul.plan.engines.promises import NO_CACHE, NOT_STORED, ONE_TENANT, no_of
 from tomoul.plan.listening import ALL_IPV4
 from tomoul.plan.quantity import whole
 
-DEFAULT_IMAGE = "tomoul/cpu-engine:0.1.0"
+DEFAULT_IMAGE = f"tomoul/cpu-engine:{__version__}"
 METRICS = EngineMetrics("llamacpp:requests_processing", "llamacpp:requests_deferred", None)
 
 _DEFAULT_PARALLEL = 4
