@@ -13,7 +13,7 @@ PLACED: Object = {
         "nodeSelector": {"pool": "system"},
         "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
         "priorityClassName": "system-cluster-critical",
-        "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}],
+        "env": [{"name": "TZ", "value": "Europe/Zurich"}],
     },
 }
 

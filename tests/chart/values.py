@@ -49,7 +49,7 @@ OTHER: Tree = {
         "replicas": 3,
         "resources": _RESOURCES,
         "env": [
-            {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"},
+            {"name": "TZ", "value": "Europe/Zurich"},
             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         ],
         "logFormat": "text",

@@ -75,7 +75,23 @@ def with_leaderworkersets(control_plane: ControlPlane) -> Iterator[None]:
     control_plane.api.delete(leaderworkersets.PATH)
 
 
-@pytest.mark.usefixtures("with_keda", "with_leaderworkersets")
+@pytest.fixture(scope="module")
+def with_classes(control_plane: ControlPlane) -> Iterator[None]:
+    """Those that scenarios name: pods of classes that do not exist are refused."""
+    priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1000}
+    runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "nvidia"}
+    paths = {
+        "/apis/scheduling.k8s.io/v1/priorityclasses/inference": priority,
+        "/apis/node.k8s.io/v1/runtimeclasses/nvidia": runtime,
+    }
+    for path, item in paths.items():
+        control_plane.api.apply(path, {**item, "metadata": {"name": path.rpartition("/")[2]}})
+    yield
+    for path in paths:
+        control_plane.api.delete(path)
+
+
+@pytest.mark.usefixtures("with_keda", "with_leaderworkersets", "with_classes")
 @pytest.mark.parametrize("folder", scenarios("plan"), ids=lambda folder: folder.name)
 def test_the_api_server_takes_every_object_of_a_scenario(
     folder: Path, control_plane: ControlPlane, in_namespace: Any
