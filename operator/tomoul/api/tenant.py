@@ -44,11 +44,12 @@ class TenantSpec(ApiModel):
     """What a tenant may reach, and how much of it."""
 
     api_keys: ApiKeys = Field(description="Where its API keys are")
+    # A list that somebody empties must not become one of all.
     regions: Annotated[tuple[RegionName, ...], ListSet()] = Field(
-        default=(), max_length=MAX_REGIONS, description="Regions it may reach; none listed means all"
+        default=(), min_length=1, max_length=MAX_REGIONS, description="Regions it may reach; leave it out for all"
     )
     models: Annotated[tuple[ModelId, ...], ListSet()] = Field(
-        default=(), max_length=MAX_MODELS, description="Model ids it may call; none listed means all"
+        default=(), min_length=1, max_length=MAX_MODELS, description="Model ids it may call; leave it out for all"
     )
     require_region: bool = Field(default=False, description="Refuse its calls that name no region")
     limits: Limits = Field(default_factory=Limits, description="How much it may ask of each region")
