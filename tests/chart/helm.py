@@ -30,7 +30,9 @@ def render(*values: str, tree: Mapping[str, Any] | None = None, namespace: str =
     """The chart's objects with `values` set, each as `gateway.replicas=3`, over those of `tree`."""
     options = ["--values", "-", *(option for value in values for option in ("--set", value))]
     command = ("template", "tomoul", str(CHART), "--namespace", namespace, "--kube-version", "1.34.0", *options)
-    return [found for found in yaml.safe_load_all(helm(*command, stdin=yaml.safe_dump(tree or {}))) if found]
+    text = helm(*command, stdin=yaml.safe_dump(tree or {}))
+    # Ten times as fast, which is half of a rendering: the definitions are long.
+    return [found for found in yaml.load_all(text, yaml.CSafeLoader) if found]
 
 
 def one(objects: list[Object], kind: str, name: str) -> Object:
