@@ -259,6 +259,17 @@ async def test_a_node_brings_the_figures_of_its_regions_and_a_heartbeat_nothing(
     assert await watching.work() == {"region eu", "region us"}
 
 
+async def test_gateways_that_tell_no_calls_bring_the_models_that_scale_in_their_region(watching: Watching) -> None:
+    for name, place in (("here", "eu"), ("there", "us")):
+        item = model(name, place)
+        item["spec"]["regions"][0]["scaling"] = {"minReplicas": 0, "maxReplicas": 2, "targetInFlight": 8}
+        watching.see(item)
+    watching.see(model("fixed", "eu"))
+    await watching.work()
+    watching.triggers.scaled("eu")
+    assert await watching.work() == {"model models/here"}
+
+
 async def test_a_node_that_is_lost_or_comes_back_brings_the_models_whose_pods_there_are_not_ready(
     watching: Watching,
 ) -> None:

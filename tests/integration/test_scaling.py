@@ -214,6 +214,23 @@ def test_replicas_stay_as_they_are_while_a_gateway_does_not_tell_its_calls(metri
     eventually(lambda: says(metrics, item, "True ScalingActive"))
 
 
+def test_a_model_without_replicas_that_no_call_can_wake_says_so_until_its_gateways_tell_their_calls(
+    metrics: Cluster, namespace: str
+) -> None:
+    item = scaled("deaf", namespace, scaling=scaling(0, 5))
+    metrics.apply(item)
+    eventually(lambda: metrics.replicas(item) == 0, 60)
+    eventually(lambda: says(metrics, item, "True ScaledToZero", kind="WorkloadReady"))
+    metrics.stats.broken = True
+    try:
+        for kind in ("WorkloadReady", "ScalingActive"):
+            words = ("False MetricsUnavailable", "does not tell its calls")
+            eventually(lambda kind=kind, words=words: says(metrics, item, *words, kind=kind), 60)
+    finally:
+        metrics.stats.broken = False
+    eventually(lambda: says(metrics, item, "True ScaledToZero", kind="WorkloadReady"), 60)
+
+
 def test_a_pool_for_no_store_calls_scales_by_its_own(metrics: Cluster, namespace: str) -> None:
     item = scaled("two", namespace, replicas=1, noStoreScaling=scaling(0, 2, seconds=3600))
     item["spec"]["cache"] = {"noStore": "NotStored"}

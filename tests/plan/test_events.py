@@ -58,6 +58,16 @@ def test_each_region_has_events_of_its_own_and_the_whole_adds_none() -> None:
     assert events(status(READY, CRASHED), status(READY, CRASHED)) == ()
 
 
+def test_what_stays_in_a_region_that_a_model_has_left_has_events_of_the_whole() -> None:
+    row = RegionModelStatus(name="eu", conditions=ready(READY))
+    well = ModelDeploymentStatus(conditions=ready(READY), regions=(row,))
+    refused = ready(("False", Reason.APPLY_REFUSED), "us: it is to be cleared")
+    kept = ModelDeploymentStatus(conditions=refused, regions=(row,))
+    assert [(each.type, each.reason, each.region) for each in events(well, kept)] == [("Warning", "ApplyRefused", "")]
+    assert [(each.type, each.reason, each.region) for each in events(kept, well)] == [("Normal", "Ready", "")]
+    assert events(kept, kept) == ()
+
+
 def test_a_tenants_event_is_about_its_enforcement() -> None:
     def status(held: str, reason: Reason) -> TenantStatus:
         return TenantStatus(conditions=(Condition(type="Enforced", status=held, reason=reason, message="m"),))  # type: ignore[arg-type]

@@ -18,7 +18,9 @@ ZERO = {"minReplicas": 0, "maxReplicas": 4, "targetInFlight": 8}
 SERVING = PodFact("p", ready=True, scheduled=True, prompt_cache="none")
 
 
-def told(target: dict[str, Any], *, keda: AutoscalerFact | None = None, two: bool = False) -> dict[str, Condition]:
+def told(
+    target: dict[str, Any], *, keda: AutoscalerFact | None = None, two: bool = False, silent: str = ""
+) -> dict[str, Condition]:
     """The conditions of a model whose pool `default` has no replicas, and, with `two`, one that serves for no-store."""
     deployment = model(regions=[{"name": "eu-west", **target}], cache={"noStore": "NotStored" if two else "Refuse"})
     facts = Facts(
@@ -29,6 +31,7 @@ def told(target: dict[str, Any], *, keda: AutoscalerFact | None = None, two: boo
         pods={NO_STORE: [SERVING]} if two else {},
         autoscalers={DEFAULT: keda} if keda is not None else {},
         apis={KEDA_API: ApiFact()} if keda is not None else {},
+        silent_gateways={"eu-west": silent} if silent else {},
     )
     found = plan_model(world(deployment, facts=facts), KEY)
     return {entry.type: entry for entry in found.status.regions[0].conditions}
@@ -59,3 +62,12 @@ def test_a_model_that_keda_cannot_wake_is_not_ready_and_says_what_keda_says() ->
         assert (found[kind].status, found[kind].reason) == ("False", "MetricsUnavailable")
         assert "its ScaledObject says: the trigger does not answer" in found[kind].message
     assert told({"scaling": ZERO}, keda=AutoscalerFact("ScaledObject", "True"))["WorkloadReady"].status == "True"
+
+
+def test_a_model_whose_calls_a_gateway_does_not_tell_is_not_ready_while_it_has_no_replicas() -> None:
+    found = told({"scaling": ZERO}, silent="gateway-a")
+    for kind in ("ModelReady", "WorkloadReady", "ScalingActive"):
+        assert (found[kind].status, found[kind].reason) == ("False", "MetricsUnavailable")
+        assert "gateway `gateway-a` does not tell its calls" in found[kind].message
+    found = told({"scaling": ZERO}, silent="gateway-a", keda=AutoscalerFact("ScaledObject", "True"))
+    assert found["WorkloadReady"].status == "True", "KEDA asks the operator, and says what it hears"

@@ -140,6 +140,8 @@ class Observed:
         self.downloads = self._pods_of.downloads
         self.canaries: dict[Key, CanaryFact] = {}
         """What gateways counted of canaries, by their Deployments; the canary watch keeps it."""
+        self.silent_gateways: dict[str, str] = {}
+        """A live gateway of a region that does not tell its calls; the sampler keeps it."""
         self.withheld: dict[str, str] = {}
         """Why the newest state of a RoutingTable is not published, by its name; `shrink.py` keeps it."""
         self.confirmed: dict[str, AbstractSet[str]] = {}
@@ -186,6 +188,7 @@ class Observed:
                 canaries=self.canaries,
                 autoscalers=self._workloads.autoscalers,
                 apis=self._surroundings.apis,
+                silent_gateways=self.silent_gateways,
                 withheld=self.withheld,
             ),
             jurisdictions=self._surroundings.jurisdictions,

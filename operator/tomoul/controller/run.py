@@ -91,7 +91,7 @@ class Operator:
         writer = Writer(client, self._lease, self._observed, self._metrics)
         self._synced = asyncio.Event()
         self._recorder = Recorder(client, self._lease, self._metrics, options.identity, _now)
-        self._sampler = Sampler(self._observed, options.sample_seconds, options.refused_seconds)
+        self._sampler = Sampler(self._observed, options.sample_seconds, options.refused_seconds, self._triggers.scaled)
         self._service = Key(options.settings.namespace, options.external_metrics_service)
         self._canaries = CanaryWatch(self._observed, self._triggers.told, read_gateway)
         self._downloads = DownloadWatch(self._observed, self._triggers.told, read_loader, now=_now)

@@ -92,6 +92,13 @@ class Triggers:
         """Enqueue whom it concerns that a table of a region is withheld, or is not any more."""
         self._said.gateways(region, everyone=False)
 
+    def scaled(self, region: str | None = None) -> None:
+        """Enqueue the models that scale, all or those in a region whose gateways tell their calls now, or no more."""
+        for key, model in self._observed.world().models.items():
+            found = (each for each in model.spec.regions if region is None or each.name == region)
+            if any(each.scaling or each.no_store_scaling for each in found):
+                self._queue.add(WorkKey(Kind.MODEL, *key))
+
     def capacity(self, region: str) -> None:
         """Enqueue the models that wait for GPUs in a region whose free ones have changed."""
         for key, model in self._observed.world().models.items():
@@ -119,9 +126,7 @@ class Triggers:
     def api(self, name: str) -> None:
         """An APIService has come, changed or gone, or all objects of its kind are known now."""
         if name in (KEDA_API, EXTERNAL_METRICS_API):
-            for key, model in self._observed.world().models.items():
-                if any(target.scaling or target.no_store_scaling for target in model.spec.regions):
-                    self._queue.add(WorkKey(Kind.MODEL, *key))
+            self.scaled()
         if name == LWS_API:
             # Whether they are accepted, and so routed, rests on it.
             self._models_and_tables(lambda model: is_multinode(model.spec))

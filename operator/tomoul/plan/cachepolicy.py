@@ -28,7 +28,7 @@ def judged_cache(world: World, model: ModelDeployment, region: str, rollouts: Ma
     for pool, rollout in rollouts.items():
         if pool == "no-store" and rollout.ready == 0:
             asleep = rollout.wanted == 0 and may_be_empty(model.spec, region, pool)
-            if asleep and not sleeps_on(world, Key(key.namespace, rollout.name)):
+            if asleep and not sleeps_on(world, Key(key.namespace, rollout.name), region):
                 return Verdict("True", promise.reason, f"{promise.message}; the next `no-store` call starts a replica")
             message = f"`no-store` calls get 503: no replica of `{rollout.name}` is ready"
             return Verdict("False", Reason.NO_STORE_POOL_EMPTY, message)

@@ -73,7 +73,10 @@ def events(
     if not isinstance(new, ModelDeploymentStatus) or not isinstance(old, ModelDeploymentStatus):
         return changes("", old.conditions, new.conditions)
     before = {row.name: row.conditions for row in old.regions}
-    return tuple(event for row in new.regions for event in changes(row.name, before.get(row.name, ()), row.conditions))
+    found = [event for row in new.regions for event in changes(row.name, before.get(row.name, ()), row.conditions)]
+    if _is_not_cleared(old) or _is_not_cleared(new):
+        found += changes("", old.conditions, new.conditions)
+    return tuple(found)
 
 
 def changes(region: str, old: Sequence[Condition], new: Sequence[Condition]) -> tuple[Event, ...]:
@@ -87,6 +90,13 @@ def changes(region: str, old: Sequence[Condition], new: Sequence[Condition]) -> 
     if after.reason not in INTENDED:
         return (failed(region, after),)
     return (stopped(region, after),) if before is not None and before.status == "True" else ()
+
+
+def _is_not_cleared(status: ModelDeploymentStatus) -> bool:
+    """Whether the API server keeps what is to go from a region that has no row any more."""
+    over_all, *rows = (_summary(each) for each in (status.conditions, *(row.conditions for row in status.regions)))
+    refused = [found is not None and found.reason == Reason.APPLY_REFUSED for found in (over_all, *rows)]
+    return refused[0] and not any(refused[1:])
 
 
 def _summary(conditions: Iterable[Condition]) -> Condition | None:

@@ -95,7 +95,7 @@ def judged_scaling(
 ) -> Verdict | None:
     """Whether the pools of a model in a region are scaled by figures; None if none of them scales."""
     verdicts = [
-        _judged_pool(world, Key(model.metadata.namespace, rollout.name), rollout, scaling)
+        _judged_pool(world, Key(model.metadata.namespace, rollout.name), region, rollout, scaling)
         for pool, rollout in rollouts.items()
         if (scaling := scaling_of(model.spec, region, pool)) is not None
     ]
@@ -111,13 +111,16 @@ def may_be_empty(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> bool
     return scaling is not None and scaling.min_replicas == 0
 
 
-def sleeps_on(world: World, pool: Key) -> str:
-    """Why no call starts a replica of a pool that has none, in KEDA's words; empty where one does.
+def sleeps_on(world: World, pool: Key, region: str) -> str:
+    """Why no call starts a replica of a pool in `region` that has none; empty where one does.
 
     Without KEDA it is the operator that looks for calls: a HorizontalPodAutoscaler has no figures of such a pool.
     """
-    fact = world.facts.autoscalers.get(pool)
-    return _words(fact) if has_keda(world.facts) and fact is not None and fact.active == "False" else ""
+    if has_keda(world.facts):
+        fact = world.facts.autoscalers.get(pool)
+        return _words(fact) if fact is not None and fact.active == "False" else ""
+    silent = world.facts.silent_gateways.get(region)
+    return f"gateway `{silent}` does not tell its calls, at its metrics port" if silent is not None else ""
 
 
 def _pools_of(model: ModelDeployment, key: Key, region: str) -> Iterator[ScaledPool]:
@@ -180,13 +183,15 @@ def _behavior(scaling: Scaling) -> dict[str, Any]:
     return {"scaleDown": {"stabilizationWindowSeconds": scaling.scale_down_seconds}}
 
 
-def _judged_pool(world: World, key: Key, rollout: Rollout, scaling: Scaling) -> Verdict:
+def _judged_pool(world: World, key: Key, region: str, rollout: Rollout, scaling: Scaling) -> Verdict:
     stays = f"`{rollout.name}` stays at {rollout.wanted} of {scaling.min_replicas} to {scaling.max_replicas} replicas"
     fact = world.facts.autoscalers.get(key)
     if not has_keda(world.facts) and world.facts.apis and EXTERNAL_METRICS_API not in world.facts.apis:
         message = f"{stays}: nothing serves `external.metrics.k8s.io`; see docs/scaling.md"
         return Verdict("False", Reason.AUTOSCALER_MISSING, message)
-    if rollout.wanted == 0 and scaling.min_replicas == 0 and not sleeps_on(world, key):
+    if rollout.wanted == 0 and scaling.min_replicas == 0:
+        if why := sleeps_on(world, key, region):
+            return Verdict("False", Reason.METRICS_UNAVAILABLE, f"{stays}: {why}")
         return Verdict("True", Reason.SCALED_TO_ZERO, f"`{rollout.name}` has no replica until it is called")
     if fact is None or fact.active == "Unknown":
         return Verdict("Unknown", Reason.WAITING_FOR_AUTOSCALER, f"{stays}: its autoscaler has not looked at it yet")

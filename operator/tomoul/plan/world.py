@@ -142,6 +142,8 @@ class Facts:
     """By namespace and name of the Deployment that each scales, which is its own name too."""
     apis: Mapping[str, ApiFact] = field(default_factory=dict)
     """APIServices by name, such as `v1alpha1.keda.sh`; none offline."""
+    silent_gateways: Mapping[str, str] = field(default_factory=dict)
+    """A live gateway that does not tell its calls, by the region that it is of; none where all do."""
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Why the newest state of a RoutingTable is not published, by its name; none where it is."""
 

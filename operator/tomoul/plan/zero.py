@@ -23,7 +23,7 @@ def with_zero(
         return verdict
     if not may_be_empty(model.spec, region, "default"):
         return SCALED_TO_ZERO
-    if why := sleeps_on(world, Key(model.metadata.namespace, default.name)):
+    if why := sleeps_on(world, Key(model.metadata.namespace, default.name), region):
         words = f"`{default.name}` has no replicas, and no call starts one: {why}"
         return Verdict("False", Reason.METRICS_UNAVAILABLE, words)
     if verdict.status == "True":

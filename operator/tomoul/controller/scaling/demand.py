@@ -87,14 +87,21 @@ class Demand:
         Too few would end replicas. `cluster` is the pool's. Of gateways that only end their calls, what is known is
         added. A call that was refused a moment ago counts as one: its client is told to come again.
         """
-        oldest = self._monotonic() - self._stale_seconds
-        fresh = {name: heard.readings for name, heard in self._heard.items() if heard.at >= oldest}
+        fresh = self._fresh()
         serving = set(live)
         if not serving or not serving <= fresh.keys():
             return None
         counted = [fresh[name] for name in serving.union(draining) if name in fresh]
         total = sum(readings.get(cluster, Reading()).in_flight for readings in counted)
         return max(total, 1) if self._refused(cluster) else total
+
+    def unknown(self, gateways: Iterable[str]) -> list[str]:
+        """Those of these gateways whose figures are not known, sorted."""
+        return sorted(set(gateways) - self._fresh().keys())
+
+    def _fresh(self) -> dict[str, Mapping[str, Reading]]:
+        oldest = self._monotonic() - self._stale_seconds
+        return {name: heard.readings for name, heard in self._heard.items() if heard.at >= oldest}
 
     def _refused(self, cluster: str) -> bool:
         at = self._refused_at.get(cluster)

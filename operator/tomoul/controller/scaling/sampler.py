@@ -5,7 +5,7 @@ Envoy has no watch for its figures. Every replica of the operator asks, so that 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -36,12 +36,18 @@ class Sampler:
     """What is known of the calls to each pool that scales."""
 
     def __init__(
-        self, observed: Observed, seconds: float = SAMPLE_SECONDS, refused_seconds: float = REFUSED_SECONDS
+        self,
+        observed: Observed,
+        seconds: float = SAMPLE_SECONDS,
+        refused_seconds: float = REFUSED_SECONDS,
+        on_silent: Callable[[str], None] = lambda region: None,
     ) -> None:
+        """`on_silent` hears of regions where another gateway than before, or none any more, does not tell its calls."""
         self._observed = observed
         self._seconds = seconds
         self._demand = Demand(_MISSED * seconds + _TIMEOUT, refused_seconds=refused_seconds)
         self._silent: set[str] = set()
+        self._on_silent = on_silent
         self.pools: Mapping[Key, ScaledPool] = {}
         """All pools that scale, by their Deployment."""
 
@@ -57,6 +63,7 @@ class Sampler:
                 }
                 self._demand.forget_others(gateways)
                 await asyncio.gather(*(self._ask(session, pod) for pod in gateways.values()))
+                self._tell_silent()
                 await asyncio.sleep(self._seconds)
 
     def requests_in_flight(self, key: Key) -> int | None:
@@ -73,6 +80,20 @@ class Sampler:
         fact = (facts.deployments if pool.group_set is None else facts.group_sets).get(key)
         starting = fact is not None and fact.replicas > 0 and fact.ready == 0
         return max(calls, 1) if calls is not None and starting else calls
+
+    def _tell_silent(self) -> None:
+        """Have it known where a gateway does not tell its calls, and look again at the models of such a region."""
+        known = self._observed.silent_gateways
+        now = {}
+        for region in {pool.region for pool in self.pools.values()}:
+            live = [pod.name for pod in self._gateways(region) if pod.ready and not pod.terminating]
+            if silent := [name for name in self._demand.unknown(live) if name in self._silent]:
+                now[region] = silent[0]
+        changed = {region for region in known.keys() | now.keys() if known.get(region) != now.get(region)}
+        known.clear()
+        known.update(now)
+        for region in sorted(changed):
+            self._on_silent(region)
 
     def _gateways(self, region: str) -> Iterable[PodFact]:
         world = self._observed.world()
