@@ -105,7 +105,7 @@ async def test_what_happens_again_within_ten_minutes_is_counted_and_the_next_eve
     first, other, again, last = writing.client.created
     assert (first["note"], other["note"], last["note"]) == ("eu: other words", "us: bad flag", "eu: bad flag")
     assert again["note"].endswith("… (9 times more since 2026-01-01T00:00:00Z)")
-    assert len(again["note"]) == MAX_NOTE
+    assert len(again["note"].encode()) == MAX_NOTE
     assert [event["metadata"]["name"] for event in writing.client.created] == sorted(
         event["metadata"]["name"] for event in writing.client.created
     ), "kubectl shows them in this order"

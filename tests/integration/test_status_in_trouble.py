@@ -1,6 +1,7 @@
 """What statuses say where things go wrong, or only seem to be done, on a real control plane."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,11 @@ from tests.controlplane.harness import ControlPlane
 from tests.controlplane.kubelet import running, starting
 from tests.integration.cluster import REGIONS, Cluster, Object, model, running_cluster
 from tests.integration.operators import condition, path
+from tomoul.api.meta import Condition
+from tomoul.controller.recorder import About, Told, counted, event_manifest
+from tomoul.kube.resources import MODEL_DEPLOYMENTS
+from tomoul.plan.events import failed
+from tomoul.plan.world import Key
 
 NAMESPACE = "models"
 LOADS = "LOADS"
@@ -123,3 +129,15 @@ def test_what_is_being_deleted_is_not_ready_any_more_for_as_long_as_a_finalizer_
     finally:
         for kind in ("ModelDeployment", "Tenant"):
             cluster.api.patch(path(kind, "kept", NAMESPACE), {"metadata": {"finalizers": []}})
+
+
+@pytest.mark.parametrize("message", ["x" * 4000, "×" * 1000])
+def test_the_api_server_takes_the_longest_note_of_an_event_told_once_or_again(cluster: Cluster, message: str) -> None:
+    told = Condition(type="Ready", status="False", reason="CrashLoop", message=message)
+    about = About(MODEL_DEPLOYMENTS, Key(NAMESPACE, "slow"), "uid")
+    again = Told(0.0, datetime.now(UTC), again=12)
+    for number, note in enumerate((failed("eu-west", told).note, counted(failed("eu-west", told).note, again))):
+        event = failed("eu-west", told)._replace(note=note, reason=f"CrashLoop{number}")
+        manifest = event_manifest(about, event, datetime.now(UTC), "test")
+        made = cluster.api.create(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events", manifest)
+        assert made["note"] == note

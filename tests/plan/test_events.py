@@ -79,7 +79,10 @@ def test_a_tenants_event_is_about_its_enforcement() -> None:
 
 def test_a_note_fits_into_an_event() -> None:
     (event,) = changes("eu", (), ready(CRASHED, "x" * 4000))
-    assert len(event.note) == MAX_NOTE
+    assert len(event.note.encode()) == MAX_NOTE
+    (event,) = changes("eu", (), ready(CRASHED, "×" * 4000))
+    assert MAX_NOTE - 1 <= len(event.note.encode()) <= MAX_NOTE
+    assert event.note.endswith("×…")
 
 
 def test_no_failure_of_a_pod_passes_as_intended() -> None:

@@ -20,8 +20,7 @@ from tomoul.controller.writer import TokenBucket
 from tomoul.kube.client import KubeClient
 from tomoul.kube.errors import Conflict, KubeError
 from tomoul.kube.resources import EVENTS, Resource
-from tomoul.plan.events import MAX_NOTE, Event
-from tomoul.plan.judge import shortened
+from tomoul.plan.events import MAX_NOTE, Event, fitting
 from tomoul.plan.world import Key
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ class About(NamedTuple):
 
 
 @dataclass
-class _Told:
+class Told:
     """An Event that was written."""
 
     at: float
@@ -74,7 +73,7 @@ class Recorder:
         self._monotonic = monotonic
         self._bucket = TokenBucket(WRITES_PER_SECOND, BURST, monotonic=monotonic)
         self._queue: asyncio.Queue[tuple[About, Event, datetime]] = asyncio.Queue(WAITING)
-        self._told: dict[tuple[str, str, str, str], _Told] = {}
+        self._told: dict[tuple[str, str, str, str], Told] = {}
 
     def offer(self, about: About, events: Iterable[Event]) -> None:
         """Take Events to be written."""
@@ -106,26 +105,28 @@ class Recorder:
         if not self._lease.held:
             return "dropped"
         if told is not None and told.again:
-            event = event._replace(note=_counted(event.note, told))
+            event = event._replace(note=counted(event.note, told))
         # A Conflict is the answer to an attempt whose own answer was lost.
         with contextlib.suppress(Conflict):
-            await self._client.create(_manifest(about, event, when, self._identity))
-        self._remember(same, _Told(self._monotonic(), when))
+            await self._client.create(event_manifest(about, event, when, self._identity))
+        self._remember(same, Told(self._monotonic(), when))
         return "written"
 
-    def _remember(self, same: tuple[str, str, str, str], told: _Told) -> None:
+    def _remember(self, same: tuple[str, str, str, str], told: Told) -> None:
         if len(self._told) >= _REMEMBERED:
             self._told = {each: entry for each, entry in self._told.items() if told.at - entry.at < SAME_FOR}
         if len(self._told) < _REMEMBERED or same in self._told:
             self._told[same] = told
 
 
-def _counted(note: str, told: _Told) -> str:
+def counted(note: str, told: Told) -> str:
+    """A note that says how often the same has happened since it was told last."""
     suffix = f" ({told.again} times more since {told.when.strftime('%Y-%m-%dT%H:%M:%SZ')})"
-    return shortened(note, MAX_NOTE - len(suffix)) + suffix
+    return fitting(note, MAX_NOTE - len(suffix)) + suffix
 
 
-def _manifest(about: About, event: Event, when: datetime, identity: str) -> dict[str, Any]:
+def event_manifest(about: About, event: Event, when: datetime, identity: str) -> dict[str, Any]:
+    """The Event as the API server takes it."""
     # The name is that of this happening: a request that is sent twice makes one Event. It begins with the time, because
     # kubectl shows Events of one object in the order of their names.
     parts = (about.uid, event.region, event.type, event.reason)

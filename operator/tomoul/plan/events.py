@@ -12,10 +12,9 @@ from tomoul.api.meta import Condition
 from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.region import RegionStatus
 from tomoul.api.tenant import TenantStatus
-from tomoul.plan.judge import shortened
 
 MAX_NOTE = 1024
-"""Longest note of an Event, in characters."""
+"""Longest note of an Event that the API server takes, in bytes, whatever it says of characters."""
 INTENDED = frozenset(
     {
         Reason.PENDING,
@@ -63,7 +62,15 @@ def failed(region: str, condition: Condition) -> Event:
 
 def kept(note: str) -> Event:
     """Routes of a region that nothing known accounts for any more, and that are there: a watch has lied."""
-    return Event("Warning", Reason.TABLE_WITHHELD, "", shortened(note, MAX_NOTE))
+    return Event("Warning", Reason.TABLE_WITHHELD, "", fitting(note))
+
+
+def fitting(note: str, most: int = MAX_NOTE) -> str:
+    """`note`, cut to `most` bytes."""
+    data, end = note.encode(), "…"
+    if len(data) <= most:
+        return note
+    return data[: most - len(end.encode())].decode(errors="ignore") + end
 
 
 def events(
@@ -106,4 +113,4 @@ def _summary(conditions: Iterable[Condition]) -> Condition | None:
 
 
 def _note(region: str, message: str) -> str:
-    return shortened(f"{region}: {message}" if region else message, MAX_NOTE)
+    return fitting(f"{region}: {message}" if region else message)
