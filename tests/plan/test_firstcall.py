@@ -11,6 +11,7 @@ import pytest
 
 from tests.controlplane.process import free_port
 from tomoul.plan.firstcall import first_call
+from tomoul.plan.listening import ALL, ALL_IPV4
 
 COMPLETION = {"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": "é"}}]}
 
@@ -46,13 +47,15 @@ def engine(status: int, answer: object) -> Iterator[tuple[int, list[object]]]:
         thread.join()
 
 
-def run(port: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(first_call("acme/chat", port), capture_output=True, text=True, timeout=20, check=False)
+def run(port: int, listen_address: str = ALL_IPV4) -> subprocess.CompletedProcess[str]:
+    command = first_call("acme/chat", port, listen_address)
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_an_engine_that_completes_a_chat_has_answered() -> None:
+@pytest.mark.parametrize("listen_address", [ALL_IPV4, ALL])
+def test_an_engine_that_completes_a_chat_has_answered(listen_address: str) -> None:
     with engine(200, COMPLETION) as (port, bodies):
-        assert run(port).returncode == 0
+        assert run(port, listen_address).returncode == 0
     assert bodies == [{"model": "acme/chat", "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}]
 
 
