@@ -170,3 +170,14 @@ def test_a_tenant_after_as_many_with_bad_keys_as_a_gateway_may_tell_of_is_not_sa
     told = enforced(found, Key("tenants", "ink"))
     assert (told.status, told.reason) == ("Unknown", Reason.WAITING_FOR_GATEWAYS)
     assert f"gateway `{GATEWAY}` does not take the keys of 1 older tenants" in told.message
+
+
+def test_a_tenant_that_changed_is_not_said_to_be_enforced_in_a_region_that_cannot_be_read() -> None:
+    accepted = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2)
+    found = with_table(world(tenant()), 2, accepted)
+    unread = replace(found, regions={}, unreadable_regions=frozenset({"eu-west"}))
+    assert enforced(unread).status == "True", "its gateways have it"
+    narrowed = replace(unread, tenants=world(tenant(models=["acme/chat"])).tenants)
+    told = enforced(narrowed)
+    assert (told.status, told.reason) == ("False", Reason.UNREADABLE_REGION)
+    assert enforced(replace(unread, facts=Facts())).reason == Reason.HOSTED_ELSEWHERE

@@ -23,7 +23,7 @@ def plan_tenant(world: World, key: Key, claims: Claims) -> TenantStatus:
     generation = tenant.metadata.generation
     before = {row.name: row.enforced_entry for row in tenant.status.regions}
     wanted = entry_hash(tenant_entry(tenant))
-    here = [name for name in sorted(world.regions) if active_here(world, name) is not None]
+    here = _gateways_run_in(world)
     verdicts = {name: _enforced_in(world, key, name, wanted, before.get(name, "")) for name in here}
     enforced = _enforced(world, verdicts)
     return TenantStatus(
@@ -64,6 +64,12 @@ def _is_model(world: World, name: str, claims: Claims) -> bool:
     return bool(claims.claimants(name)) or name in unreadable or None in unreadable
 
 
+def _gateways_run_in(world: World) -> list[str]:
+    """Regions with gateways of ours, sorted; those that cannot be read go on by the table that they have."""
+    unread = {name for name in world.unreadable_regions if world.settings.hosts(name) and name in world.facts.tables}
+    return sorted(unread.union(name for name in world.regions if active_here(world, name) is not None))
+
+
 def _enforced(world: World, verdicts: Mapping[str, Verdict]) -> Verdict:
     if world.settings.gateway_auth is GatewayAuth.NONE:
         message = "Gateways run without authentication: every caller is one anonymous tenant and nothing here applies"
@@ -83,6 +89,9 @@ def _enforced_in(world: World, key: Key, region: str, wanted: str, acknowledged:
     if table is None or found is None or entry_hash(found) != wanted:
         full = table is not None and found is None and len(table.spec.tenants) >= MAX_TENANTS
         words = f"RoutingTable `{region}` is full: it holds {MAX_TENANTS} older tenants; delete some that nobody uses"
+        if region in world.unreadable_regions:
+            words = f"Region `{region}` cannot be read by this version of the operator: its gateways go on as before"
+            return Verdict("False", Reason.UNREADABLE_REGION, words)
         if not full:
             words = not_held(world, region, "tenant")
         return Verdict("False", Reason.WAITING_FOR_TABLE, words)
