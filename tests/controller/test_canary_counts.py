@@ -22,7 +22,8 @@ def line(trial: str, answered_by: str, status: int, code: str, count: int, model
 
 METRICS = (
     "# TYPE envoy_tomoul_trial_calls_total counter\n"
-    + line("canary", "canary", 200, "", 90)
+    + line("canary", "canary", 200, "", 80)
+    + line("canary", "canary", 200, "invalid_request", 10)
     + line("canary", "canary", 400, "invalid_value", 4)
     + line("canary", "canary", 500, "server_error", 3)
     + line("canary", "canary", 200, "stream_broken", 2)

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from tests.gateway.conftest import Chat
-from tests.gateway.counting import line
+from tests.gateway.counting import event, line
 from tests.gateway.two_regions import Platform
-from tests.gateway.wire import reply
+from tests.gateway.wire import chunk, reply, stream
 
 MISTAKES = [
     "Failed to parse messages: Missing 'role' in message: {}",
@@ -19,14 +19,14 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("message", MISTAKES)
 def test_a_clients_mistake_that_llamacpp_takes_for_its_own_is_400_and_no_failure_of_the_engine(
-    platform: Platform, chat: Chat, message: str, stream: bool
+    platform: Platform, chat: Chat, message: str, streams: bool
 ) -> None:
     told = {"error": {"code": 500, "message": message, "type": "server_error"}}
     platform.engines["both"].behave = lambda _: reply(500, json.dumps(told).encode(), headers=[("retry-after", "5")])
-    answer = chat(stream=stream)
+    answer = chat(stream=streams)
     assert (answer.status, answer.header("x-should-retry"), answer.header("retry-after")) == (400, "false", None)
     assert answer.error == {
         "message": message, "type": "invalid_request_error", "param": None, "code": "invalid_request"
@@ -42,6 +42,26 @@ def test_what_else_llamacpp_fails_at_stays_its_failure(platform: Platform, chat:
         )
         answer = chat()
         assert (answer.status, answer.header("x-should-retry"), answer.error["code"]) == (500, None, "engine_failed")
+
+
+@pytest.mark.parametrize("before", [[], [event(chunk("c-1", "a"))]])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_clients_mistake_that_an_engine_finds_in_a_stream_is_told_as_one_and_not_as_the_engines(
+    platform: Platform, chat: Chat, nested: bool, before: list[bytes]
+) -> None:
+    """vLLM and SGLang judge a grammar or a token's number after they have answered 200."""
+    fields = {"message": "token_id(s) [9] in logit_bias", "type": "BadRequestError", "param": "logit_bias", "code": 400}
+    told = json.dumps({"error": fields} if nested else {"object": "error", **fields})
+    platform.engines["both"].behave = lambda _: stream(*before, event(told), event("[DONE]"))
+    answer = chat(stream=True, region="eu-west")
+    assert len(answer.events()) == len(before) + 1
+    assert json.loads(answer.events()[-1])["error"] == {
+        "message": fields["message"],
+        "type": "invalid_request_error",
+        "param": "logit_bias",
+        "code": "invalid_request",
+    }
+    assert line(platform.eu, answer)["code"] == "invalid_request"
 
 
 TOO_LONG = {

@@ -63,6 +63,20 @@ class Tally:
         )
 
 
+# Of a stream, by the filter's `failure.zig`: vLLM and SGLang find some mistakes of a client's only after it has begun.
+_NO_FAILURES = frozenset(
+    {
+        "",
+        "context_length_exceeded",
+        "invalid_request",
+        "not_found",
+        "rate_limit_exceeded",
+        "request_timeout",
+        "request_too_large",
+    }
+)
+
+
 def readings_of(text: str) -> Mapping[str, Reading]:
     """Readings by model id, from metrics in Prometheus' text format; ValueError if that is none.
 
@@ -93,7 +107,7 @@ def _counted(name: str, labels: Mapping[str, str], value: int) -> CallCounts:
     if status == 0:
         return CallCounts()
     missed = labels.get("trial") == CANARY and labels.get("answered_by") != CANARY
-    broken = status < 400 and bool(labels.get("code"))
+    broken = status < 400 and labels.get("code", "") not in _NO_FAILURES
     failed = missed or broken or status >= 500
     return CallCounts(calls=value, errors=value if failed else 0)
 

@@ -63,6 +63,26 @@ pub fn normal(allocator: std.mem.Allocator, engines: []const u8, engines_status:
     };
 }
 
+/// The status that an error would have had, which is an event of a stream that had begun: vLLM and SGLang judge some of what
+/// a call asks for only then, and tell as its code whose mistake it is.
+pub fn statusOf(allocator: std.mem.Allocator, chunk: []const u8) !u16 {
+    var found = chunk;
+    const members = try allocator.create(json.Members);
+    members.* = .{};
+    if (!members.read(found)) return 500;
+    if (members.of("error", .object)) |nested| {
+        found = nested.raw(found);
+        if (!members.read(found)) return 500;
+    }
+    const code = members.of("code", .number) orelse return 500;
+    const status = std.fmt.parseInt(u16, code.raw(found), 10) catch return 500;
+    return switch (status) {
+        401, 403, 407 => 500, // about the gateway that called it
+        400, 402, 404...406, 408...499 => status,
+        else => 500,
+    };
+}
+
 /// Whether a message, which is JSON, tells of a client's mistake, whatever status its engine gave it.
 fn isMistake(message: []const u8) bool {
     for (clients_mistakes) |start| {
@@ -181,6 +201,22 @@ test "an engine's error takes OpenAI's shape" {
         try std.testing.expectEqualStrings(case[2], made.body);
         try std.testing.expectEqualStrings(case[3], made.code);
     }
+}
+
+test "an error in a stream is whose its code says" {
+    var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
+    defer arena.deinit();
+    const cases = [_]struct { []const u8, u16 }{
+        .{ "{\"error\":{\"message\":\"x\",\"code\":400}}", 400 },
+        .{ "{\"object\":\"error\",\"message\":\"x\",\"code\":422}", 422 },
+        .{ "{\"error\":{\"code\":503}}", 500 },
+        .{ "{\"error\":{\"code\":401}}", 500 },
+        .{ "{\"error\":{\"code\":99999999}}", 500 },
+        .{ "{\"error\":{\"code\":\"400\"}}", 500 },
+        .{ "{\"error\":\"x\",\"code\":4e2}", 500 },
+        .{ "{\"error\":{}}", 500 },
+    };
+    for (cases) |case| try std.testing.expectEqual(case[1], try statusOf(arena.allocator(), case[0]));
 }
 
 test "an error's code outlives what the engine sent" {

@@ -245,7 +245,7 @@ pub const Rewriter = struct {
         if (!members.read(chunk)) return self.breakOff(out, to);
         if (events.isError(members, chunk)) {
             self.done = true;
-            const made = try failures.normal(self.allocator, chunk, 500);
+            const made = try failures.normal(self.allocator, chunk, try failures.statusOf(self.allocator, chunk));
             self.code = made.code;
             try out.appendSlice(to, whole[0..start]);
             try out.appendSlice(to, made.body);
