@@ -38,7 +38,8 @@ def test_models_regions_and_their_figures_become_ready(examples: Cluster) -> Non
         region = examples.get("Region", "eu-west")
         assert condition(region, "Ready")["status"] == "True", region["status"]
         assert region["status"]["models"] == "2/2"
-        assert region["status"]["accelerators"] == [{"name": "nvidia-l4", "allocatable": 8, "requested": 4}]
+        gpus = {"allocatable": 8, "requested": 4, "free": 4, "mostFree": 4}
+        assert region["status"]["accelerators"] == [{"name": "nvidia-l4", **gpus}]
         assert [gateway["name"] for gateway in region["status"]["gateways"]] == examples.gateway_pods("eu-west")
 
     eventually(lambda: [figures()])
