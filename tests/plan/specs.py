@@ -22,6 +22,9 @@ def spec(
         "engine": {"type": engine, "args": args, "image": image} if isinstance(engine, str) else engine,
         "regions": [{"name": "eu-west", "replicas": 1}],
     }
+    if "adapters" in fields and base["engine"]["type"] == "VLLM":
+        # Without a GPU it is refused them.
+        base["resources"] = {"accelerator": "nvidia-l4"}
     return ModelDeploymentSpec.model_validate(base | fields)
 
 

@@ -454,6 +454,11 @@ def test_what_is_offloaded_is_in_the_pool_with_a_cache_and_never_in_the_one_with
         ),
         (offloading(resources={**TWO_GPUS, "memory": "48Gi"}), "spec.cache.offload.memory", "`spec.resources.memory`"),
         (
+            offloading(resources={**TWO_GPUS, "nodes": 2, "memory": "96Gi"}),
+            "spec.cache.offload.memory",
+            "`48Gi` times 2 must be less than `spec.resources.memory`",
+        ),
+        (
             offloading("SGLang", cache={**OFFLOAD, "offload": {"memory": "1500M"}}),
             "spec.cache.offload.memory",
             "`1G` for each of a pod's 2 GPUs",
@@ -467,6 +472,23 @@ def test_an_engine_that_cannot_offload_as_it_is_asked_to_is_refused(
     assert refusal is not None
     assert (refusal.reason, refusal.field) == (Reason.UNSUPPORTED_BY_ENGINE, field)
     assert words in refusal.message
+
+
+def test_vllms_pods_on_several_nodes_offload_where_each_has_room_for_what_all_of_them_do() -> None:
+    roomy = offloading(resources={**TWO_GPUS, "nodes": 2, "memory": "97Gi"})
+    assert vllm.refusal(roomy) is None
+    args = vllm.container(roomy, "default").args
+    assert args[args.index("--kv-offloading-size") + 1] == "96"
+    assert sglang.refusal(offloading("SGLang", resources={**TWO_GPUS, "nodes": 2})) is None
+
+
+def test_vllm_is_refused_adapters_where_no_gpu_is_named() -> None:
+    adapters = [{"id": "acme/legal", "source": {"file": {"path": "/legal"}}}]
+    refusal = vllm.refusal(spec("VLLM", adapters=adapters, resources={}))
+    assert refusal is not None
+    assert (refusal.reason, refusal.field) == (Reason.UNSUPPORTED_BY_ENGINE, "spec.adapters")
+    assert "name `spec.resources.accelerator`" in refusal.message
+    assert vllm.refusal(spec("VLLM", adapters=adapters, resources=TWO_GPUS)) is None
 
 
 def test_sglang_repeats_answers_and_offloads_only_with_an_attention_backend_that_keeps_its_tree() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
 from tomoul.plan.engines.base import (
@@ -35,6 +36,7 @@ from tomoul.plan.engines.promises import (
 )
 from tomoul.plan.engines.version import Version, engine_version
 from tomoul.plan.listening import ALL_IPV4
+from tomoul.plan.quantity import whole
 
 DEFAULT_VERSION = "0.32.0"
 METRICS = EngineMetrics("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
@@ -175,7 +177,39 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         or reserved_variable(spec, _RESERVED_ENV)
         or offload_refusal(spec, version, _OFFLOADS_SINCE)
         or group_refusal(spec, version, _JOINS_SINCE)
+        or _room_refusal(spec)
+        or _adapters_refusal(spec)
     )
+
+
+def _room_refusal(spec: ModelDeploymentSpec) -> Refusal | None:
+    """Why a pod has no room for what all pods of its replica offload, or None.
+
+    Each fills no more than its own part, but maps the whole in /dev/shm and does not start where that does not fit
+    (v1/kv_offload/cpu/shared_offload_region.py). Of a pod with a limit /dev/shm is as large as its memory.
+    """
+    offload, memory, nodes = spec.cache.offload, spec.resources.memory, spec.resources.nodes
+    if offload is None or memory is None or nodes == 1 or whole(offload.memory) * nodes < whole(memory):
+        return None
+    message = (
+        f"`{offload.memory}` times {nodes} must be less than `spec.resources.memory`: each of a replica's {nodes} pods "
+        "needs room for what all of them offload, though it fills only its own part"
+    )
+    return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.cache.offload.memory", message)
+
+
+def _adapters_refusal(spec: ModelDeploymentSpec) -> Refusal | None:
+    """On CPUs 0.32.0 adds the last adapter's weights to a call of the model that runs beside a call of an adapter.
+
+    https://github.com/vllm-project/vllm/pull/48421: an index of -1, for no adapter, finds the last one.
+    """
+    if not spec.adapters or spec.resources.accelerator is not None:
+        return None
+    message = (
+        "on CPUs VLLM answers a call of the model with an adapter's weights where both run at once; "
+        "name `spec.resources.accelerator`, or take out `spec.adapters`"
+    )
+    return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.adapters", message)
 
 
 def cache_promise(spec: ModelDeploymentSpec) -> CachePromise:
