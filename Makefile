@@ -79,8 +79,8 @@ generate: install ## Write crds/, the chart's copies and the names of engines fr
 	@$(BIN)/tomoul crds --output crds --output charts/tomoul/files/crds
 
 .PHONY: test-vllm
-test-vllm: install ## A real vLLM and what it keeps of its promises; VLLM_CPU_HOME names its virtual environment
-	@test -n "$$VLLM_CPU_HOME" || { echo "VLLM_CPU_HOME must name a virtual environment with vLLM"; exit 1; }
+test-vllm: install ## A real vLLM and what it keeps of its promises; VLLM_CPU_HOME or VLLM_CUDA_HOME names its virtual environment
+	@test -n "$$VLLM_CPU_HOME$$VLLM_CUDA_HOME" || { echo "VLLM_CPU_HOME or VLLM_CUDA_HOME must name a virtual environment with vLLM"; exit 1; }
 	@$(BIN)/pytest -q -p no:xdist tests/vllm
 
 .PHONY: golden

@@ -23,6 +23,8 @@ from tomoul.plan.planner import plan
 
 Launch = Callable[[Sequence[str], Sequence[str], int], Sequence[str | Path]]
 """What to run, for a container's command and arguments, so that it listens on a loopback port."""
+OF_THE_IMAGE = {"HOME", "USER", "HF_HOME"}
+"""Variables of a container that name places and people of its image."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,16 @@ def planned(
     stride: int = 1,
     seconds: float = 60,
     spoil: Callable[[dict[str, Any]], None] | None = None,
+    placement: Mapping[str, Any] | None = None,
 ) -> Iterator[Endpoint]:
     """The models in one region whose gateway asks for keys.
 
     `counters`: the engine's metrics of prompt tokens, and of those that its cache had. `spoil` changes the RoutingTable
-    that the gateway gets, for tests of the tests.
+    that the gateway gets, for tests of the tests. `placement` is the Region's.
     """
     tenants = [each for each in tenant_documents(KEYS) if each["kind"] == "Tenant"]
-    state = plan(world_of([{"settings": {"gateway_auth": "Required"}}, region(REGION), *models, *tenants]))
+    here = region(REGION) | {"spec": {"placement": dict(placement or {})}}
+    state = plan(world_of([{"settings": {"gateway_auth": "Required"}}, here, *models, *tenants]))
     ids = {each["metadata"]["name"]: each["spec"]["model"]["id"] for each in models}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="truth-")))
@@ -97,7 +101,9 @@ def planned(
                     pass
                 log = folder / f"{port}.log"
                 argv = launch(container.get("command", ()), container["args"], port)
-                process = stack.enter_context(_running(argv, log, environment or {}))
+                rendered = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+                variables = {name: value for name, value in rendered.items() if name not in OF_THE_IMAGE}
+                process = stack.enter_context(_running(argv, log, variables | dict(environment or {})))
                 replicas.append(Replica(name, deployment["metadata"]["name"], port, process, log))
         for replica in replicas:
             replica.until_ready(seconds)

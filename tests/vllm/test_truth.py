@@ -1,8 +1,6 @@
-"""A real vLLM on CPUs, started as the plan renders it, behind a real gateway: what it keeps of its promises."""
+"""A real vLLM, started as the plan renders it, behind a real gateway: what it keeps of its promises."""
 
-import subprocess
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,40 +8,21 @@ from tests.truth import orders
 from tests.truth.endpoint import Call, Endpoint
 from tests.truth.machine import in_any_order
 from tests.truth.oracle import BEGINNING, Oracle, Scope
-from tests.truth.planned import model, planned
+from tests.vllm.engine import Vllm
 
 SALTED, STORED = "test/salted", "test/stored"
-BLOCK = 128
-"""Tokens that vLLM caches together on a CPU."""
-ON_A_CPU = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_NO_USAGE_STATS": "1",
-}
-START_SECONDS = 900
-"""Two engines that start at once, on a machine that has other things to do."""
 
 
 @pytest.fixture(scope="module")
-def endpoint(vllm_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def endpoint(vllm: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     folder = tmp_path_factory.mktemp("tiny")
-    program = Path(__file__).with_name("tiny_model.py")
-    subprocess.run([vllm_home / "bin" / "python", program, folder], check=True, capture_output=True)
-    engine = {"type": "VLLM", "args": ["--dtype=bfloat16", "--enforce-eager"]}
-    rest = {"source": {"file": {"path": str(folder)}}, "capabilities": {"contextWindow": 1024}}
+    vllm.run("tiny_model.py", folder)
     models = [
-        model("salted", engine, {"mode": "Tenant", "noStore": "Isolated"}, **rest),
+        vllm.model("salted", folder, {"mode": "Tenant", "noStore": "Isolated"}),
         # Only its pool for no-store calls runs: an engine is slow to start.
-        model("stored", engine, {"mode": "Shared", "noStore": "NotStored"}, 0, **rest),
+        vllm.model("stored", folder, {"mode": "Shared", "noStore": "NotStored"}, 0),
     ]
-
-    def launch(command: Sequence[str], args: Sequence[str], port: int) -> Sequence[str | Path]:
-        assert list(command) == ["vllm", "serve"]
-        return [vllm_home / "bin" / "vllm", "serve", *args, "--host", "127.0.0.1", "--port", str(port)]
-
-    counters = ("vllm:prompt_tokens_total", "vllm:prefix_cache_hits_total")
-    with planned(models, launch, counters, ON_A_CPU, BLOCK, START_SECONDS) as served:
+    with vllm.serve(models) as served:
         yield served
 
 
