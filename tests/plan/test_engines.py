@@ -189,10 +189,18 @@ def test_what_keeps_an_engine_from_repeating_an_answer(fields: dict[str, Any], r
 
 def test_engines_outside_of_their_deterministic_mode_do_their_best_or_ignore_seeds() -> None:
     ignoring = spec(engine={"type": "Custom", "image": "a/b:1", "custom": {"seed": "Ignored"}})
-    worths = {name: engine_of(spec(name)).seeds(spec(name)).worth for name in ("VLLM", "SGLang", "LlamaCpp")}
+    specs = {name: spec(name, resources=GPU) for name in ("VLLM", "SGLang", "LlamaCpp")}
+    worths = {name: engine_of(found).seeds(found).worth for name, found in specs.items()}
     assert worths == {"VLLM": "best_effort", "SGLang": "ignored", "LlamaCpp": "best_effort"}
     assert engine_of(ignoring).seeds(ignoring).worth == "ignored"
     assert llamacpp.seeds(spec("LlamaCpp")).known == 2**32 - 1
+
+
+def test_vllm_gets_no_seed_on_cpus_where_one_may_end_it() -> None:
+    on_cpus, on_gpus = spec("VLLM", resources={}), spec("VLLM", resources=GPU)
+    assert vllm.seeds(on_cpus).worth == "ignored"
+    assert "seed" in vllm.body_fields(on_cpus).remove
+    assert "seed" not in vllm.body_fields(on_gpus).remove
 
 
 def test_the_deterministic_mode_of_each_engine_is_what_it_calls_it() -> None:

@@ -1,6 +1,7 @@
 """A real vLLM, started as the plan renders it, behind a real gateway: what it keeps of its promises."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.truth import orders
 from tests.truth.endpoint import Call, Endpoint
 from tests.truth.machine import in_any_order
 from tests.truth.oracle import BEGINNING, Oracle, Scope
-from tests.vllm.engine import Vllm
+from tests.vllm.engine import ON_A_GPU, Vllm
 
 SALTED, STORED = "test/salted", "test/stored"
 
@@ -75,12 +76,20 @@ def test_a_stream_of_vllm_counts_the_cached_tokens_if_it_is_asked_to(endpoint: E
     orders.a_stream_counts_what_was_cached_if_it_is_asked_to(endpoint, SALTED)
 
 
-def test_equal_seeds_of_vllm_give_equal_answers_to_calls_that_run_alone(endpoint: Endpoint) -> None:
+def test_a_seed_reaches_vllm_on_gpus_and_is_left_out_on_cpus(vllm: Vllm, endpoint: Endpoint) -> None:
     def text(seed: int) -> str:
         call = Call("first", SALTED, "Tell me a story", no_store=True)
         answer = endpoint.answer(call, seed=seed, temperature=1.0, max_tokens=24)
         found: str = answer.json()["choices"][0]["message"]["content"]
         return found
 
-    assert text(7) == text(7)
+    assert (text(7) == text(7)) == (vllm.machine is ON_A_GPU)
     assert text(7) != text(8)
+
+
+def test_calls_with_seeds_at_once_do_not_end_vllm(endpoint: Endpoint) -> None:
+    """It reads their prompts in parts, since so many tokens are more than one step of its."""
+    calls = [Call("first", SALTED, orders.fresh_prompt() + " word" * 60, no_store=True) for _ in range(48)]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        answers = list(pool.map(lambda call: endpoint.answer(call, seed=7, temperature=1.0), calls))
+    assert [answer.status_code for answer in answers] == [200] * len(calls)

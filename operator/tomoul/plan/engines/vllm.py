@@ -228,7 +228,15 @@ def seeds(spec: ModelDeploymentSpec) -> SeedHandling:
     Every replica starts its own random numbers from the same seed, so in that mode calls without one get one each.
     """
     obstacle = repeating(spec, engine_version(spec, DEFAULT_VERSION), _REPEATS_SINCE, _GUESSING)
-    return SeedHandling("best_effort", obstacle, one_for_all=True)
+    return SeedHandling("ignored" if _ends_by_seeds(spec) else "best_effort", obstacle, one_for_all=True)
+
+
+def _ends_by_seeds(spec: ModelDeploymentSpec) -> bool:
+    """On CPUs 0.32.0 ends when it reads the prompt of a call with a seed in parts, as it does under load.
+
+    It sets a generator's offset then, in vllm/v1/worker/gpu_model_runner.py: "CPU Generator does not use offset".
+    """
+    return spec.resources.accelerator is None
 
 
 def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
@@ -238,10 +246,11 @@ def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
 
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that vLLM has beside OpenAI's."""
+    # `priority` would set calls before other tenants'.
+    remove = ("cache_salt", "ec_transfer_params", "kv_transfer_params", "priority", "request_id", "vllm_xargs")
     return BodyFields(
         salt="cache_salt",
-        # `priority` would set calls before other tenants'.
-        remove=("cache_salt", "ec_transfer_params", "kv_transfer_params", "priority", "request_id", "vllm_xargs"),
+        remove=(*remove, "seed") if _ends_by_seeds(spec) else remove,
         usage_option="continuous_usage_stats",
     )
 
