@@ -35,7 +35,8 @@ def test_the_fields_that_a_client_cannot_set_are_those_that_are_removed() -> Non
     told = {name: re.findall(r"`([\w*]+)`", cell) for name, cell in promises()["a client cannot set"].items()}
     declared = {"promptCache": "Salted", "saltField": "saltField", "removeFields": ["removeFields"]}
     for name, engine in ENGINES.items():
-        found = spec({"type": name, **({"image": "acme/own:1", "custom": declared} if name == "Custom" else {})})
+        engine_spec = {"type": name, **({"image": "acme/own:1", "custom": declared} if name == "Custom" else {})}
+        found = spec(engine_spec, resources={"accelerator": "nvidia-l4"})
         removed = engine.body_fields(found).remove
         assert [field for field in removed if not any(fnmatch(field, form) for form in told[name])] == []
         assert [form for form in told[name] if not any(fnmatch(field, form) for field in removed)] == []

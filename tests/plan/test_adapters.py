@@ -77,9 +77,10 @@ def test_each_engine_is_told_in_its_own_way_which_adapter_is_meant() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_tells_an_engine_which_adapter_is_meant_is_never_a_clients(engine: str) -> None:
     found = with_adapters(engine=engine)
-    removed = engine_of(found.spec).body_fields(found.spec).remove
-    assert set(engine_of(found.spec).adapter_fields(found.spec, 0)) <= set(removed)
-    assert served(world(model(engine=engine)))["acme/chat"].remove_fields == removed
+    for each in (found, model(engine=engine)):
+        removed = engine_of(each.spec).body_fields(each.spec).remove
+        assert set(engine_of(found.spec).adapter_fields(found.spec, 0)) <= set(removed)
+        assert served(world(each))["acme/chat"].remove_fields == removed
 
 
 def test_vllm_keeps_room_for_the_highest_rank_and_for_all_adapters_at_once() -> None:
