@@ -104,6 +104,14 @@ class Api:
         """DELETE an object."""
         return self.request("DELETE", path, body)
 
+    def remove(self, path: str) -> None:
+        """Delete what may be gone already, such as with its namespace. Raises ApiError."""
+        try:
+            self.delete(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
     def gone(self, path: str) -> bool:
         """Whether an object does not exist."""
         try:

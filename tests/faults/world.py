@@ -240,7 +240,7 @@ class World:
         api = self.api
         for kind in ("ModelDeployment", "Region"):
             for item in api.get(COLLECTIONS[kind])["items"]:
-                api.delete(path(kind, item["metadata"]["name"], item["metadata"].get("namespace", "")))
+                api.remove(path(kind, item["metadata"]["name"], item["metadata"].get("namespace", "")))
         for left in (LEASE, f"/api/v1/namespaces/{SYSTEM}/secrets/tomoul-cache-salt"):
             with contextlib.suppress(ApiError):
                 api.delete(left)

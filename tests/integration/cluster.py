@@ -134,4 +134,4 @@ def running_cluster(
         for kind in ("ModelDeployment", "Tenant", "Region"):
             # Once it is served again, where a test has changed its schema.
             for item in eventually(lambda kind=kind: api.get(COLLECTIONS[kind]))["items"]:
-                api.delete(path(kind, item["metadata"]["name"], item["metadata"].get("namespace", "")))
+                api.remove(path(kind, item["metadata"]["name"], item["metadata"].get("namespace", "")))
