@@ -94,6 +94,11 @@ class Cluster:
     def routed(self, region: str) -> set[str]:
         return {route["id"] for route in self.get("RoutingTable", region)["spec"].get("models", ())}
 
+    def regions_ready(self) -> None:
+        """Wait until all Regions are Ready."""
+        for region in REGIONS:
+            eventually(lambda region=region: condition(self.get("Region", region), "Ready")["status"] == "True")
+
     def ready(self, name: str, namespace: str) -> Object:
         """The model once it is Ready everywhere, while gateways acknowledge what they are told."""
 

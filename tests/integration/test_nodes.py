@@ -10,7 +10,7 @@ from tests.controlplane.api import eventually
 from tests.controlplane.harness import ControlPlane
 from tests.controlplane.kubelet import crashing, running
 from tests.controlplane.leaderworkersets import make_group, tell
-from tests.integration.cluster import REGIONS, Cluster, Object, running_cluster
+from tests.integration.cluster import Cluster, Object, running_cluster
 from tests.integration.operators import condition
 from tomoul.plan.naming import group_set_name, pool_name
 
@@ -46,8 +46,7 @@ def pods(pod: Object) -> Mapping[str, Any]:
 @pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running_cluster(control_plane, tmp_path_factory.mktemp("operator"), pods) as started:
-        for region in REGIONS:
-            eventually(lambda region=region: condition(started.get("Region", region), "Ready")["status"] == "True")
+        started.regions_ready()
         yield started
 
 

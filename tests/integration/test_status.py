@@ -9,7 +9,7 @@ import pytest
 from tests.controlplane.api import eventually
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tests.controlplane.kubelet import Status, crashing, evicted, running, starting, waiting
-from tests.integration.cluster import REGIONS, Cluster, Object, running_cluster
+from tests.integration.cluster import Cluster, Object, running_cluster
 from tests.integration.operators import condition
 
 PAGE = REPOSITORY / "docs" / "status.md"
@@ -80,8 +80,7 @@ LLAMA = model("llama-3-1-70b", "meta-llama/Llama-3.1-70B-Instruct", gpus=8)
 def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A region of eight GPUs: phi-4 has two and serves, mistral-7b has one and crashes, llama-3-1-70b wants eight."""
     with running_cluster(control_plane, tmp_path_factory.mktemp("operator"), pods) as started:
-        for region in REGIONS:
-            eventually(lambda region=region: condition(started.get("Region", region), "Ready")["status"] == "True")
+        started.regions_ready()
         started.apply(PHI)
         started.ready("phi-4", NAMESPACE)
         started.apply(MISTRAL)

@@ -9,7 +9,7 @@ import pytest
 from tests.controlplane.api import eventually
 from tests.controlplane.harness import ControlPlane
 from tests.controlplane.kubelet import running, starting
-from tests.integration.cluster import REGIONS, Cluster, Object, model, running_cluster
+from tests.integration.cluster import Cluster, Object, model, running_cluster
 from tests.integration.operators import condition, path
 from tomoul.api.meta import Condition
 from tomoul.controller.recorder import About, Told, counted, event_manifest
@@ -32,8 +32,7 @@ def pods(pod: Object) -> Mapping[str, Any]:
 @pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running_cluster(control_plane, tmp_path_factory.mktemp("operator"), pods) as started:
-        for region in REGIONS:
-            eventually(lambda region=region: condition(started.get("Region", region), "Ready")["status"] == "True")
+        started.regions_ready()
         yield started
 
 
