@@ -24,7 +24,7 @@ from tomoul.gateway.compile.names import LISTENER
 from tomoul.gateway.compile.resources import Endpoint, EnvoyResources, GatewayOptions, PoolKey
 from tomoul.gateway.compile.tenants import Keys, known_tenants
 from tomoul.gateway.filter.build import filter_folder
-from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
+from tomoul.plan.envoy_bootstrap import MAX_HEAP_BYTES, MODULES_PATH, envoy_bootstrap
 
 ENVOY = Path(sys.prefix) / "bin" / "envoy"
 SALT_KEY = b"a key for tests"
@@ -84,6 +84,7 @@ class Gateway:
         workers: int = 1,
         body_seconds: int = 300,
         listen_address: str = "127.0.0.1",
+        max_heap_bytes: int = MAX_HEAP_BYTES,
     ) -> None:
         """With `faults` the filter has bugs that calls can ask for: `x-tomoul-fault`, the hook that is to fail."""
         self.options = GatewayOptions(
@@ -106,6 +107,7 @@ class Gateway:
             admin_socket=str(self.admin_socket),
             metrics_port=metrics_port,
             listen_address=listen_address,
+            max_heap_bytes=max_heap_bytes,
         )
         with self.output.open("wb") as output, (self.folder / "envoy.log").open("wb") as log:
             self._process = subprocess.Popen(

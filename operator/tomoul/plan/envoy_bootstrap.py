@@ -82,6 +82,8 @@ def _pipe_cluster(name: str, path: str, *, http2: bool) -> dict[str, Any]:
 def _overload_manager(max_heap_bytes: int) -> dict[str, Any]:
     return {
         "refresh_interval": "0.25s",
+        # Which streams hold 1 MiB or more, for the action that ends them.
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
         "resource_monitors": [
             {
                 "name": "envoy.resource_monitors.fixed_heap",
@@ -100,17 +102,23 @@ def _overload_manager(max_heap_bytes: int) -> dict[str, Any]:
             },
         ],
         "actions": [
-            _heap_action("envoy.overload_actions.shrink_heap", 0.9),
-            _heap_action("envoy.overload_actions.stop_accepting_requests", 0.98),
+            _on_heap("envoy.overload_actions.shrink_heap", {"threshold": {"value": 0.9}}),
+            _on_heap("envoy.overload_actions.stop_accepting_requests", {"threshold": {"value": 0.98}}),
+            # Refusing new calls does not keep the bodies of those that are there from growing. Over HTTP/2 the largest
+            # go first, over HTTP/1.1, where Envoy cannot tell, whatever sends more.
+            _on_heap(
+                "envoy.overload_actions.reset_high_memory_stream",
+                {"scaled": {"scaling_threshold": 0.9, "saturation_threshold": 0.98}},
+            ),
+        ],
+        "loadshed_points": [
+            _on_heap("envoy.load_shed_points.http1_server_abort_dispatch", {"threshold": {"value": 0.98}})
         ],
     }
 
 
-def _heap_action(name: str, threshold: float) -> dict[str, Any]:
-    return {
-        "name": name,
-        "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": threshold}}],
-    }
+def _on_heap(name: str, trigger: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "triggers": [{"name": "envoy.resource_monitors.fixed_heap", **trigger}]}
 
 
 def _metrics_listener(address: str, port: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
         "name": LISTENER,
         "address": envoy_address(options.listen_address, options.listen_port),
         # The filter reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
-        "per_connection_buffer_limit_bytes": options.max_body_bytes + _ROOM_BESIDE_BODY,
+        "per_connection_buffer_limit_bytes": _body_limit(options),
         "filter_chains": [
             {
                 "filters": [
@@ -35,6 +35,10 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
             }
         ],
     }
+
+
+def _body_limit(options: GatewayOptions) -> int:
+    return options.max_body_bytes + _ROOM_BESIDE_BODY
 
 
 def _manager(options: GatewayOptions) -> dict[str, Any]:
@@ -63,8 +67,9 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
         },
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
-            "initial_stream_window_size": 1024 * 1024,
-            "initial_connection_window_size": 4 * 1024 * 1024,
+            # Envoy's buffers for a stream hold as much: past it a body is a 413, and an answer in one piece never ends.
+            "initial_stream_window_size": _body_limit(options),
+            "initial_connection_window_size": max(4 * 1024 * 1024, _body_limit(options)),
             # A load balancer sends many clients' calls over one connection, which one client's bad header must not end.
             "override_stream_error_on_invalid_http_message": True,
         },

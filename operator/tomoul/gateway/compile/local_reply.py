@@ -21,16 +21,20 @@ def local_reply_config(region: str) -> dict[str, Any]:
     """LocalReplyConfig of a gateway of `region`. Of the mappers the first that matches decides."""
     return {
         "mappers": [
-            {"filter": {"or_filter": {"filters": [_answered_by_the_filter(), _status("LE", 399)]}}},
+            {"filter": {"or_filter": {"filters": [_details("tomoul"), _status("LE", 399)]}}},
             # 408 carries the flag SI as well where the client, not the engine, was too slow.
             _mapper(_status("EQ", 408), region, "request_timeout", "The request took too long to arrive"),
-            _mapper(
-                _flags(_NO_CAPACITY),
-                region,
-                "region_capacity_unavailable",
-                "The region cannot take the call now",
-                status=503,
-                retry_after=True,
+            # Memory is nearly used up: Envoy makes a 500 of a body that goes on to arrive then.
+            *(
+                _mapper(
+                    matches,
+                    region,
+                    "region_capacity_unavailable",
+                    "The region cannot take the call now",
+                    status=503,
+                    retry_after=True,
+                )
+                for matches in (_flags(_NO_CAPACITY), _details("overload"))
             ),
             _mapper(_flags(_BROKEN_OFF), region, "engine_failed", "The engine broke off the call", status=502),
             _mapper(_flags(_TOO_SLOW), region, "timeout", "The engine took too long", status=504),
@@ -90,13 +94,14 @@ _WORTH_A_RETRY = frozenset({"region_capacity_unavailable", "engine_failed", "req
 _SERVER_CODES = frozenset({"region_capacity_unavailable", "engine_failed", "timeout", "internal_error"})
 
 
-def _answered_by_the_filter() -> dict[str, Any]:
+def _details(word: str) -> dict[str, Any]:
+    """Envoy's own word for why it answers, or the filter's for its own."""
     return {
         "extension_filter": {
             "name": "envoy.access_loggers.extension_filters.cel",
             "typed_config": {
                 "@type": f"{TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": 'response.code_details == "tomoul"',
+                "expression": f'response.code_details == "{word}"',
             },
         }
     }
