@@ -69,7 +69,8 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
             "max_concurrent_streams": 100,
             # Envoy's buffers for a stream hold as much: past it a body is a 413, and an answer in one piece never ends.
             "initial_stream_window_size": _body_limit(options),
-            "initial_connection_window_size": max(4 * 1024 * 1024, _body_limit(options)),
+            # One stream that is not read on must not hold its neighbours up.
+            "initial_connection_window_size": 4 * _body_limit(options),
             # A load balancer sends many clients' calls over one connection, which one client's bad header must not end.
             "override_stream_error_on_invalid_http_message": True,
         },
