@@ -137,10 +137,17 @@ def test_a_revision_that_serves_nothing_or_is_still_taking_over_is_replaced_at_o
 
 
 def test_a_trial_goes_on_while_old_pods_come_and_go() -> None:
-    found = after(world(chat("2"), facts=Facts(deployments={POOL: stable()})))
-    for known in (found, world(chat("2"), facts=trial())):
-        facts = replace(known.facts, deployments={**known.facts.deployments, POOL: stable(ready=0, total=3)})
-        assert deployments(plan_model(replace(known, facts=facts), KEY)) == {POOL.name: "1", CANARY.name: "2"}
+    found = world(chat("2"), facts=trial())
+    facts = replace(found.facts, deployments={**found.facts.deployments, POOL: stable(ready=0, total=3)})
+    assert deployments(plan_model(replace(found, facts=facts), KEY)) == {POOL.name: "1", CANARY.name: "2"}
+
+
+def test_a_trial_that_begins_again_waits_for_the_old_pods_and_its_revision_takes_over_from_none_of_them() -> None:
+    begun = after(world(chat("2"), facts=Facts(deployments={POOL: stable()})))
+    plan = plan_model(replace(begun, facts=Facts(deployments={POOL: stable(ready=0)})), KEY)
+    assert deployments(plan) == {POOL.name: "1"}
+    assert told(plan).canary.message == "Waits for pods of the old revision to be ready"  # type: ignore[union-attr]
+    assert deployments(plan_model(begun, KEY)) == {POOL.name: "1", CANARY.name: "2"}
 
 
 def test_going_back_takes_the_canary_away_and_touches_nothing_else() -> None:
@@ -155,7 +162,8 @@ def test_leaving_the_canary_out_lets_its_revision_take_over() -> None:
     tried = after(world(chat("2"), facts=trial(counts(errors=50))), 2)
     assert told(plan_model(tried, KEY)).phase == "RolledBack"
     without = tried.models[KEY].model_copy(update={"spec": chat("2", canary=False).spec})
-    assert deployments(plan_model(replace(tried, models={KEY: without}), KEY)) == {POOL.name: "2"}
+    ended = Facts(deployments={POOL: stable()})
+    assert deployments(plan_model(replace(tried, models={KEY: without}, facts=ended), KEY)) == {POOL.name: "2"}
 
 
 def test_a_verdict_is_written_before_it_is_acted_upon() -> None:

@@ -59,16 +59,23 @@ def plan_trial(
     known = before.canary if before is not None and before.revision == revision else None
     if stable is not None and stable.revision == revision:
         return Trial(known)
-    if canary is None or stable is None:
+    if stable is None:
         return Trial()
+    # Its GPUs are free for the rollout once its pod is gone.
+    ends = any(not pod.ended for pod in found.pods)
+    if canary is None:
+        return Trial(held=ends and stable.ready > 0)
     if known is not None and known.verdict == CanaryVerdict.ROLLED_BACK:
         return Trial(known, held=True)
     if known is not None and known.verdict == CanaryVerdict.PROMOTED:
-        # Its GPUs are free for the rollout once its pod is gone.
-        return Trial(known, held=any(not pod.ended for pod in found.pods))
-    begun = known is not None or (found.fact is not None and found.fact.revision == revision)
+        return Trial(known, held=ends)
+    runs = found.fact is not None and found.fact.revision == revision
     sound = stable.ready > 0 and stable.total <= stable.updated and stable.template
-    if not begun and not sound:
+    if known is not None and (stable.replicas == 0 or not (runs or sound)):
+        # Nobody is to be served, or was until now. It must not take over by that, nor take the old pods' GPUs.
+        waiting = known.model_copy(update={"ready": False, "message": "Waits for pods of the old revision to be ready"})
+        return Trial(waiting, held=True)
+    if not runs and not sound:
         return Trial()
     counts = found.counts if found.counts is not None and found.counts.revision == revision else None
     judged = _judged(canary, revision, found, counts)

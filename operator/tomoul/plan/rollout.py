@@ -18,7 +18,7 @@ from tomoul.plan.naming import pool_name
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.poolpods import pool_fact
 from tomoul.plan.revision import labelled, revision_of, with_loaders_of
-from tomoul.plan.strategy import Choice, choose, rolling
+from tomoul.plan.strategy import Choice, choose, rolling, surplus
 from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
 
@@ -62,6 +62,9 @@ def region_rollout(
         for pool in names
     }
     behind = sum(fact is not None and fact.revision != revision_of(templates[pool]) for pool, fact in known.items())
+    leaving = [
+        pod for pool, fact in known.items() if fact is not None for pod in surplus(fact, facts.pods.get(keys[pool], ()))
+    ]
     revision, stable = revision_of(templates["default"]), known["default"]
     found = _canary_facts(world, model, region)
     trial = plan_trial(model.spec.rollout.canary, revision, stable, found, before)
@@ -79,6 +82,7 @@ def region_rollout(
             facts.pods.get(keys[pool], ()),
             facts,
             at_once=max(behind, 1),
+            leaving=leaving,
             before=before,
         )
         pools[pool] = PoolRollout(template, choice)
@@ -101,9 +105,11 @@ def region_rollout(
 def on_trial(rollout: RegionRollout, verdict: Verdict) -> Verdict:
     """`verdict` on the old pods, or what there is to say of the new revision where they are all well."""
     told, trial = rollout.status, rollout.status.canary
-    if verdict.status != "True" or trial is None or not told.serving_revision:
+    if verdict.status != "True" or not told.serving_revision:
         return verdict
     name = f"Revision `{told.revision}`"
+    if trial is None:
+        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"{name} takes over once the pod of a canary has ended")
     if told.phase == RolloutPhase.ROLLED_BACK:
         words = f"{name} was rolled back, and `{told.serving_revision}` goes on serving: {trial.message}"
         return Verdict("False", Reason.CANARY_ROLLED_BACK, words)

@@ -3,9 +3,10 @@
 Pods that are not Tomoul's are not known, so that only the scheduler has the last word: see `plan/strategy.py`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tomoul.plan.podfact import PodFact
 from tomoul.plan.quantity import amounts
 from tomoul.plan.world import Facts, Manifest, NodeFact, Taint
 
@@ -19,8 +20,11 @@ class Room(NamedTuple):
     words: str
 
 
-def room_for(facts: Facts, template: Manifest, pods: int = 1) -> Room:
-    """Whether `pods` more pods of a template (only those of its fields that plan/pods.py sets) fit at once."""
+def room_for(facts: Facts, template: Manifest, pods: int = 1, leaving: Sequence[PodFact] = ()) -> Room:
+    """Whether `pods` more pods of a template (only those of its fields that plan/pods.py sets) fit at once.
+
+    What the pods `leaving` hold is theirs.
+    """
     spec = template["spec"]
     wanted: dict[str, int] = {}
     for container in spec["containers"]:
@@ -29,7 +33,7 @@ def room_for(facts: Facts, template: Manifest, pods: int = 1) -> Room:
     nodes = [node for node in facts.nodes if _admits(node, spec)]
     if not nodes:
         return Room(False, "no ready node of the region admits it")
-    used = _used(facts)
+    used = _used(facts, leaving)
     free = {node.name: _free(node, used.get(node.name, {})) for node in nodes}
     names: list[str] = []
     for name, left in sorted(free.items()):
@@ -63,7 +67,7 @@ def _tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
     return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == taint.value
 
 
-def _used(facts: Facts) -> Mapping[str, Mapping[str, int]]:
+def _used(facts: Facts, leaving: Sequence[PodFact]) -> Mapping[str, Mapping[str, int]]:
     """What pods request, by node; those on their way out still hold it."""
     used: dict[str, dict[str, int]] = {}
     for pod in (pod for pods in facts.pods.values() for pod in pods):
@@ -71,6 +75,9 @@ def _used(facts: Facts) -> Mapping[str, Mapping[str, int]]:
             on_node = used.setdefault(pod.node, {})
             for name, count in pod.requests.items():
                 on_node[name] = on_node.get(name, 0) + count
+    for pod in leaving:
+        for name, count in pod.requests.items() if pod.node else ():
+            used[pod.node][name] -= count
     return used
 
 

@@ -36,12 +36,13 @@ def choose(
     facts: Facts,
     *,
     at_once: int = 1,
+    leaving: Sequence[PodFact] = (),
     before: RolloutStatus | None = None,
 ) -> Choice:
     """The choice for a pool whose pods should be made from `template`.
 
-    `fact` and `pods` are what there is of it, `at_once` is how many pods would surge at the same time, and `before` is
-    what was said last of the rollout.
+    `fact` and `pods` are what there is of it, `at_once` is how many pods would surge at the same time, `leaving` are
+    pods whose places those get, and `before` is what was said last of the rollout.
     """
     if requested is not RolloutStrategy.AUTO:
         return Choice(requested, RolloutReason.REQUESTED)
@@ -49,10 +50,17 @@ def choose(
         return NOTHING_TO_REPLACE
     if fact.revision == revision_of(template):
         return _kept(template, fact, pods, before)
-    room = room_for(facts, serving_pod(template), at_once * pods_of_replica(template))
+    room = room_for(facts, serving_pod(template), at_once * pods_of_replica(template), leaving)
     if room.fits:
         return Choice(RolloutStrategy.SURGE, RolloutReason.REPLICA_FITS, f"One more replica fits: {room.words}")
     return Choice(RolloutStrategy.REPLACE, RolloutReason.NO_ROOM, f"One more replica does not fit: {room.words}")
+
+
+def surplus(fact: DeploymentFact, pods: Sequence[PodFact]) -> list[PodFact]:
+    """Pods that a surge has brought and that go before any that serves, if there is a newer revision now."""
+    if not fact.surge or fact.total <= fact.replicas:
+        return []
+    return [pod for pod in pods if not pod.ended and (pod.terminating or not pod.ready)]
 
 
 def rolling(fact: DeploymentFact) -> bool:
@@ -73,23 +81,18 @@ def _kept(template: Manifest, fact: DeploymentFact, pods: Sequence[PodFact], bef
 def _unschedulable(revision: str, pods: Sequence[PodFact]) -> str:
     """The scheduler's words for a surge that found no node, empty while it may yet find one.
 
-    Once one pod has surged, the next gets the place that an old one leaves, which it keeps for as long as it drains.
-    But of old pods that are not ready a surge removes none before all new ones are.
+    A pod that drains leaves its place to one that waits. Once one pod has surged, the next gets that of an old one. But
+    of old pods that are not ready a surge removes none before all new ones are.
     """
     new = [pod for pod in pods if pod.revision == revision and not (pod.terminating or pod.ended)]
     # Of a group a part may have found its nodes: that one has surged only a leader that serves tells.
     surged = any(pod.scheduled if pod.group_index is None else pod.ready and not pod.is_worker for pod in new)
-    if surged and not _kept_from_its_place(revision, pods):
+    placed = [pod for pod in pods if pod.scheduled and not pod.ended and pod.group_index is None]
+    if any(pod.terminating for pod in placed):
+        return ""
+    if surged and all(pod.revision == revision or pod.ready for pod in placed):
         return ""
     for pod in new:
         if pod.unschedulable:
             return f"Pod `{pod.name}` would have surged: {repeated(pod.unschedulable)}"
     return ""
-
-
-def _kept_from_its_place(revision: str, pods: Sequence[PodFact]) -> bool:
-    """Whether a former pod that is not ready holds a place, and none is being left."""
-    placed = [pod for pod in pods if pod.scheduled and not pod.ended and pod.group_index is None]
-    if any(pod.terminating for pod in placed):
-        return False
-    return any(pod.revision != revision and not pod.ready for pod in placed)
