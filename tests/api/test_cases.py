@@ -1,10 +1,9 @@
 """One table, two judges: the models offline and a real API server accept and refuse the same, for the same reason."""
 
-import re
-
 import pytest
 
-from tests.api.cases import Case, Object, cases, collection
+from tests.api.cases import Case, cases
+from tests.api.judges import causes, create
 from tests.controlplane.api import ApiError
 from tests.controlplane.harness import ControlPlane
 from tomoul.api.manifest import InvalidResource, parse_resource
@@ -39,18 +38,3 @@ def test_the_api_server_refuses(case: Case, control_plane: ControlPlane) -> None
     messages = [message for field, message in causes(refusal.value) if field == case.field]
     assert messages, f"{refusal.value}"
     assert any(case.words in message and case.server in message for message in messages), messages
-
-
-def create(control_plane: ControlPlane, obj: Object) -> Object:
-    return control_plane.api.create(collection(obj), obj, dryRun="All", fieldValidation="Strict")
-
-
-def causes(refusal: ApiError) -> list[tuple[str, str]]:
-    """Field and message of everything that the API server found wrong."""
-    found = []
-    for cause in refusal.body.get("details", {}).get("causes", ()):
-        # A rule on metadata names its field in the message: the API server has no path for it.
-        named = re.search(r"`(metadata\.\w+)`", cause["message"])
-        found.append((named[1] if named else cause["field"], cause["message"]))
-    found += [(field, f"{what} field") for what, field in re.findall(r'(\w+) field "([^"]+)"', refusal.body["message"])]
-    return found

@@ -1,6 +1,7 @@
 """`tomoul plan`, as a person or a pipeline calls it."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -19,8 +20,8 @@ def files(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EXAMPLES, tmp_path / "files"))
 
 
-def run(*args: object, auth: str = "None") -> Result:
-    return CliRunner().invoke(main, ["plan", "--auth", auth, *map(str, args)], catch_exceptions=False)
+def run(*args: object, auth: str = "None", stdin: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(main, ["plan", "--auth", auth, *map(str, args)], input=stdin, catch_exceptions=False)
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -274,3 +275,103 @@ def test_gpus_of_a_model_that_scales_are_shown_from_the_fewest_to_the_most(files
     assert "GPUs nvidia-l4: 4 → 3..7" in result.stdout
     assert "GPUs in all regions, nvidia-l4: 6 → 5..9" in result.stdout
     assert "+ HorizontalPodAutoscaler models/tiny-chat-eu-west" in " ".join(result.stdout.split())
+
+
+def test_what_was_wrong_before_does_not_keep_from_planning_the_files_that_mend_it(files: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(files, tmp_path / "broken"))
+    edit(broken / "tiny-solo.yaml", "drainSeconds", "drainSecond")
+    result = run(files, "--against", broken)
+    assert result.exit_code == 2
+    assert "warning: --against: " in result.stderr
+    assert "spec.rollout.drainSecond: is unknown; did you mean `drainSeconds`?; taken as if it were not there" in (
+        result.stderr
+    )
+    assert "+ Deployment          models/tiny-solo-eu-west-" in result.stdout
+
+
+def test_of_two_models_with_one_id_the_one_that_was_there_before_keeps_it(files: Path) -> None:
+    new = (files / "tiny-solo.yaml").read_text().replace("name: tiny-solo\n", "name: another\n")
+    (files / "another.yaml").write_text(new)
+    result = run(files, "--against", EXAMPLES)
+    assert result.exit_code == 1
+    assert (
+        "ModelDeployment another: spec.model.id: `tomoul/tiny-solo` is served in region `eu-west` by" in result.stderr
+    )
+    assert "ModelDeployment tiny-solo" not in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_the_standard_input_is_a_file_for_either_side(files: Path, mark: bytes) -> None:
+    text = mark + b"\n---\n".join(file.read_bytes() for file in sorted(EXAMPLES.glob("*.yaml")))
+    assert run("-", "--against", EXAMPLES, stdin=text).stdout == "Nothing to do.\n"
+    edit(files / "tiny-chat.yaml", "replicas: 2", "replicas: 3")
+    assert "spec.replicas: 2 → 3" in run(files, "--against", "-", stdin=text).stdout
+    wrong = run("-", stdin=text.replace(b"drainSeconds", b"drainSecond"))
+    assert "standard input: document" in wrong.stderr
+    assert run("-", "--against", "-", stdin=text).exit_code == 1
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n---\n", "null\n"])
+def test_a_file_without_any_object_is_an_error_as_kubectl_has_it(text: str) -> None:
+    result = run("-", "--against", EXAMPLES, stdin=text)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "error: standard input: there is no object in it" in result.stderr
+
+
+def test_a_link_to_what_is_not_there_is_an_error_and_not_passed_over(files: Path) -> None:
+    (files / "gone.yaml").symlink_to(files / "nothing.yaml")
+    result = run(files, "--against", EXAMPLES)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{files / 'gone.yaml'}: No such file or directory" in result.stderr
+
+
+def test_a_file_that_is_named_beside_its_folder_is_read_once(files: Path) -> None:
+    assert run(files, files / "tiny-solo.yaml", "--against", EXAMPLES).stdout == "Nothing to do.\n"
+
+
+def test_a_folder_for_kustomize_is_said_not_to_be_rendered(files: Path) -> None:
+    (files / "kustomization.yaml").write_text(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [regions.yaml]\n"
+    )
+    assert f"`kubectl kustomize {files} | tomoul plan -` is" in run(files).stderr
+
+
+def test_gateways_in_another_namespace_are_planned_there() -> None:
+    result = run(EXAMPLES, "--namespace", "inference")
+    assert "+ Deployment          inference/tomoul-gateway-eu-west" in result.stdout
+    assert "tomoul-system" not in result.stdout
+
+
+def test_what_lets_gateways_read_keys_is_planned_once_for_all_regions(files: Path) -> None:
+    edit(files / "tenant.yaml", "secretName: demo-keys", "secretName: other-keys")
+    result = run(files, "--against", EXAMPLES, auth="Required")
+    assert "every region\n  ~ Role                models/tomoul-gateway-keys\n" in result.stdout
+    assert "! secret models/other-keys: gateways may read it\n" in result.stdout
+    assert "! tenant models/demo in eu-west and us-east: its keys are those of Secret `other-keys`" in result.stdout
+    answer = json.loads(run(files, "--against", EXAMPLES, "--output", "json", auth="Required").stdout)
+    assert [(each["kind"], each["name"]) for each in answer["objects"]] == [("Role", "tomoul-gateway-keys")]
+
+
+def test_a_comment_for_a_pull_request_has_what_is_noticed_first_and_the_details_folded(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "jsonMode: true", "jsonMode: false")
+    result = run(files, "--against", EXAMPLES, "--output", "markdown")
+    assert result.exit_code == 2
+    head, _, details = result.stdout.partition("<details><summary>")
+    assert head.startswith("### tomoul plan: changes\n")
+    assert "| ⚠️ | `tomoul/tiny-chat` | eu-west, us-east | refuses calls with JSON mode |" in head
+    assert "| nvidia-l4 | 6 | 6 |" in head
+    assert "```diff\n@@ eu-west @@\n! route               tomoul/tiny-chat\n" in details
+
+
+def test_a_comment_says_why_the_files_are_refused_and_that_there_is_nothing_to_do(files: Path) -> None:
+    assert run(EXAMPLES, "--against", EXAMPLES, "--output", "markdown").stdout == "### tomoul plan: nothing to do\n\n"
+    edit(files / "tiny-chat.yaml", "drainSeconds", "drainSecond")
+    result = run(files, "--against", EXAMPLES, "--output", "markdown")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("### tomoul plan: refused\n\n```text\nerror: ")
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(files: Path) -> None:
+    os.mkfifo(files / "pipe.yaml")
+    assert run(files, "--against", EXAMPLES).exit_code == 0

@@ -48,6 +48,26 @@ def field_errors(model: type[ApiModel], details: ErrorDetails) -> Iterator[Field
         yield FieldError(path, f"{message}{but_not(given) if kind != 'check' else ''}{_hint(given, kind, node)}")
 
 
+def unknown_nulls(model: type[ApiModel], obj: Mapping[str, Any]) -> Iterator[FieldError]:
+    """Fields of `spec` that are null and unknown: only a known one counts as absent."""
+    locations = list(_nulls(obj.get("spec"), ("spec",)))
+    schema = root_schema(model) if locations else {}
+    for location in locations:
+        _, node = _follow(schema, location[:-1])
+        known = node.get("properties")
+        if known is not None and location[-1] not in known:
+            path, _ = _follow(schema, location)
+            yield FieldError(path, f"is unknown;{suggestion(location[-1], known)}")
+
+
+def _nulls(value: object, location: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    if value is None:
+        yield location
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in entries:
+        yield from _nulls(inner, (*location, name))
+
+
 def _wrong_size(given: Any, limits: Mapping[str, Any]) -> str | None:
     """What is wrong with the length of a text or a list; None where entries lack that have errors of their own."""
     what = "character" if isinstance(given, str) else "item"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tomoul.api.fielderror import FieldError, but_not, field_errors, suggestion
+from tomoul.api.fielderror import FieldError, but_not, field_errors, suggestion, unknown_nulls
 from tomoul.api.meta import API_VERSION, GROUP, METADATA_FIELDS, ObjectMeta
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
@@ -78,13 +78,16 @@ class Parsed:
         )
 
 
-def parse_manifests(text: str, origin: str) -> Parsed:
-    """Resources, errors and ignored objects of a text with any number of YAML documents."""
+def parse_manifests(text: str, origin: str, *, stored: bool = False) -> Parsed:
+    """Resources, errors and ignored objects of a text with any number of YAML documents.
+
+    With `stored`, what an API server has stored may have fields that are not known here.
+    """
     parsed = Parsed()
     number = 0
     try:
         for number, document in enumerate(documents(text), 1):
-            parsed += _parse_document(document, origin, number)
+            parsed += _parse_document(document, origin, number, stored)
     except YamlError as error:
         return parsed + Parsed(errors=(ManifestError(origin, number + 1, "", "", str(error)),))
     except RecursionError:
@@ -93,16 +96,16 @@ def parse_manifests(text: str, origin: str) -> Parsed:
     return parsed
 
 
-def _parse_document(document: object, origin: str, number: int) -> Parsed:
+def _parse_document(document: object, origin: str, number: int, stored: bool) -> Parsed:
     if document is None:
         return Parsed()
     if not isinstance(document, dict):
         message = "must be an object with `apiVersion`, `kind`, `metadata` and `spec`"
         return Parsed(errors=(ManifestError(origin, number, "", "", message),))
-    if document.get("kind") == "List" and isinstance(document.get("items"), list):
+    if str(document.get("kind")).endswith("List") and isinstance(document.get("items"), list):
         parsed = Parsed()
         for item in document["items"]:
-            parsed += _parse_document(item, origin, number)
+            parsed += _parse_document(item, origin, number, stored)
         return parsed
     meta = document.get("metadata")
     name = meta.get("name", "") if isinstance(meta, dict) else ""
@@ -114,7 +117,8 @@ def _parse_document(document: object, origin: str, number: int) -> Parsed:
             return Parsed(namespaces=_namespace(document))
         return Parsed(ignored=(f"{origin}: {title}",))
     try:
-        return Parsed(resources=(parse_resource(document),))
+        seen = stored and isinstance(meta, dict) and "resourceVersion" in meta
+        return Parsed(resources=(parse_resource(document, ignore_unknown=seen),))
     except InvalidResource as error:
         return Parsed(errors=tuple(ManifestError(origin, number, title, *each) for each in error.errors))
 
@@ -145,7 +149,7 @@ def parse_resource(obj: Mapping[str, Any], *, ignore_unknown: bool = False) -> R
         message = f"must be Region, ModelDeployment or Tenant{but_not(kind)}{hint}"
         raise InvalidResource([FieldError("kind", message)])
     pruned = _without_nulls(obj)
-    unknown = [] if ignore_unknown else list(_unknown_metadata(pruned.get("metadata")))
+    unknown = [] if ignore_unknown else [*_unknown_metadata(pruned.get("metadata")), *unknown_nulls(KINDS[kind], obj)]
     errors: list[ErrorDetails] = []
     for candidate in (pruned, {key: value for key, value in pruned.items() if key != "status"}):
         try:

@@ -1,5 +1,6 @@
 """Files → resources: what `tomoul plan` and `tomoul local` read in the place of an API server."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from tomoul.api.region import Region
 ENDINGS = (".yaml", ".yml", ".json")
 """Of the files that are read in folders, as kubectl does."""
 DEFAULT_NAMESPACE = "default"
+STANDARD_INPUT = Path("-")
 
 
 def read_manifests(paths: Sequence[Path]) -> Parsed:
@@ -20,17 +22,18 @@ def read_manifests(paths: Sequence[Path]) -> Parsed:
     return parsed
 
 
-def read_files(paths: Sequence[Path]) -> tuple[tuple[str, Parsed], ...]:
+def read_files(paths: Sequence[Path], *, stored: bool = False) -> tuple[tuple[str, Parsed], ...]:
     """What each file holds, by its name; a resource that a second file declares again is an error there.
 
-    A namespaced resource without a namespace is taken for one of `default`, as kubectl does.
+    A namespaced resource without a namespace is taken for one of `default`, as kubectl does. With `stored`, what an API
+    server has stored may have fields that are not known here. OSError if one cannot be read.
     """
     seen: dict[tuple[str, str, str], str] = {}
     found: list[tuple[str, Parsed]] = []
     for path in files_of(paths):
-        origin = str(path)
+        origin = "standard input" if path == STANDARD_INPUT else str(path)
         try:
-            parsed = parse_manifests(path.read_text(encoding="utf-8"), origin)
+            parsed = parse_manifests(text_of(path), origin, stored=stored)
         except UnicodeDecodeError as error:
             message = f"is not UTF-8: {error.reason} at byte {error.start}"
             found.append((origin, Parsed(errors=(ManifestError(origin, 1, "", "", message),))))
@@ -59,9 +62,22 @@ def _in_namespace(resource: Resource) -> Resource:
 
 
 def files_of(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files in `paths`, and those of its folders that end as manifests do, each once."""
-    for path in dict.fromkeys(paths):
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix in ENDINGS and file.is_file())
-        else:
-            yield path
+    """The files in `paths`, and those of its folders that end as manifests do, each once.
+
+    A link to what is not there counts as a file, so that reading it fails: nobody would else miss what it meant.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        found = sorted(filter(_is_manifest, path.rglob("*"))) if path.is_dir() else [path]
+        yield from (file for file in found if file not in seen)
+        seen.update(found)
+
+
+def _is_manifest(file: Path) -> bool:
+    return file.suffix in ENDINGS and (file.is_file() or not file.exists())
+
+
+def text_of(path: Path) -> str:
+    """A file's text, without the mark that some editors begin it with. OSError and UnicodeDecodeError."""
+    content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+    return content.decode("utf-8-sig")

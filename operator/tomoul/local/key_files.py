@@ -7,7 +7,7 @@ from typing import Any
 
 from tomoul.api.yamltext import documents
 from tomoul.gateway.compile.keys import SecretKeys, SecretRef, missing, read_keys
-from tomoul.kube.manifests import DEFAULT_NAMESPACE, files_of
+from tomoul.kube.manifests import DEFAULT_NAMESPACE, files_of, text_of
 
 
 def keys_of(paths: Sequence[Path], wanted: frozenset[SecretRef]) -> dict[SecretRef, SecretKeys]:
@@ -34,4 +34,4 @@ def _data(secret: Mapping[str, Any]) -> dict[str, str]:
 def _documents(paths: Sequence[Path]) -> Iterator[Any]:
     for path in files_of(paths):
         # What cannot be read has been reported with the other resources of the file.
-        yield from documents(path.read_text(encoding="utf-8"))
+        yield from documents(text_of(path))

@@ -75,8 +75,25 @@ class RegionDiff:
         return bool(self.objects or self.routes)
 
 
-def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
-    """What leads from the plan of one world to that of the other, for all regions of both, by name.
+@dataclass(frozen=True)
+class WorldDiff:
+    """What leads from the plan of one world to that of another."""
+
+    regions: tuple[RegionDiff, ...]
+    """All regions of both, by name."""
+    shared: tuple[ObjectChange, ...]
+    """What belongs to no region: the gateways' access to keys."""
+    old: DesiredState
+    new: DesiredState
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.shared) or any(region.changes for region in self.regions)
+
+
+def diff_worlds(before: World, after: World) -> WorldDiff:
+    """What leads from the plan of one world to that of the other.
 
     What ran before of a model that is refused after goes on as it is: of that nothing changes.
     """
@@ -97,7 +114,7 @@ def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
             RegionDiff(
                 region=region,
                 objects=tuple(objects.get(region, ())),
-                routes=tuple(_route_changes(region, _routes(old, region), _routes(new, region))),
+                routes=tuple(_route_changes(region, routes_of(old, region), routes_of(new, region))),
                 gpus=tuple(
                     GpuTotal(
                         name, gpus_before.get((region, name), NO_DEMAND), gpus_after.get((region, name), NO_DEMAND)
@@ -106,7 +123,7 @@ def diff_worlds(before: World, after: World) -> tuple[RegionDiff, ...]:
                 ),
             )
         )
-    return tuple(found)
+    return WorldDiff(tuple(found), tuple(objects.get(None, ())), old, new)
 
 
 def field_changes(old: object, new: object, path: str = "") -> Iterator[FieldChange]:
@@ -141,17 +158,16 @@ def _named(entries: list[Any]) -> dict[str, object] | None:
 
 def _object_changes(
     old: DesiredState, new: DesiredState, kept: Container[tuple[Key, str]]
-) -> Mapping[str, list[ObjectChange]]:
+) -> Mapping[str | None, list[ObjectChange]]:
+    """By region; None for what belongs to none."""
     before = {identity(obj): obj for obj in old.objects}
     after = {identity(obj): obj for obj in new.objects}
-    found: dict[str, list[ObjectChange]] = {}
+    found: dict[str | None, list[ObjectChange]] = {}
     for key in sorted({*before, *after}, key=lambda key: (key[1], key[2:])):
         _, kind, namespace, name = key
         was, becomes = before.get(key), after.get(key)
         labels = ((becomes or was) or {})["metadata"]["labels"]
         region = labels.get(LABEL_REGION)
-        if region is None:
-            continue  # access to keys is every region's; the tables say which tenants there are
         if becomes is None and (Key(namespace, labels.get(LABEL_MODEL_DEPLOYMENT, "")), region) in kept:
             continue
         if was is None or becomes is None:
@@ -169,7 +185,7 @@ def _without_routes(obj: Manifest) -> Manifest:
     return {**obj, "spec": {name: value for name, value in obj["spec"].items() if name != "models"}}
 
 
-def _routes(state: DesiredState, region: str) -> Mapping[str, Mapping[str, Any]]:
+def routes_of(state: DesiredState, region: str) -> Mapping[str, Mapping[str, Any]]:
     """Routes of a region by id, whichever of its tables they are in."""
     tables = [table["spec"] for name, table in state.tables.items() if region_of_table(name) == region]
     return {route["id"]: route for spec in tables for route in spec["models"]}

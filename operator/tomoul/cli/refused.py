@@ -1,0 +1,87 @@
+"""What `tomoul plan` finds wrong, each with its file and field, and what it remarks on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tomoul.api.conditions import Reason
+from tomoul.api.transition import forbidden_changes
+from tomoul.cli.planned_files import Files
+from tomoul.plan.acceptance import accepted_regions, refusals, unrouted_aliases
+from tomoul.plan.claims import claims
+from tomoul.plan.engines.version import contradiction
+from tomoul.plan.tenant import tenant_accepted
+from tomoul.plan.world import World
+
+
+def errors_of(before: World, files: Files) -> list[str]:
+    """All that an API server or the operator refuses of `files` where `before` was."""
+    return [*_forbidden(before, files), *_refused(files), *_refused_tenants(files)]
+
+
+def remarks_on(files: Files) -> list[str]:
+    """What refuses nothing and is easily missed: aliases that mean another model, an image of another version."""
+    owners = claims(files.world.models)
+    found = []
+    for key, model in sorted(files.world.models.items()):
+        where = f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}"
+        if version := contradiction(model.spec):
+            found.append(f"{where}: {version}")
+        found += [
+            f"{where}: {region}: {aliases}"
+            for region in accepted_regions(files.world, key, owners)
+            if (aliases := unrouted_aliases(model, region, owners))
+        ]
+    return found
+
+
+def taken(before: World, after: World) -> World:
+    """`after` as the API server would have it: an object that changes what cannot be changed stays as it was."""
+    stays = {
+        key: before.models[key]
+        for key, model in after.models.items()
+        if key in before.models and forbidden_changes(before.models[key], model)
+    }
+    return replace(after, models={**after.models, **stays})
+
+
+def unknown_hosted(hosted: Sequence[str], *worlds: World) -> list[str]:
+    """Regions that are said to be hosted and are in no file."""
+    known = sorted({name for world in worlds for name in world.regions})
+    return [
+        f"--hosted: Region `{name}` does not exist; use one of: {', '.join(known)}"
+        for name in hosted
+        if name not in known
+    ]
+
+
+def _forbidden(before: World, files: Files) -> list[str]:
+    """Changes of what cannot be changed, which the API server refuses."""
+    return [
+        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}: {error}"
+        for key, model in sorted(files.world.models.items())
+        if key in before.models
+        for error in forbidden_changes(before.models[key], model)
+    ]
+
+
+def _refused(files: Files) -> list[str]:
+    """Models that no operator would accept."""
+    owners = claims(files.world.models)
+    found: dict[str, None] = {}
+    for key in sorted(files.world.models):
+        for refusal in refusals(files.world, key, owners).values():
+            if refusal is not None and refusal.reason is not Reason.REGION_DISABLED:
+                origin = files.origins["ModelDeployment", key]
+                found[f"{origin}: ModelDeployment {key.name}: {refusal.field}: {refusal.message}"] = None
+    return list(found)
+
+
+def _refused_tenants(files: Files) -> list[str]:
+    """Tenants that name what does not exist."""
+    owners = claims(files.world.models)
+    found = []
+    for key in sorted(files.world.tenants):
+        accepted = tenant_accepted(files.world, key, owners)
+        if accepted.status != "True":
+            found.append(f"{files.origins['Tenant', key]}: Tenant {key.name}: {accepted.message}")
+    return found

@@ -1,0 +1,68 @@
+"""What a diff means to calls of a model: where they are answered, and which are refused."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tomoul.plan.diff import WorldDiff, routes_of
+from tomoul.plan.effect import Consequence, Effect, words
+from tomoul.plan.world import World
+
+
+def call_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
+    """Of each model, region by region."""
+    names = [region.region for region in diff.regions]
+    tables = {name: (routes_of(diff.old, name), routes_of(diff.new, name)) for name in names}
+    old, new = (
+        {model: route for name in reversed(names) for model, route in tables[name][side].items()} for side in (0, 1)
+    )
+    for model in sorted({*old, *new}):
+        was, becomes = old.get(model), new.get(model)
+        if becomes is None:
+            assert was is not None
+            yield Consequence(
+                Effect.MODEL_GONE, model, (), "no region serves it any more: calls get 404 `model_not_found`"
+            )
+            continue
+        for name in (name for name in becomes["regions"] if was is None or name not in was["regions"]):
+            yield Consequence(Effect.MODEL_SERVED, model, (name,), "is served there from now on")
+        if was is None:
+            continue
+        for name in (name for name in was["regions"] if name not in becomes["regions"] and name in after.regions):
+            rest = tables[name][1].get(model, becomes).get("fallback", ()) if name in tables else ()
+            others = (
+                f"others are answered by {words(rest)}"
+                if rest
+                else "so do others that arrive there: it has no fallback"
+            )
+            message = "is not served there any more: calls pinned to it get 404 `model_not_available_in_region`, "
+            yield Consequence(Effect.REGION_LOST, model, (name,), message + others)
+        for name in names:
+            if model in tables[name][0] and model in tables[name][1] and name in becomes["regions"]:
+                yield from _route(model, name, tables[name][0][model], tables[name][1][model])
+
+
+def _route(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str, Any]) -> Iterator[Consequence]:
+    """What changes of calls of a model that arrive in a region which goes on serving it."""
+    for alias in (name for name in was["aliases"] if name not in becomes["aliases"]):
+        yield Consequence(Effect.CALLS_REFUSED, model, (region,), f"`{alias}` is no name of it any more")
+    refused = []
+    fields = {"tools": "`tools`", "structuredOutput": "a JSON schema", "jsonMode": "JSON mode"}
+    for name, what in fields.items():
+        if was["capabilities"].get(name) and not becomes["capabilities"].get(name):
+            refused.append(f"calls with {what}")
+    if becomes.get("requireRegion") and not was.get("requireRegion"):
+        refused.append("calls that name no region")
+    if becomes["cache"]["noStore"] == "Refuse" != was["cache"]["noStore"]:
+        refused.append("calls with `X-Tomoul-Cache: no-store`")
+    for what in refused:
+        yield Consequence(Effect.CALLS_REFUSED, model, (region,), f"refuses {what}")
+    # Where a region must be named nothing falls back.
+    falls_back = region in was["regions"] and not becomes.get("requireRegion")
+    if falls_back and was.get("fallback", ()) != becomes.get("fallback", ()):
+        old, new = (words(route.get("fallback", ())) or "no other region" for route in (was, becomes))
+        message = f"calls that name no region, and that it cannot answer, go to {new}; they went to {old}"
+        yield Consequence(Effect.CALLS_MOVE, model, (region,), message)
+    for field, what in (("mode", "who shares the prompt cache"), ("noStore", "what no-store gets")):
+        if was["cache"][field] != becomes["cache"][field] and region in was["regions"]:
+            message = f"{what}: {was['cache'][field]} → {becomes['cache'][field]}"
+            yield Consequence(Effect.CACHE_CHANGED, model, (region,), message)

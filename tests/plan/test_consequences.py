@@ -1,0 +1,181 @@
+"""What a diff means to who calls and to who pays."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tests.plan.specs import KEY, model, region, world
+from tests.plan.strategies import worlds
+from tomoul.api.tenant import Tenant
+from tomoul.plan.consequences import consequences
+from tomoul.plan.diff import diff_worlds, routes_of
+from tomoul.plan.effect import Effect
+from tomoul.plan.succession import in_succession
+from tomoul.plan.world import Key, World
+
+BOTH = [{"name": "eu-west", "replicas": 2}, {"name": "us-east", "replicas": 1}]
+BASE: Mapping[str, Any] = {"regions": BOTH, "routing": {"fallback": ["eu-west", "us-east"]}}
+
+
+def noticed(before: World, after: World) -> list[tuple[Effect, str, tuple[str, ...], str]]:
+    old, new = in_succession(before, after)
+    return [tuple(each) for each in consequences(diff_worlds(old, new), old, new)]
+
+
+def two(**fields: Any) -> World:
+    return world(model(**{**BASE, **fields}), regions=(region("eu-west"), region("us-east")))
+
+
+def changed(found: World, **fields: Any) -> World:
+    return replace(found, models={KEY: model(**{**BASE, **fields})})
+
+
+def test_a_model_that_goes_is_told_with_what_its_calls_get_and_its_pods() -> None:
+    before = two()
+    assert noticed(before, replace(before, models={})) == [
+        (Effect.MODEL_GONE, "acme/chat", (), "no region serves it any more: calls get 404 `model_not_found`"),
+        (Effect.PODS_END, "ModelDeployment models/chat", ("eu-west",), "2 pods end"),
+        (Effect.PODS_END, "ModelDeployment models/chat", ("us-east",), "1 pod ends"),
+    ]
+
+
+def test_a_model_that_leaves_a_region_is_told_with_who_answers_instead() -> None:
+    before = two()
+    found = noticed(before, changed(before, regions=BOTH[:1], routing={"fallback": ["eu-west"]}))
+    assert [(effect, regions) for effect, _, regions, _ in found] == [
+        (Effect.REGION_LOST, ("us-east",)),
+        (Effect.CALLS_MOVE, ("eu-west",)),
+        (Effect.PODS_END, ("us-east",)),
+    ]
+    assert found[0][3].endswith("404 `model_not_available_in_region`, others are answered by eu-west")
+    alone = noticed(before, changed(before, regions=BOTH[:1], routing={}))
+    assert alone[0][3].endswith("so do others that arrive there: it has no fallback")
+
+
+def test_a_model_that_is_new_and_one_that_gains_a_region_harm_nobody() -> None:
+    before = two(regions=BOTH[:1], routing={})
+    assert noticed(before, changed(before, routing={}))[-2:] == [
+        (Effect.PODS_START, "ModelDeployment models/chat", ("us-east",), "1 pod starts"),
+        (Effect.MODEL_SERVED, "acme/chat", ("us-east",), "is served there from now on"),
+    ]
+    assert {each[0] for each in noticed(replace(before, models={}), before)} == {Effect.PODS_START, Effect.MODEL_SERVED}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "words"),
+    [
+        ({"strategy": "Replace"}, "(rollout Replace)"),
+        (
+            {"strategy": "Surge", "canary": {"weight": 10, "durationSeconds": 60}},
+            "(rollout Surge, first a canary of 10 % of the calls)",
+        ),
+    ],
+)
+def test_pods_that_are_made_anew_lose_what_they_cached(rollout: Mapping[str, Any], words: str) -> None:
+    before = two(rollout=rollout)
+    assert noticed(
+        before, changed(before, rollout=rollout, engine={"type": "VLLM", "args": ["--max-num-seqs", "8"]})
+    ) == [
+        (Effect.PODS_REPLACED, "ModelDeployment models/chat", (place,), f"{count} {words}: {lost}")
+        for place, count in (("eu-west", "2 pods are replaced"), ("us-east", "1 pod is replaced"))
+        for lost in ("what their prompt caches hold is lost",)
+    ]
+
+
+def test_weights_of_another_revision_are_brought_anew() -> None:
+    before = two(source={"hf": {"repo": "acme/chat", "revision": "v1"}})
+    found = noticed(before, changed(before, source={"hf": {"repo": "acme/chat", "revision": "v2"}}))
+    assert {each[0] for each in found} == {Effect.PODS_REPLACED}
+    assert all(each[3].endswith("; weights are brought anew") for each in found)
+
+
+def test_pods_of_a_model_that_an_autoscaler_counts_are_its_pods() -> None:
+    scaled = {"name": "eu-west", "scaling": {"minReplicas": 1, "maxReplicas": 4, "targetInFlight": 8}}
+    before = two(regions=[scaled], routing={})
+    [(_, _, _, message)] = noticed(before, changed(before, regions=[scaled], routing={}, resources={"cpu": "2"}))
+    assert message.startswith("its pods are replaced")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"capabilities": {}}, {"refuses calls with `tools`", "refuses calls with JSON mode"}),
+        ({"routing": {"requireRegion": True}}, {"refuses calls that name no region"}),
+        (
+            {"cache": {"mode": "Tenant", "noStore": "Refuse"}},
+            {"refuses calls with `X-Tomoul-Cache: no-store`", "what no-store gets: Isolated → Refuse"},
+        ),
+        ({"cache": {"mode": "Shared", "noStore": "Isolated"}}, {"who shares the prompt cache: Tenant → Shared"}),
+        ({"model": {"id": "acme/chat"}}, {"`chat` is no name of it any more"}),
+    ],
+)
+def test_what_calls_are_refused_or_get_from_now_on_is_told_once_for_all_regions(
+    fields: Mapping[str, Any], told: set[str]
+) -> None:
+    full = {
+        "model": {"id": "acme/chat", "aliases": ["chat"]},
+        "capabilities": {"tools": {"parser": "hermes"}, "jsonMode": True},
+        "cache": {"mode": "Tenant", "noStore": "Isolated"},
+    }
+    before = two(**full)
+    found = noticed(before, changed(before, **{**full, **fields}))
+    calls = [each for each in found if each[0] in (Effect.CALLS_REFUSED, Effect.CACHE_CHANGED)]
+    assert {each[3] for each in calls} == told
+    assert {each[2] for each in calls} == {("eu-west", "us-east")}
+
+
+def test_regions_that_drain_and_go_are_told_with_what_pins_get() -> None:
+    before = two()
+    draining = replace(before, regions={**before.regions, "us-east": region("us-east", state="Draining")})
+    assert (Effect.REGION_STATE, "region us-east", (), "Active → Draining") in noticed(before, draining)
+    gone = replace(before, regions={"eu-west": before.regions["eu-west"]})
+    words = "is no region any more: calls pinned to it get 400 `unknown_region`"
+    assert (Effect.REGION_STATE, "region us-east", (), words) in noticed(before, gone)
+
+
+def test_gateways_whose_pods_change_are_replaced() -> None:
+    before = two()
+    moved = replace(
+        before, regions={**before.regions, "us-east": region("us-east", placement={"nodeSelector": {"a": "b"}})}
+    )
+    assert Effect.GATEWAYS_REPLACED in {each[0] for each in noticed(before, moved)}
+
+
+def tenant(**spec: Any) -> Tenant:
+    metadata = {"name": "team", "namespace": "models"}
+    return Tenant.model_validate({"metadata": metadata, "spec": {"apiKeys": {"secretName": "keys"}, **spec}})
+
+
+def test_what_a_tenant_loses_is_told_and_what_it_gains_is_not_refused() -> None:
+    key = Key("models", "team")
+    before = replace(two(), tenants={key: tenant(limits={"requestsPerMinute": 100})})
+
+    def told(after: Mapping[Key, Tenant]) -> list[str]:
+        return [each[3] for each in noticed(before, replace(before, tenants=after)) if each[0] is Effect.TENANT_CHANGED]
+
+    assert told({}) == ["is gone: its keys get 401"]
+    assert told({key: tenant(regions=["eu-west"])}) == [
+        "may use these regions alone: eu-west",
+        "requestsPerMinute: 100 → no limit",
+    ]
+    before = replace(before, tenants={key: tenant(regions=["eu-west", "us-east"])})
+    assert told({key: tenant(regions=["us-east"])}) == ["may not use regions eu-west"]
+    assert told({key: tenant()}) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(before=worlds(), after=worlds())
+def test_of_any_two_worlds_each_model_that_no_table_has_any_more_is_gone_and_of_one_and_itself_nothing(
+    before: World, after: World
+) -> None:
+    assert noticed(before, before) == []
+    old, new = in_succession(before, after)
+    diff = diff_worlds(old, new)
+    names = [each.region for each in diff.regions]
+    lost = {route for name in names for route in routes_of(diff.old, name)} - {
+        route for name in names for route in routes_of(diff.new, name)
+    }
+    assert {each.subject for each in consequences(diff, old, new) if each.effect is Effect.MODEL_GONE} == lost
