@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,31 @@ async def failing(request: web.Request) -> web.StreamResponse:
     return response
 
 
+class EndsAtOnce:
+    """What a server does that is shutting down, or a proxy with a short temper."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(asyncio.get_running_loop().time())
+        response = web.StreamResponse()
+        await response.prepare(request)
+        return response
+
+
+class Busy:
+    """Refuses the first watch, and the second for longer than anybody waits; the others are silent."""
+
+    def __init__(self) -> None:
+        self.refusals = ["Thu, 26 Nov 2099 20:00:00 GMT", "0"]
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if self.refusals:
+            return web.Response(status=429, headers={"Retry-After": self.refusals.pop(0)})
+        return await silent(request)
+
+
 async def watch(host: str, stop: asyncio.Event, **configuration: Any) -> None:
     client = HttpKubeClient(Configuration(host=host))
     for name, value in configuration.items():
@@ -108,4 +134,35 @@ async def test_a_feed_that_is_stopped_ends_without_an_error_and_leaves_other_tas
     await asyncio.wait_for(feeding, 10)
     assert not others.done()
     others.cancel()
+    await runner.cleanup()
+
+
+async def test_watches_that_end_at_once_are_opened_less_and_less_often() -> None:
+    ends = EndsAtOnce()
+    runner, host = await Server(ends).start()
+    stop = asyncio.Event()
+    feeding = asyncio.create_task(watch(host, stop))
+    async with asyncio.timeout(15):
+        while len(ends.asked) < 4:  # noqa: ASYNC110 - it is the server's
+            await asyncio.sleep(0.05)
+    stop.set()
+    await asyncio.wait_for(feeding, 10)
+    await runner.cleanup()
+    pauses = [after - before for before, after in pairwise(ends.asked[:4])]
+    assert pauses[0] >= 0.5
+    assert pauses[1] >= 1.0
+    assert pauses[2] >= 2.0
+
+
+async def test_a_busy_server_is_asked_again_however_it_says_when() -> None:
+    server = Busy()
+    runner, host = await Server(server).start()
+    stop = asyncio.Event()
+    feeding = asyncio.create_task(watch(host, stop))
+    async with asyncio.timeout(15):
+        while server.refusals:  # noqa: ASYNC110 - it is the server's
+            await asyncio.sleep(0.05)
+    assert not feeding.done()
+    stop.set()
+    await asyncio.wait_for(feeding, 10)
     await runner.cleanup()

@@ -1,5 +1,6 @@
 """The client against answers that a real API server gives only on bad days."""
 
+import asyncio
 import json
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,9 +10,10 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
+from tomoul.kube import http_client
 from tomoul.kube.client import WatchEvent
-from tomoul.kube.errors import Gone, Throttled, Unavailable
-from tomoul.kube.http_client import HttpKubeClient
+from tomoul.kube.errors import Gone, Invalid, Throttled, Unavailable
+from tomoul.kube.http_client import LONGEST_RETRY_AFTER, HttpKubeClient
 from tomoul.kube.resources import NODES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -87,6 +89,68 @@ async def test_a_fault_of_the_server_or_of_a_token_is_worth_another_try(status: 
     async with answering(refusing(status)) as client:
         with pytest.raises(Unavailable, match=f"{status}: GET /api/v1/nodes: not now"):
             await client.list(NODES)
+
+
+async def test_a_server_that_asks_for_more_patience_than_anybody_has_is_asked_again_after_a_minute() -> None:
+    async with answering(refusing(503, **{"Retry-After": "86400"})) as client:
+        with pytest.raises(Unavailable) as caught:
+            await client.list(NODES)
+    assert caught.value.retry_after == LONGEST_RETRY_AFTER == 60
+
+
+@pytest.mark.parametrize("status", [405, 413, 415])
+async def test_what_would_be_refused_again_is_invalid(status: int) -> None:
+    async with answering(refusing(status)) as client:
+        with pytest.raises(Invalid, match=f"{status}: GET /api/v1/nodes: not now"):
+            await client.list(NODES)
+
+
+@pytest.mark.parametrize("body", [b"<html>We are back soon.</html>", b"", b"[]", b'"ok"'])
+async def test_a_success_that_is_no_object_is_the_answer_of_somebody_else_and_worth_another_try(body: bytes) -> None:
+    """As of a load balancer in front of the API server, which has a page of its own."""
+    async with answering(streaming(body)) as client:
+        with pytest.raises(Unavailable, match="GET /api/v1/nodes: no object"):
+            await client.list(NODES)
+    async with answering(streaming(body + b"\n")) as client:
+        with pytest.raises(Unavailable, match="GET /api/v1/nodes: no event"):
+            await watched(client)
+
+
+async def test_a_list_without_items_is_empty() -> None:
+    body = {"items": None, "metadata": {"resourceVersion": "7"}}
+    async with answering(streaming(json.dumps(body).encode())) as client:
+        assert (await client.list(NODES)).items == []
+
+
+async def test_a_watch_that_never_gets_further_than_a_line_ends_by_our_own_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server sends a byte now and then, so that no connection is silent, and never ends the watch."""
+    monkeypatch.setattr(http_client, "WATCH_GRACE", 0.0)
+
+    async def dribbles(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+
+    async with answering(dribbles) as client, asyncio.timeout(20):
+        assert [event async for event in client.watch(NODES, resource_version="1", timeout_seconds=1)] == []
+
+
+async def test_a_watch_whose_connection_breaks_just_ends() -> None:
+    async def breaks(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(line("ADDED", name="a"))
+        await asyncio.sleep(0.1)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with answering(breaks) as client:
+        assert [event.type for event in await watched(client)] == ["ADDED"]
 
 
 async def test_a_proxy_that_answers_in_html_is_quoted() -> None:

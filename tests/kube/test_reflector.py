@@ -9,7 +9,7 @@ import pytest
 
 from tests.kube.objects import service
 from tomoul.kube.client import Listing, WatchEvent
-from tomoul.kube.errors import Gone, KubeError, NotFound, Throttled, Unavailable
+from tomoul.kube.errors import Forbidden, Gone, KubeError, NotFound, Throttled, Unavailable
 from tomoul.kube.reflector import reflect
 from tomoul.kube.resources import SERVICES, Resource
 from tomoul.kube.store import Store
@@ -127,3 +127,49 @@ async def test_a_version_that_gets_too_old_now_and_then_is_replaced_within_a_sec
     script = Script([Listing([], "5") for _ in range(99)], [[10.0, Gone("too old")] for _ in range(99)])
     _, calls = await follow(script, 100)
     assert calls.count("list") >= 9
+
+
+async def test_a_server_that_ends_each_watch_at_once_is_asked_less_and_less_often_and_not_for_lists() -> None:
+    """As one that is shutting down, or a proxy with a short temper."""
+    script = Script([Listing([], "5")], [[] for _ in range(999)])
+    _, calls = await follow(script, 100)
+    assert calls[:2] == ["list", "watch from 5"]
+    assert 6 <= calls.count("watch from 5") <= 9
+    assert calls.count("list") == 1
+
+
+async def test_bookmarks_alone_do_not_excuse_a_watch_that_ends_at_once() -> None:
+    bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "5"}})
+    _, calls = await follow(Script([Listing([], "5")], [[bookmark] for _ in range(999)]), 100)
+    assert 6 <= calls.count("watch from 5") <= 9
+
+
+async def test_a_periodic_list_that_is_refused_leaves_the_watch_to_go_on_and_comes_later() -> None:
+    script = Script([Listing([], "5"), Unavailable("not now"), Listing([], "9")], [[50.0], [50.0], [500.0]])
+    store = Store(SERVICES, lambda item: item["metadata"]["resourceVersion"])
+    task = asyncio.create_task(reflect(script, store, relist_seconds=40))  # type: ignore[arg-type]
+    await asyncio.sleep(200)
+    task.cancel()
+    assert [call for _, call in script.calls] == [
+        "list", "watch from 5", "list", "watch from 5", "list", "watch from 9",
+    ]  # fmt: skip
+
+
+async def test_a_watch_that_a_busy_server_refuses_after_a_while_is_waited_for_and_costs_no_list() -> None:
+    """The API server's priority and fairness has a request wait in a queue before it says 429."""
+    script = Script([Listing([], "5")], [[5.0, Throttled("busy", 20.0)] for _ in range(99)])
+    await follow(script, 100)
+    assert [(time, call) for time, call in script.calls] == [
+        (0, "list"), (0, "watch from 5"), (25, "watch from 5"), (50, "watch from 5"), (75, "watch from 5"),
+    ]  # fmt: skip
+
+
+async def test_a_watch_that_may_no_longer_be_opened_is_told_and_the_next_list_says_what_may_still_be_read() -> None:
+    script = Script([Listing([], "5"), Forbidden("no"), Listing([], "7")], [[Forbidden("no")]])
+    told: list[KubeError] = []
+    store = Store(SERVICES, lambda item: item["metadata"]["resourceVersion"])
+    task = asyncio.create_task(reflect(script, store, on_error=told.append))  # type: ignore[arg-type]
+    await asyncio.sleep(20)
+    task.cancel()
+    assert [call for _, call in script.calls] == ["list", "watch from 5", "list", "list", "watch from 7"]
+    assert [type(each) for each in told] == [Forbidden, Forbidden]

@@ -60,9 +60,10 @@ class KubeClient(Protocol):
         only: Key | None = None,
         timeout_seconds: int = 300,
     ) -> AsyncIterator[WatchEvent]:
-        """Changes since `resource_version`, bookmarks included, until the server ends the watch; `only` as in `list`.
+        """Changes since `resource_version`, bookmarks included; `only` as in `list`.
 
-        Gone if the version is too old; Unavailable if the connection breaks or is silent for longer than bookmarks are.
+        Until the server ends the watch, the connection breaks, or is silent for longer than bookmarks are. Gone if the
+        version is too old; another error if the watch does not begin, or the server ends it with one.
         """
         ...
 

@@ -28,7 +28,7 @@ class Forbidden(KubeError):
 
 
 class Invalid(KubeError):
-    """400 or 422: the API server refuses what was sent; sending it again does not help."""
+    """400, 422 and what is like them: the API server refuses what was sent; sending it again does not help."""
 
 
 class Unavailable(KubeError):
@@ -49,13 +49,12 @@ class Throttled(Unavailable):
 
 
 _BY_STATUS: Mapping[int, type[KubeError]] = {
-    400: Invalid,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
     410: Gone,
-    422: Invalid,
 }
+_WORTH_ANOTHER_TRY = (401, 408)
 
 
 def error_of(status: int, message: str, retry_after: float | None = None) -> KubeError:
@@ -70,6 +69,8 @@ def error_of(status: int, message: str, retry_after: float | None = None) -> Kub
         return Throttled(told, retry_after if retry_after is not None else 1.0)
     if status in _BY_STATUS:
         return _BY_STATUS[status](told)
+    if 400 <= status < 500 and status not in _WORTH_ANOTHER_TRY:
+        return Invalid(told)
     return Unavailable(told, retry_after)
 
 

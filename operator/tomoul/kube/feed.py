@@ -11,6 +11,7 @@ does not notice the end at all.
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -19,7 +20,8 @@ from typing import Any
 import aiohttp
 import kopf
 
-from tomoul.kube.http_client import ENCODING, PAGE, HttpKubeClient
+from tomoul.kube.http_client import ENCODING, PAGE, HttpKubeClient, retry_after
+from tomoul.kube.reflector import FIRST_DELAY, LONGEST_DELAY, SETTLED, WATCHED
 from tomoul.kube.store import Store
 
 logger = logging.getLogger(__name__)
@@ -143,7 +145,7 @@ def _login(client: HttpKubeClient) -> Callable[..., Any]:
             connector=aiohttp.TCPConnector(limit=0, ssl=tls),
             proxy=configuration.proxy,
             headers=ENCODING,
-            middlewares=(_authorized(client),),
+            middlewares=(_paced(), _authorized(client)),
         )
         return kopf.AiohttpSession(
             server=configuration.host,
@@ -155,9 +157,10 @@ def _login(client: HttpKubeClient) -> Callable[..., Any]:
 
 
 def _authorized(client: HttpKubeClient) -> aiohttp.ClientMiddlewareType:
-    """Gives each request the token of now, and sends it again after a 401, as while a token is rotated.
+    """Gives each request the token of now, and sends it again after a 401, as while a token is rotated, and a 429.
 
     At a 401 kopf would close the session under all watches, not all of which it opens anew: it would hear nothing more.
+    At a 429 it would wait for as long as it is told, were it a day, and end if it is told a date.
     """
 
     async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -165,12 +168,33 @@ def _authorized(client: HttpKubeClient) -> aiohttp.ClientMiddlewareType:
             if credentials := await client.configuration.get_api_key_with_prefix("BearerToken"):
                 request.headers["Authorization"] = credentials
             response = await handler(request)
-            if response.status != HTTPStatus.UNAUTHORIZED:
+            if response.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS):
                 break
-            logger.warning("401: %s %s: again in %s s", request.method, request.url.path, delay)
+            wait = max(delay, retry_after(response) or 0.0)
+            logger.warning("%d: %s %s: again in %s s", response.status, request.method, request.url.path, wait)
             response.close()
-            await asyncio.sleep(delay)
+            await asyncio.sleep(wait)
         return response
+
+    return send
+
+
+def _paced() -> aiohttp.ClientMiddlewareType:
+    """Holds a watch back whose predecessor has only just been opened, and ended: kopf opens the next one at once."""
+    opened: dict[str, tuple[float, float]] = {}
+
+    async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        path, now = request.url.path, asyncio.get_running_loop().time
+        if "watch" in request.url.query:
+            at, delay = opened.get(path, (-math.inf, FIRST_DELAY))
+            lasted = now() - at
+            if lasted < WATCHED:
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LONGEST_DELAY)
+            elif lasted >= SETTLED:
+                delay = FIRST_DELAY
+            opened[path] = (now(), delay)
+        return await handler(request)
 
     return send
 

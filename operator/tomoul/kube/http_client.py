@@ -1,6 +1,7 @@
 """KubeClient over HTTP: configuration, authentication and TLS are those of `kubernetes.aio`."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,13 +20,20 @@ from tomoul.kube.errors import Unavailable, error_of, words_of
 from tomoul.kube.resources import Resource, key_of, resource_of
 from tomoul.plan.world import Key, Manifest
 
+logger = logging.getLogger(__name__)
+
 PAGE = 100
 """Objects of a list that are in memory at once: as Python has them, ten times their JSON."""
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 # The API server compresses what is large, lists and tables: within a cluster that takes longer than to send it.
 ENCODING = {"Accept-Encoding": "identity"}
-# The API server sends a bookmark about once a minute: a watch that is silent for longer is dead.
-WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=80)
+_BROKEN = (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError)
+WATCH_SILENCE = 80.0
+"""The API server sends a bookmark about once a minute: a watch that is silent for longer is dead."""
+WATCH_GRACE = 30.0
+"""How much longer than it was asked for a watch may last: a server that never ends a line is not silent."""
+LONGEST_RETRY_AFTER = 60.0
+"""The API server asks for a second or some; a proxy before it may ask for a day."""
 
 
 class HttpKubeClient:
@@ -78,7 +86,8 @@ class HttpKubeClient:
         while True:
             page = await self._call("GET", path, query)
             # Items of a list come without these two, and everything downstream goes by them.
-            items = [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
+            known = {"apiVersion": resource.api_version, "kind": resource.kind}
+            items = [{**known, **item} for item in page.get("items") or ()]  # Go has a null for an empty one
             metadata = page["metadata"]
             del page
             yield Listing(items, metadata["resourceVersion"])
@@ -117,17 +126,17 @@ class HttpKubeClient:
             "timeoutSeconds": str(timeout_seconds),
         }
         path = resource.path(namespace=only.namespace if only else "")
-        async with self._request("GET", path, query, timeout=WATCH_TIMEOUT) as response:
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds + WATCH_GRACE, sock_connect=5, sock_read=WATCH_SILENCE)
+        async with self._request("GET", path, query, timeout=timeout) as response:
             # Lines are split here: aiohttp's readline refuses long ones, and one object may have more than a megabyte.
             tail = b""
             try:
                 async for chunk in response.content.iter_any():
                     *lines, tail = (tail + chunk).split(b"\n")
                     for line in lines:
-                        event = orjson.loads(line)
-                        if event["type"] == "ERROR":
-                            raise error_of(event["object"].get("code", 500), event["object"].get("message", ""))
-                        yield WatchEvent(event["type"], event["object"])
+                        yield _event(path, line)
+            except _BROKEN as error:
+                logger.debug("the watch of %s ends: %s: %s", path, type(error).__name__, error)
             finally:
                 # TLS would wait for a server that goes on to send, perhaps for longer than this process lives.
                 if response.connection is not None and response.connection.transport is not None:
@@ -191,7 +200,10 @@ class HttpKubeClient:
         content_type: str = "application/json",
     ) -> Object:
         async with self._request(method, path, query, body, content_type) as response:
-            result: Object = orjson.loads(await response.read())
+            text = await response.read()
+            result = _parsed(text)
+            if "metadata" not in result:
+                raise Unavailable(f"{method} {path}: no object of Kubernetes: {_start(text)}")
             return result
 
     @asynccontextmanager
@@ -221,9 +233,9 @@ class HttpKubeClient:
             ) as response:
                 if response.status >= 400:
                     text = (await response.read()).decode(errors="replace")
-                    raise error_of(response.status, f"{method} {path}: {words_of(text)}", _retry_after(response))
+                    raise error_of(response.status, f"{method} {path}: {words_of(text)}", retry_after(response))
                 yield response
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+        except _BROKEN as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
 
     def _connections(self) -> aiohttp.ClientSession:
@@ -243,6 +255,29 @@ def _fields(only: Key | None) -> str:
     return f"metadata.name={only.name}" if only else ""
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds that the server asks to wait, within reason; None if it does not say, or says a date."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    return min(float(value), LONGEST_RETRY_AFTER) if value.isdecimal() else None
+
+
+def _event(path: str, line: bytes) -> WatchEvent:
+    event = _parsed(line)
+    if not isinstance(event.get("object"), dict) or "type" not in event:
+        raise Unavailable(f"GET {path}: no event of a watch: {_start(line)}")
+    if event["type"] == "ERROR":
+        raise error_of(event["object"].get("code", 500), event["object"].get("message", ""))
+    return WatchEvent(event["type"], event["object"])
+
+
+def _parsed(text: bytes) -> Object:
+    """Nothing, where it is no JSON object: not everything that says 200 is the API server."""
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _start(text: bytes) -> str:
+    return text[:200].decode(errors="replace")
