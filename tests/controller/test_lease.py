@@ -1,5 +1,6 @@
 """The election, with clocks of our own and an API server that is a dict."""
 
+import asyncio
 import copy
 from typing import Any
 
@@ -178,3 +179,41 @@ async def test_a_lease_whose_taking_was_answered_to_nobody_is_known_as_ones_own(
     await first.lease._acquire()
     first.lease._mine = None  # the answer was lost on its way
     assert await first.turn()
+
+
+class BlackHole(OneLease):
+    """Some of its answers never come, as by a connection that something on the way has forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewals = 0
+
+    async def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.renewals += 1
+        if self.renewals % 3 == 1:
+            await asyncio.sleep(30)  # when the client gives a request up
+            raise Unavailable("no answer")
+        return await super().replace(manifest)
+
+
+@pytest.mark.looptime
+async def test_a_renewal_by_a_connection_that_is_dead_does_not_cost_the_lease() -> None:
+    server = BlackHole()
+    lease = Lease(server, KEY, "first", monotonic=asyncio.get_running_loop().time)  # type: ignore[arg-type]
+    running = asyncio.create_task(lease.run())
+    await asyncio.wait([running], timeout=120)
+    assert not running.done(), running.exception()
+    assert lease.held
+    assert server.renewals > 20
+    running.cancel()
+
+
+@pytest.mark.looptime
+async def test_a_lease_that_cannot_be_given_up_does_not_keep_the_process_from_ending() -> None:
+    server = BlackHole()
+    lease = Lease(server, KEY, "first", monotonic=asyncio.get_running_loop().time)  # type: ignore[arg-type]
+    assert await lease._attempt(lease._acquire)
+    began = asyncio.get_running_loop().time()
+    await lease.release()
+    assert asyncio.get_running_loop().time() - began <= RENEW_DEADLINE / 2
+    assert not lease.held

@@ -8,6 +8,7 @@ would not bring it back.
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from prometheus_client import Gauge
 
@@ -21,13 +22,22 @@ LONGEST_LAG = 20.0
 LONGEST_ELECTION_PAUSE = 120.0
 LONGEST_QUEUE_PAUSE = 600.0
 """A worker's longest honest wait is that of its requests, 30 s each, behind the writer's token bucket."""
+LONGEST_LIST_PAUSE = 300.0
+"""Seconds, beside twice the pause between rounds of lists, in which one request of a list has to be answered, or not."""
 
 
 class Health:
     """Facts behind `/healthz` and `/readyz`."""
 
     def __init__(
-        self, observed: Observed, queue: WorkQueue[WorkKey], lease: Lease, lag: Gauge, resync_seconds: float
+        self,
+        observed: Observed,
+        queue: WorkQueue[WorkKey],
+        lease: Lease,
+        lag: Gauge,
+        resync_seconds: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._observed = observed
         self._queue = queue
@@ -35,8 +45,12 @@ class Health:
         self._lag_metric = lag
         self._lag = 0.0
         self._resync_seconds = resync_seconds
-        self.resync_attempted = time.monotonic()
-        """When the last round of lists ended, well or not."""
+        self._monotonic = monotonic
+        self._lists_moved = monotonic()
+
+    def lists_move(self) -> None:
+        """A request for a list was answered, or was not in time: of a large cluster a whole round may take minutes."""
+        self._lists_moved = self._monotonic()
 
     async def beat(self) -> None:
         """Measure for ever how late the event loop is."""
@@ -48,16 +62,19 @@ class Health:
 
     def ready(self) -> str:
         """What keeps the operator from being ready, or nothing."""
-        missing = [resource.plural for resource, store in self._observed.stores.items() if not store.synced]
+        missing = [
+            f"{resource.plural} ({store.unlisted})" if store.unlisted else resource.plural
+            for resource, store in self._observed.stores.items()
+            if not store.synced
+        ]
         return f"not listed yet: {', '.join(missing)}" if missing else ""
 
     def alive(self) -> str:
         """What is wrong for good, or nothing."""
         if self._lag > LONGEST_LAG:
             return f"the event loop was {self._lag:.0f} s late"
-        age = time.monotonic() - self.resync_attempted
-        if age > 2 * self._resync_seconds + 300:
-            return f"no round of lists has ended for {age:.0f} s"
+        if (pause := self._monotonic() - self._lists_moved) > 2 * self._resync_seconds + LONGEST_LIST_PAUSE:
+            return f"no list has moved for {pause:.0f} s"
         if (pause := time.monotonic() - self._lease.attempted) > LONGEST_ELECTION_PAUSE:
             return f"the lease has been neither renewed nor asked for since {pause:.0f} s"
         works = self._lease.held and self._observed.synced  # before that, nobody takes keys

@@ -24,6 +24,10 @@ RENEW_DEADLINE = 10.0
 """Seconds after its last renewal in which a leader may write."""
 RETRY_PERIOD = 2.0
 """Seconds between renewals, and between attempts to become the leader."""
+ATTEMPT_TIMEOUT = RENEW_DEADLINE / 2
+"""Seconds that an attempt may take: one by a connection that is dead must leave time for another."""
+AGAIN = 0.5
+"""Seconds until a renewal that failed is tried again."""
 
 
 class LeaseLostError(Exception):
@@ -67,9 +71,10 @@ class Lease:
             await self._sleep(RETRY_PERIOD)
         logger.info("leader of lease %s as %s", self._key.name, self._identity)
         self.acquired.set()
+        pause = RETRY_PERIOD
         while True:
-            await self._sleep(RETRY_PERIOD)
-            await self._attempt(self._renew)
+            await self._sleep(pause)
+            pause = RETRY_PERIOD if await self._attempt(self._renew) else AGAIN
             if not self.held:
                 how = "was taken" if self._mine is None else f"was not renewed for {RENEW_DEADLINE:.0f} s"
                 logger.error("lease %s %s", self._key.name, how)
@@ -82,15 +87,17 @@ class Lease:
             return
         spec = {**mine["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
-            await self._client.replace({**mine, "spec": spec})
-        except KubeError as error:
-            logger.warning("lease %s not released: %s", self._key.name, error)
+            async with asyncio.timeout(ATTEMPT_TIMEOUT):
+                await self._client.replace({**mine, "spec": spec})
+        except (KubeError, TimeoutError) as error:
+            logger.warning("lease %s not released: %s", self._key.name, str(error) or "no answer in time")
 
     async def _attempt(self, step: Callable[[], Awaitable[bool]]) -> bool:
         try:
-            return await step()
-        except KubeError as error:
-            logger.warning("lease %s: %s", self._key.name, error)
+            async with asyncio.timeout(ATTEMPT_TIMEOUT):
+                return await step()
+        except (KubeError, TimeoutError) as error:
+            logger.warning("lease %s: %s", self._key.name, str(error) or f"no answer for {ATTEMPT_TIMEOUT:.0f} s")
             return False
         finally:
             self.attempted = self._monotonic()

@@ -28,8 +28,7 @@ async def sync(client: KubeClient, observed: Observed, health: Health, metrics: 
     delay = FIRST_DELAY
     versions: dict[Resource, str] = {}
     while True:
-        versions.update(await _round(client, observed, metrics, unsynced_only=True))
-        health.resync_attempted = time.monotonic()
+        versions.update(await _round(client, observed, health, metrics, unsynced_only=True))
         if observed.synced:
             break
         await asyncio.sleep(delay)
@@ -46,8 +45,7 @@ async def keep_repairing(
     wait = min(SETTLE_SECONDS, seconds)
     while True:
         await asyncio.sleep(wait)
-        await _round(client, observed, metrics)
-        health.resync_attempted = time.monotonic()
+        await _round(client, observed, health, metrics)
         wait = seconds
         if time.monotonic() - reconciled >= DRIFT_SECONDS:
             reconciled = time.monotonic()
@@ -55,7 +53,7 @@ async def keep_repairing(
 
 
 async def _round(
-    client: KubeClient, observed: Observed, metrics: Metrics, *, unsynced_only: bool = False
+    client: KubeClient, observed: Observed, health: Health, metrics: Metrics, *, unsynced_only: bool = False
 ) -> Mapping[Resource, str]:
     """The versions of the lists that succeeded."""
     versions = {}
@@ -66,7 +64,7 @@ async def _round(
         metrics.repairs.labels(resource.kind, "failed")  # there before the first one fails
         first = not store.synced
         try:
-            versions[resource] = await resync(client, store)
+            versions[resource] = await resync(client, store, health.lists_move)
         except KubeError as error:
             metrics.repairs.labels(resource.kind, "failed").inc()
             logger.warning("listing %s: %s", resource.plural, error)
@@ -74,4 +72,5 @@ async def _round(
             metrics.repairs.labels(resource.kind, "done").inc()
             if first:
                 store.take_missed()  # it told everything, and no watch was late
+        health.lists_move()
     return versions

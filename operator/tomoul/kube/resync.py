@@ -4,11 +4,11 @@ A deletion is inferred only for objects last observed before the list began, and
 a listed object never overwrites one that was observed after the list began. So a list may run beside a watch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tomoul.kube.client import KubeClient
-from tomoul.kube.errors import NotFound, Unavailable
+from tomoul.kube.errors import KubeError, NotFound, Unavailable
 from tomoul.kube.resources import key_of
 from tomoul.kube.store import Store
 from tomoul.plan.world import Key
@@ -16,15 +16,26 @@ from tomoul.plan.world import Key
 T = TypeVar("T")
 
 
-async def resync(client: KubeClient, store: Store[T]) -> str:
+async def resync(client: KubeClient, store: Store[T], moves: Callable[[], None] = lambda: None) -> str:
     """List the store's kind, repair the store, and return the resourceVersion from which a watch goes on.
 
-    Raises KubeError; what was repaired until then stays.
+    `moves` is called after each answer. Raises KubeError, which the store keeps; what was repaired until then stays.
     """
+    try:
+        version = await _resync(client, store, moves)
+    except KubeError as error:
+        store.unlisted = str(error)
+        raise
+    store.unlisted = ""
+    return version
+
+
+async def _resync(client: KubeClient, store: Store[T], moves: Callable[[], None]) -> str:
     began, newest = store.tick(), store.newest
     version, listed = 0, set[Key]()
     async for page in client.pages(store.resource, selector=store.selector, only=store.only):
         store.heard()
+        moves()
         version = int(page.resource_version)
         if store.is_stale(version, newest):
             words = f"a list of version {version} is older than {newest}, which was seen before: it is not used"
@@ -40,6 +51,8 @@ async def resync(client: KubeClient, store: Store[T]) -> str:
         except NotFound:
             store.drop(key, asked)
             continue
+        finally:
+            moves()
         if selects(store.selector, item["metadata"].get("labels") or {}):
             store.replace(item, asked)
         else:

@@ -67,6 +67,8 @@ class Store(Mapping[Key, T]):
         self.only = only
         self.synced = False
         """Whether a complete list has been seen."""
+        self.unlisted = ""
+        """Why the last list has failed; empty if it has not."""
         self.last_event = monotonic()
         """Monotonic time, in seconds, of the last observation of any kind."""
         self.listener = listener
