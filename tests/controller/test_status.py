@@ -63,6 +63,7 @@ def context(writer: Recorder, recorder: Told) -> Context:
         downloads=None,  # type: ignore[arg-type]
         metrics=None,  # type: ignore[arg-type]
         patience=Patience(),
+        attempts=lambda key: 0,
         now=lambda: NOW,
     )
 

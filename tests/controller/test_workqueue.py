@@ -89,6 +89,23 @@ async def test_failures_wait_twice_as_long_each_time_up_to_a_cap_and_forget_star
     assert keys.retry("b", at_least=7) == 7
 
 
+async def test_a_failure_of_what_may_be_back_at_any_time_waits_no_longer_than_it_is_told() -> None:
+    keys = queue()
+    delays = [keys.retry("a", longest=60) for _ in range(10)]
+    assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert keys.retry("a") == 300, "and once it is refused for good, longer"
+
+
+async def test_what_is_put_off_is_looked_at_less_and_less_often_and_is_no_failure() -> None:
+    keys = queue()
+    assert [keys.put_off("a") for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert not keys.failures
+    keys.retry("a")
+    assert keys.attempts("a") == 8
+    keys.forget("a")
+    assert (keys.attempts("a"), keys.put_off("a")) == (0, 1)
+
+
 async def test_every_key_reaches_one_worker_although_workers_are_cancelled_while_they_wait() -> None:
     keys, seen = queue(), []
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tomoul.controller.canary_watch import CanaryWatch
 from tomoul.controller.download_watch import DownloadWatch
+from tomoul.controller.keys import WorkKey
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
 from tomoul.controller.patience import Patience
@@ -28,5 +29,7 @@ class Context:
     downloads: DownloadWatch
     metrics: Metrics
     patience: Patience
+    attempts: Callable[[WorkKey], int]
+    """How often in a row a key was worked on in vain."""
     now: Callable[[], datetime]
     """Wall-clock time with a time zone, for the conditions' transition times."""

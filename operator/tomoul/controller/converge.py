@@ -8,7 +8,7 @@ from tomoul.controller.children import HASH_ANNOTATION, SCALE_MANAGER, Child, pa
 from tomoul.controller.fields import owns, rendered_hash
 from tomoul.controller.observed import Observed
 from tomoul.controller.writer import Writer
-from tomoul.kube.errors import Forbidden, Invalid, KubeError, WebhookAway
+from tomoul.kube.errors import Conflict, Forbidden, InternalError, Invalid, KubeError, NotFound, WebhookAway
 from tomoul.kube.resources import (
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
@@ -25,8 +25,14 @@ _AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALERS, SCALED_OBJECTS)
 _SCALED = (DEPLOYMENTS, LEADER_WORKER_SETS)
 REFUSALS = (Invalid, Forbidden, WebhookAway)
 """What the API server answers where it takes none of an object, as long as something else stays as it is."""
+PASSING = (InternalError, NotFound, Conflict)
+"""What it answers of one object, which the next attempt may get, or not. Other errors are those of all objects."""
 NAMESPACE_ENDS = "because it is being terminated"
 """What the API server says of a namespace that nothing may be added to any more."""
+
+
+TOLD_AFTER = 3
+"""Attempts in vain, in about four seconds, after which a condition tells of what may yet pass."""
 
 
 class NotYetError(Exception):
@@ -40,10 +46,20 @@ class BeingDeletedError(NotYetError):
 class Refused(Exception):  # noqa: N818 - what the API server did, not a fault of ours
     """The API server refuses objects, or an admission webhook that is away has it do so: the words for a condition."""
 
-    def __init__(self, by_region: Mapping[str, str]) -> None:
+    def __init__(self, by_region: Mapping[str, str], passing: KubeError | None = None) -> None:
         super().__init__("; ".join(by_region.values()))
         self.by_region = by_region
         """What it said, by the region that the objects are for."""
+        self.passing = passing
+        """One of the errors if all of them may pass by themselves; None if some will not."""
+
+
+def is_told(error: KubeError | None, attempts: int) -> bool:
+    """Whether what passes, or does not if it is None, is worth a condition after so many attempts in vain.
+
+    What is over in a moment would only flicker.
+    """
+    return not isinstance(error, PASSING) or isinstance(error, WebhookAway) or attempts >= TOLD_AFTER
 
 
 async def converge(
@@ -61,11 +77,12 @@ async def converge(
     Of these also stay those that are `still_serving`, by kind and name.
 
     Autoscalers that are not wanted go first: they would fight with what takes their place. An object that is refused,
-    or is still being deleted, does not keep the others from being applied. Returns whether anything was asked of the
-    API server; `planned` as in `Writer.apply`. Raises KubeError, NotYetError, or BeingDeletedError or Refused after all
-    others are done.
+    that the API server fails to make, or that is still being deleted, does not keep the others from being applied.
+    Returns whether anything was asked of the API server; `planned` as in `Writer.apply`. Raises KubeError, NotYetError,
+    or BeingDeletedError or Refused after all others are done.
     """
     refusals: dict[str, list[str]] = {}
+    errors: list[KubeError] = []
     late: list[BeingDeletedError] = []
     wanted = {(resource_of(manifest), key_of(manifest)) for manifest in objects}
     unwanted = [
@@ -77,13 +94,14 @@ async def converge(
 
     def refuse(region: str, resource: Resource, key: Key, error: KubeError) -> None:
         refusals.setdefault(region, []).append(f"{resource.kind} `{key.name}`: {error}")
+        errors.append(error)
 
     async def clear(*, autoscalers: bool) -> None:
         for resource, key in unwanted:
             if (resource in _AUTOSCALERS) == autoscalers and (live := observed.child(resource, key)) is not None:
                 try:
                     await remove(observed, writer, resource, key)
-                except REFUSALS as error:
+                except (*REFUSALS, *PASSING) as error:
                     refuse(live.parent.region, resource, key, error)
 
     await clear(autoscalers=True)
@@ -95,13 +113,15 @@ async def converge(
             wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
         except BeingDeletedError as reason:
             late.append(reason)
-        except REFUSALS as error:
+        except (*REFUSALS, *PASSING) as error:
             if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
             refuse(manifest["metadata"].get("labels", {}).get(LABEL_REGION, ""), resource, key, error)
     await clear(autoscalers=False)
     if refusals:
-        raise Refused({region: "; ".join(words) for region, words in refusals.items()})
+        lasts = not all(isinstance(error, PASSING) for error in errors)
+        by_region = {region: "; ".join(words) for region, words in refusals.items()}
+        raise Refused(by_region, None if lasts else min(errors, key=lambda error: not isinstance(error, WebhookAway)))
     if late:
         raise late[0]
     return wrote

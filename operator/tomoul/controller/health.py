@@ -23,7 +23,7 @@ LONGEST_ELECTION_PAUSE = 120.0
 LONGEST_QUEUE_PAUSE = 600.0
 """A worker's longest honest wait is that of its requests, 30 s each, behind the writer's token bucket."""
 LONGEST_LIST_PAUSE = 300.0
-"""Seconds, beside twice the pause between rounds of lists, in which one request of a list has to be answered, or not."""
+"""Seconds, beside twice the pause between rounds of lists, in which some request of a list has to end, well or not."""
 
 
 class Health:

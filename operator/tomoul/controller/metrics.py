@@ -16,6 +16,7 @@ OUTCOMES = (
     "conflict",
     "forbidden",
     "gone",
+    "internalerror",
     "invalid",
     "notfound",
     "throttled",

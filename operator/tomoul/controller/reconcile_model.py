@@ -6,8 +6,9 @@ from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.rollout import RolloutPhase
 from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context
-from tomoul.controller.converge import BeingDeletedError, NotYetError, Refused, converge
+from tomoul.controller.converge import BeingDeletedError, NotYetError, Refused, converge, is_told
 from tomoul.controller.declared import spec_of
+from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_model, write_invalid, write_status
 from tomoul.kube.resources import LEADER_WORKER_SETS, MODEL_DEPLOYMENTS
@@ -47,6 +48,8 @@ async def reconcile_model(context: Context, key: Key) -> None:
             context.observed, context.writer, found.uid, plan.objects, plan.keep, plan.still_serving, planned=True
         )
     except (Refused, BeingDeletedError) as error:
+        if isinstance(error, Refused) and not is_told(error.passing, context.attempts(WorkKey(Kind.MODEL, *key))):
+            raise
         trouble = error
     # The answers to what was applied are known by now: a new revision must not be judged by its predecessor's pods.
     latest = context.observed.models.get(key)

@@ -1,7 +1,8 @@
 """Reconcile a Region: its gateways, if it is hosted here, and its status."""
 
 from tomoul.controller.context import Context
-from tomoul.controller.converge import BeingDeletedError, Refused, converge
+from tomoul.controller.converge import BeingDeletedError, Refused, converge, is_told
+from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_region, write_invalid, write_status
 from tomoul.kube.resources import REGIONS
@@ -32,6 +33,8 @@ async def reconcile_region(context: Context, key: Key) -> None:
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects)
     except Refused as error:
+        if not is_told(error.passing, context.attempts(WorkKey(Kind.REGION, *key))):
+            raise
         status, trouble = refused_region(status, str(error)), error
     except BeingDeletedError as error:
         trouble = error

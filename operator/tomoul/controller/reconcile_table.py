@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tomoul.controller.context import Context
-from tomoul.controller.converge import REFUSALS, NotYetError, ensure, remove
+from tomoul.controller.converge import PASSING, REFUSALS, NotYetError, ensure, is_told, remove
+from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.presence import may_have
 from tomoul.controller.shrink import confirmed_tables, tell_withheld
 from tomoul.controller.size import fits
@@ -52,10 +53,12 @@ async def reconcile_table(context: Context, key: Key) -> None:
             wrote |= await ensure(observed, context.writer, owner.uid, manifest, planned=True)
         except NotYetError as reason:
             late.append(reason)
-        except REFUSALS as error:
+        except (*REFUSALS, *PASSING) as error:
+            refused.append(error)
+            if not is_told(error, context.attempts(WorkKey(Kind.TABLE, *key))):
+                continue
             context.metrics.withheld.labels(region.name).inc()
             tell_withheld(context, table, f"RoutingTable `{table}` is refused, and stays as it is: {error}")
-            refused.append(error)
         else:
             tell_withheld(context, table, None)
     for table in plan.unused:

@@ -105,6 +105,7 @@ class Operator:
             self._downloads,
             self._metrics,
             Patience(),
+            self._queue.attempts,
             _now,
         )
 

@@ -15,13 +15,14 @@ from tomoul.controller.reconcile_model import reconcile_model
 from tomoul.controller.reconcile_region import reconcile_region
 from tomoul.controller.reconcile_table import reconcile_table
 from tomoul.controller.reconcile_tenant import reconcile_tenant
-from tomoul.controller.workqueue import WorkQueue
+from tomoul.controller.workqueue import LONGEST_DELAY, WorkQueue
 from tomoul.kube.errors import KubeError, Unavailable
 from tomoul.plan.world import Key
 
 logger = logging.getLogger(__name__)
 
-NOT_YET_SECONDS = 1.0
+LONGEST_OUTAGE_DELAY = 60.0
+"""Seconds that a key waits at most for an API server, or a webhook, that may be back at any time."""
 
 RECONCILERS: Mapping[Kind, Callable[[Context, Key], Awaitable[None]]] = {
     Kind.MODEL: reconcile_model,
@@ -55,12 +56,14 @@ async def _reconcile(context: Context, queue: WorkQueue[WorkKey], key: WorkKey) 
     except LeaseLostError:
         raise
     except NotYetError as reason:
-        queue.add_after(key, NOT_YET_SECONDS)
-        logger.info("%s: %s; looking again in %.0f s", key, reason, NOT_YET_SECONDS)
+        delay = queue.put_off(key)
+        logger.info("%s: %s; looking again in %.0f s", key, reason, delay)
         return "not_yet"
     except (Refused, KubeError) as error:
-        wait = (error.retry_after or 0.0) if isinstance(error, Unavailable) else 0.0
-        delay = queue.retry(key, wait)
+        cause = error.passing if isinstance(error, Refused) else error
+        asked = (cause.retry_after or 0.0) if isinstance(cause, Unavailable) else 0.0
+        # What is refused for good waits longer than what only has to come back.
+        delay = queue.retry(key, asked, LONGEST_OUTAGE_DELAY if isinstance(cause, Unavailable) else LONGEST_DELAY)
         logger.warning("%s: %s; again in %.1f s", key, error, delay)
         return "refused" if isinstance(error, Refused) else type(error).__name__.lower()
     except Exception:

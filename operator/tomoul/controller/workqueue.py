@@ -1,7 +1,8 @@
 """WorkQueue: keys to reconcile, with the semantics of client-go's queue.
 
 A key waits at most once; added while it is being worked on, it is worked on once more afterwards, never by two workers
-at a time. Failures wait 0.5 s, doubling to 300 s, with jitter.
+at a time. Failures wait 0.5 s, doubling to 300 s, with jitter. What is put off for something else to go first waits
+1 s, doubling to 30 s: as a rule a watch tells of that sooner.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 FIRST_DELAY, LONGEST_DELAY, JITTER = 0.5, 300.0, 0.1
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
 
 class WorkQueue(Generic[K]):
@@ -36,6 +38,7 @@ class WorkQueue(Generic[K]):
         self._processing: set[K] = set()
         self._later: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._failures: dict[K, int] = {}
+        self._put_off: dict[K, int] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
@@ -93,17 +96,30 @@ class WorkQueue(Generic[K]):
             later[1].cancel()
         self._later[key] = (due, asyncio.get_running_loop().call_later(delay, self.add, key))
 
-    def retry(self, key: K, at_least: float = 0.0) -> float:
+    def attempts(self, key: K) -> int:
+        """How often in a row the key was worked on in vain: failures, and times that it was put off."""
+        return self._failures.get(key, 0) + self._put_off.get(key, 0)
+
+    def retry(self, key: K, at_least: float = 0.0, longest: float = LONGEST_DELAY) -> float:
         """Add the key after a delay that grows with its failures, and return the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = max(at_least, min(FIRST_DELAY * 2.0 ** min(failures, 30), LONGEST_DELAY) * self._jitter())
+        delay = max(at_least, min(FIRST_DELAY * 2.0 ** min(failures, 30), longest) * self._jitter())
+        self.add_after(key, delay)
+        return delay
+
+    def put_off(self, key: K) -> float:
+        """Add the key once something else may have gone first, and return the delay in seconds. That is no failure."""
+        times = self._put_off.get(key, 0)
+        self._put_off[key] = times + 1
+        delay = min(FIRST_WAIT * 2.0 ** min(times, 30), LONGEST_WAIT)
         self.add_after(key, delay)
         return delay
 
     def forget(self, key: K) -> None:
         """The key was worked on without a failure: its next one waits as the first."""
         self._failures.pop(key, None)
+        self._put_off.pop(key, None)
 
     async def get(self) -> K:
         """The next key; waits for one."""

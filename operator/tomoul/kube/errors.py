@@ -40,7 +40,11 @@ class Unavailable(KubeError):
         """Seconds that the server asked to wait, or None."""
 
 
-class WebhookAway(Unavailable):
+class InternalError(Unavailable):
+    """500: what the API server has to do for this object has failed, such as to find an address for a Service."""
+
+
+class WebhookAway(InternalError):
     """500: an admission webhook that the API server has to ask does not answer."""
 
 
@@ -65,6 +69,8 @@ def error_of(status: int, message: str, retry_after: float | None = None) -> Kub
         return Invalid(told)
     if status == 500 and "failed calling webhook" in message:
         return WebhookAway(told, retry_after)
+    if status == 500:
+        return InternalError(told, retry_after)
     if status == 429:
         return Throttled(told, retry_after if retry_after is not None else 1.0)
     if status in _BY_STATUS:
