@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from tomoul.controller.health import Health
 from tomoul.controller.lease import Lease
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
+from tomoul.controller.options import OperatorOptions
 from tomoul.controller.repair import sync
+from tomoul.controller.run import Operator
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube.client import Listing
-from tomoul.kube.errors import Forbidden, Unavailable
+from tomoul.kube.errors import Forbidden, NotFound, Unavailable
 from tomoul.kube.resources import NETWORK_POLICIES, NODES, Resource
 from tomoul.plan.settings import Settings
 from tomoul.plan.world import Key
@@ -74,3 +77,21 @@ async def test_a_kind_that_may_not_be_listed_is_named_with_the_reason_by_the_rea
     client.forbidden = None
     await asyncio.wait([syncing], timeout=100)
     assert health.ready() == ""
+
+
+async def test_an_operator_that_waits_for_its_crds_or_for_the_api_server_is_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Nothing:
+        async def pages(self, resource: Resource, **_: object) -> AsyncIterator[Listing]:
+            raise NotFound("404 page not found")
+            yield
+
+    client: Any = Nothing()
+    operator, moves = Operator(OperatorOptions(), client), list[float]()
+    monkeypatch.setattr(operator._health, "lists_move", lambda: moves.append(asyncio.get_running_loop().time()))
+    waiting = asyncio.create_task(operator._kinds_exist())
+    await asyncio.wait([waiting], timeout=600)
+    waiting.cancel()
+    assert 590 < moves[-1] <= 600
+    assert max(after - before for before, after in pairwise(moves)) < 60

@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from tests.faults.call import Call
-from tests.faults.proxy import RESET, Answer, Event, Fault, Reset, refusal
+from tests.faults.proxy import RESET, SILENCE, Answer, Event, Fault, Reset, Silence, refusal
 
 Moment = Literal["before", "at", "after"]
 APART = ("leases", "events")
@@ -115,6 +117,89 @@ class Gone(Fault):
         status: dict[str, Any] = {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired"}
         event = {"type": "ERROR", "object": {**status, "message": "too old resource version"}}
         return Answer(200, json.dumps(event).encode() + b"\n", (("Content-Type", "application/json"),))
+
+
+class EndedAtOnce(Fault):
+    """For some seconds each watch ends as soon as it has begun."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began: float | None = None
+        self.ended: Counter[str] = Counter()
+
+    def before(self, call: Call) -> Answer | None:
+        if call.verb != "watch":
+            return None
+        self._began = self._began or time.monotonic()
+        if self.over():
+            return None
+        self.ended[call.resource] += 1
+        return Answer(200, b"", (("Content-Type", "application/json"),))
+
+    def over(self) -> bool:
+        return self._began is not None and time.monotonic() - self._began > self._seconds
+
+
+class Maintenance(Fault):
+    """For some seconds a load balancer answers everything with a page of its own, and 200."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until: float | None = None
+        self._seconds = seconds
+        self.pages: Counter[str] = Counter()
+
+    def before(self, call: Call) -> Answer | None:
+        self._until = self._until or time.monotonic() + self._seconds
+        if time.monotonic() > self._until:
+            return None
+        self.pages[call.verb] += 1
+        return Answer(200, b"<html>\nWe are back soon.\n</html>\n", (("Content-Type", "text/html"),))
+
+
+class BlackHole(Fault):
+    """Each third renewal of the lease is never heard of again, as by a connection that a firewall has forgotten."""
+
+    def __init__(self) -> None:
+        self._renewals = 0
+        self.lost = 0
+
+    def before(self, call: Call) -> Silence | None:
+        if (call.verb, call.resource) != ("update", "leases"):
+            return None
+        self._renewals += 1
+        if self._renewals % 3:
+            return None
+        self.lost += 1
+        return SILENCE
+
+
+class Failing(Fault):
+    """The API server fails to do what is asked of some objects, `times` times in all."""
+
+    def __init__(self, resource: str, namespace: str, message: str, times: float = math.inf) -> None:
+        self._which = (resource, namespace)
+        self._message = message
+        self._left = times
+        self.failed = 0
+
+    def before(self, call: Call) -> Answer | None:
+        if not call.writes or (call.resource, call.namespace) != self._which or self._left <= 0:
+            return None
+        self._left -= 1
+        self.failed += 1
+        body = {"kind": "Status", "status": "Failure", "code": 500, "reason": "InternalError", "message": self._message}
+        return Answer(500, json.dumps(body).encode())
+
+
+class Unlistable(Fault):
+    """A right is missing: what there is of a kind can be neither listed nor watched."""
+
+    def __init__(self, resource: str) -> None:
+        self._resource = resource
+
+    def before(self, call: Call) -> Answer | None:
+        refuses = call.verb in ("list", "watch") and call.resource == self._resource
+        return refusal(403, "Forbidden") if refuses else None
 
 
 class Losing(Fault):

@@ -31,7 +31,12 @@ class Reset:
     """The connection breaks, without an answer."""
 
 
+class Silence:
+    """The connection stays, and nothing ever comes of it."""
+
+
 RESET = Reset()
+SILENCE = Silence()
 
 
 def refusal(status: int, reason: str, retry_after: int | None = None) -> Answer:
@@ -44,7 +49,7 @@ def refusal(status: int, reason: str, retry_after: int | None = None) -> Answer:
 class Fault:
     """Nothing is wrong. Its methods run in the proxy's thread, one at a time."""
 
-    def before(self, call: Call) -> Answer | Reset | None:
+    def before(self, call: Call) -> Answer | Reset | Silence | None:
         """What the client gets while the API server hears nothing; None lets the call through."""
         return None
 
@@ -113,7 +118,7 @@ class Proxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         call = call_of(request.method, request.path, request.query_string, body, request.content_type)
-        verdict = self.fault.before(call)
+        verdict: web.StreamResponse | Answer | Reset | Silence | None = self.fault.before(call)
         if verdict is None:
             try:
                 verdict = await self._forward(request, call)
@@ -122,7 +127,9 @@ class Proxy:
                 verdict = RESET
         if isinstance(verdict, web.StreamResponse):
             return verdict
-        if isinstance(verdict, Reset):
+        if isinstance(verdict, Silence):
+            await asyncio.sleep(3600)  # the client gives it up before
+        if isinstance(verdict, Reset | Silence):
             return _reset(request)
         return web.Response(status=verdict.status, body=verdict.body, headers=dict(verdict.headers))
 

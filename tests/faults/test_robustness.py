@@ -12,11 +12,14 @@ from tests.faults.conftest import ALL
 from tests.faults.plans import (
     MOMENTS,
     REFUSALS,
+    BlackHole,
+    EndedAtOnce,
     Gone,
     Kill,
     Losing,
     LostAnswers,
     Lying,
+    Maintenance,
     Moment,
     Stale,
     Storm,
@@ -120,6 +123,33 @@ def test_watches_that_are_told_that_their_version_is_too_old(world: World, undis
     fault = Gone(3)
     run(world, undisturbed, fault)
     assert len(fault.told) > 8
+
+
+def test_watches_that_end_as_soon_as_they_have_begun_are_opened_less_and_less_often(
+    world: World, undisturbed: Undisturbed
+) -> None:
+    fault = EndedAtOnce(120 if ALL else 8)
+    run(world, undisturbed, fault, fault.over)
+    assert fault.ended["deployments"] >= 3
+    assert fault.ended["regions"] >= 3
+    # 0.5 s, doubling: of each kind, and of operators that were started anew.
+    assert max(fault.ended.values()) <= (30 if ALL else 12), fault.ended
+
+
+def test_a_load_balancer_that_answers_in_the_place_of_the_api_server_ends_nobody(
+    world: World, undisturbed: Undisturbed
+) -> None:
+    fault = Maintenance(30 if ALL else 4)
+    run(world, undisturbed, fault)
+    assert fault.pages["list"] >= 2, fault.pages
+
+
+def test_renewals_of_the_lease_that_are_never_answered_do_not_end_the_leader(
+    world: World, undisturbed: Undisturbed
+) -> None:
+    fault = BlackHole()
+    run(world, undisturbed, fault, lambda: fault.lost >= 2)
+    assert world.ended == []
 
 
 @pytest.mark.parametrize("bookmarks", [False, True] if ALL else [True])

@@ -107,8 +107,12 @@ async def converge(
     await clear(autoscalers=True)
     for manifest in objects:
         resource, key = resource_of(manifest), key_of(manifest)
+        region = manifest["metadata"].get("labels", {}).get(LABEL_REGION, "")
         if not observed.is_listed(resource):
-            continue  # once it is known what there is of the kind, the owner comes again
+            # Once it is known what there is of the kind, the owner comes again.
+            if why := observed.unlisted(resource):
+                refuse(region, resource, key, InternalError(f"what there is of its kind cannot be listed: {why}"))
+            continue
         try:
             wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
         except BeingDeletedError as reason:
@@ -116,7 +120,7 @@ async def converge(
         except (*REFUSALS, *PASSING) as error:
             if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
-            refuse(manifest["metadata"].get("labels", {}).get(LABEL_REGION, ""), resource, key, error)
+            refuse(region, resource, key, error)
     await clear(autoscalers=False)
     if refusals:
         lasts = not all(isinstance(error, PASSING) for error in errors)

@@ -224,6 +224,11 @@ class Observed:
         store = self._optional.get(resource)
         return store is None or store.synced
 
+    def unlisted(self, resource: Resource) -> str:
+        """Why the last list of a kind has failed, or nothing."""
+        store = self.store(resource)
+        return store.unlisted if store is not None else ""
+
     def _on_table(self, change: Change[Child[RoutingTable | None]]) -> None:
         if change.new is None or change.new.fact is None:
             self._tables.pop(change.key.name, None)

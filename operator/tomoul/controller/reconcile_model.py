@@ -6,11 +6,11 @@ from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.rollout import RolloutPhase
 from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context
-from tomoul.controller.converge import BeingDeletedError, NotYetError, Refused, converge, is_told
+from tomoul.controller.converge import TOLD_AFTER, BeingDeletedError, NotYetError, Refused, converge, is_told
 from tomoul.controller.declared import spec_of
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.presence import may_have
-from tomoul.controller.status import refused_model, write_invalid, write_status
+from tomoul.controller.status import refused_model, write_going, write_invalid, write_status
 from tomoul.kube.resources import LEADER_WORKER_SETS, MODEL_DEPLOYMENTS
 from tomoul.plan.going import going_model
 from tomoul.plan.model import plan_model
@@ -25,10 +25,8 @@ async def reconcile_model(context: Context, key: Key) -> None:
         context.canaries.follow(key, {})
         context.downloads.follow(key, {})
         context.patience.forget(key)
-        if found is not None and found.resource is not None:
-            before = found.resource.status
-            status = going_model(before, found.generation)
-            await write_status(context, MODEL_DEPLOYMENTS, key, found.uid, before, status)
+        if found is not None:
+            await write_going(context, MODEL_DEPLOYMENTS, key, found, going_model)
         return
     if found.resource is None:
         await write_invalid(context, MODEL_DEPLOYMENTS, key, found)
@@ -37,6 +35,7 @@ async def reconcile_model(context: Context, key: Key) -> None:
         # Its label may forbid a region, and what was started there for a moment was there.
         raise NotYetError(f"namespace {key.namespace} is not known yet")
     if is_multinode(found.resource.spec) and not _knows_groups(context):
+        await _tell_unlisted(context, key, found.uid, found.resource)
         raise NotYetError("it is not known yet which LeaderWorkerSets there are")
     plan = plan_model(context.observed.world(), key, context.observed.claims())
     if not await may_have(context, MODEL_DEPLOYMENTS, key, found, plan.objects):
@@ -82,6 +81,20 @@ def _knows_groups(context: Context) -> bool:
     """Whether all LeaderWorkerSets are known, or their kind is not there."""
     installed = LWS_API in context.observed.world().facts.apis
     return not installed or context.observed.is_listed(LEADER_WORKER_SETS)
+
+
+async def _tell_unlisted(context: Context, key: Key, uid: str, model: ModelDeployment) -> None:
+    """Say of a model whose LeaderWorkerSets cannot be listed that nothing is made or changed until they can be."""
+    why = context.observed.leader_worker_sets.unlisted
+    if not why or context.attempts(WorkKey(Kind.MODEL, *key)) < TOLD_AFTER:
+        return
+    # What is planned without them is right only for a model that never ran.
+    status = model.status
+    if not status.regions:
+        status = plan_model(context.observed.world(), key, context.observed.claims()).status
+    words = f"LeaderWorkerSets cannot be listed, so that nothing is made or changed: {why}"
+    told = refused_model(model, status, {row.name: words for row in status.regions})
+    await write_status(context, MODEL_DEPLOYMENTS, key, uid, model.status, told)
 
 
 def _ready_in(status: ModelDeploymentStatus) -> set[str]:

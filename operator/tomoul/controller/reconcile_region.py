@@ -4,7 +4,7 @@ from tomoul.controller.context import Context
 from tomoul.controller.converge import BeingDeletedError, Refused, converge, is_told
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.presence import may_have
-from tomoul.controller.status import refused_region, write_invalid, write_status
+from tomoul.controller.status import refused_region, write_going, write_invalid, write_status
 from tomoul.kube.resources import REGIONS
 from tomoul.plan.going import going_region
 from tomoul.plan.region import plan_region
@@ -17,10 +17,8 @@ async def reconcile_region(context: Context, key: Key) -> None:
     if found is None:
         return
     if found.deleting:
-        if found.resource is not None and context.observed.settings.hosts(key.name):
-            before = found.resource.status
-            status = going_region(before, found.generation)
-            await write_status(context, REGIONS, key, found.uid, before, status)
+        if context.observed.settings.hosts(key.name):
+            await write_going(context, REGIONS, key, found, going_region)
         return
     if found.resource is None:
         await write_invalid(context, REGIONS, key, found)

@@ -1,7 +1,7 @@
 """Reconcile a Tenant: its status."""
 
 from tomoul.controller.context import Context
-from tomoul.controller.status import write_invalid, write_status
+from tomoul.controller.status import write_going, write_invalid, write_status
 from tomoul.kube.resources import TENANTS
 from tomoul.plan.going import going_tenant
 from tomoul.plan.tenant import plan_tenant
@@ -14,10 +14,7 @@ async def reconcile_tenant(context: Context, key: Key) -> None:
     if found is None:
         return
     if found.deleting:
-        if found.resource is not None:
-            before = found.resource.status
-            status = going_tenant(before, found.generation)
-            await write_status(context, TENANTS, key, found.uid, before, status)
+        await write_going(context, TENANTS, key, found, going_tenant)
         return
     if found.resource is None:
         await write_invalid(context, TENANTS, key, found)

@@ -175,6 +175,7 @@ class Operator:
                     logger.error("there is no CRD `%s.%s`; install the CRDs", resource.plural, resource.group)
                 except KubeError as error:
                     logger.warning("waiting for the API server: %s", error)
+                self._health.lists_move()
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _feed(self, started: asyncio.Event, stop: asyncio.Event, bug: "asyncio.Future[None]") -> None:

@@ -1,7 +1,7 @@
 """Status: write what a plan says of a resource, if it differs from what the resource says already."""
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.meta import Condition
@@ -31,6 +31,15 @@ async def write_status(context: Context, resource: Resource, key: Key, uid: str,
         await _apply(context, resource, key, uid, merged.model_dump(mode="json", by_alias=True, exclude_none=True))
         context.recorder.offer(About(resource, key, uid), events(old, merged))
     return merged
+
+
+async def write_going(
+    context: Context, resource: Resource, key: Key, found: Declared[R], going: Callable[[Any, int], Any]
+) -> None:
+    """Tell a resource that is being deleted that it is; `going` makes of its status and generation what it is then."""
+    if found.resource is not None:
+        before = found.resource.status
+        await write_status(context, resource, key, found.uid, before, going(before, found.generation))
 
 
 async def write_invalid(context: Context, resource: Resource, key: Key, found: Declared[R]) -> None:

@@ -157,10 +157,11 @@ def _login(client: HttpKubeClient) -> Callable[..., Any]:
 
 
 def _authorized(client: HttpKubeClient) -> aiohttp.ClientMiddlewareType:
-    """Gives each request the token of now, and sends it again after a 401, as while a token is rotated, and a 429.
+    """Gives each request the token of now, and sends it again after what is no answer of the API server, or not yet.
 
     At a 401 kopf would close the session under all watches, not all of which it opens anew: it would hear nothing more.
-    At a 429 it would wait for as long as it is told, were it a day, and end if it is told a date.
+    At a 429 it would wait for as long as it is told, were it a day, and end if it is told a date. A page of a load
+    balancer's, which says 200, would end it.
     """
 
     async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -168,10 +169,11 @@ def _authorized(client: HttpKubeClient) -> aiohttp.ClientMiddlewareType:
             if credentials := await client.configuration.get_api_key_with_prefix("BearerToken"):
                 request.headers["Authorization"] = credentials
             response = await handler(request)
-            if response.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS):
+            again = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
+            if not again and response.content_type != "text/html":
                 break
-            wait = max(delay, retry_after(response) or 0.0)
-            logger.warning("%d: %s %s: again in %s s", response.status, request.method, request.url.path, wait)
+            wait, what = max(delay, retry_after(response) or 0.0), f"{response.status} ({response.content_type})"
+            logger.warning("%s: %s %s: again in %s s", what, request.method, request.url.path, wait)
             response.close()
             await asyncio.sleep(wait)
         return response
