@@ -7,7 +7,8 @@ import pytest
 
 from tests.controller.watching import Object, Watching
 from tomoul.controller.keys import Kind, WorkKey
-from tomoul.controller.triggers import CAPACITY_DELAY, Triggers
+from tomoul.controller.surrounding_triggers import CAPACITY_DELAY
+from tomoul.controller.triggers import Triggers
 from tomoul.plan.settings import Settings
 from tomoul.plan.world import Key
 
@@ -266,7 +267,7 @@ async def test_gateways_that_tell_no_calls_bring_the_models_that_scale_in_their_
         watching.see(item)
     watching.see(model("fixed", "eu"))
     await watching.work()
-    watching.triggers.scaled("eu")
+    watching.triggers.around.scaled("eu")
     assert await watching.work() == {"model models/here"}
 
 
@@ -371,10 +372,10 @@ async def test_only_models_that_wait_for_gpus_are_looked_at_when_a_regions_capac
     watching.see(model("served", "eu"))
     await watching.work()
     triggers = Triggers(watching.observed, watching.queue)
-    triggers.capacity("us")
+    triggers.around.capacity("us")
     await asyncio.sleep(CAPACITY_DELAY)
     assert await watching.work() == set()
-    triggers.capacity("eu")
+    triggers.around.capacity("eu")
     assert await watching.work() == set(), "more may change"
     await asyncio.sleep(CAPACITY_DELAY)
     assert await watching.work() == {"model models/waiting"}
@@ -400,8 +401,9 @@ async def test_a_namespace_whose_jurisdictions_change_has_its_models_and_all_tab
     watching: Watching,
 ) -> None:
     watching.see(model("chat", "eu"))
-    watching.see({"kind": "Namespace", "metadata": meta("models")})
     await watching.work()
+    watching.see({"kind": "Namespace", "metadata": meta("models")})
+    assert await watching.work() == {"model models/chat"}, "it may wait for it"
     watching.see({"kind": "Namespace", "metadata": meta("models", labels={"team": "a"})})
     assert await watching.work() == set()
     watching.see({"kind": "Namespace", "metadata": meta("models", labels={"tomoul.ai/jurisdictions": "EU"})})

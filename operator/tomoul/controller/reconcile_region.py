@@ -39,6 +39,6 @@ async def reconcile_region(context: Context, key: Key) -> None:
     before = found.resource.status
     now = await write_status(context, REGIONS, key, found.uid, before, status)
     if now.accelerators != before.accelerators:
-        context.triggers.capacity(key.name)
+        context.triggers.around.capacity(key.name)
     if trouble is not None:
         raise trouble

@@ -91,7 +91,9 @@ class Operator:
         writer = Writer(client, self._lease, self._observed, self._metrics)
         self._synced = asyncio.Event()
         self._recorder = Recorder(client, self._lease, self._metrics, options.identity, _now)
-        self._sampler = Sampler(self._observed, options.sample_seconds, options.refused_seconds, self._triggers.scaled)
+        self._sampler = Sampler(
+            self._observed, options.sample_seconds, options.refused_seconds, self._triggers.around.scaled
+        )
         self._service = Key(options.settings.namespace, options.external_metrics_service)
         self._canaries = CanaryWatch(self._observed, self._triggers.told, read_gateway)
         self._downloads = DownloadWatch(self._observed, self._triggers.told, read_loader, now=_now)
@@ -145,7 +147,10 @@ class Operator:
                 group.create_task(self._lead()),
                 group.create_task(
                     follow_optional(
-                        self._client, self._observed, self._triggers.api, relist_seconds=self._options.resync_seconds
+                        self._client,
+                        self._observed,
+                        self._triggers.around.api,
+                        relist_seconds=self._options.resync_seconds,
                     )
                 ),
                 group.create_task(self._sampler.run()),

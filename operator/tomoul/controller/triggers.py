@@ -8,28 +8,22 @@ from typing import Any
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.controller.children import Child
 from tomoul.controller.declared import Declared
-from tomoul.controller.differences import adapters, is_live, is_lost, kinds, revision
-from tomoul.controller.facts import Namespace
+from tomoul.controller.differences import adapters, is_live, kinds, revision
 from tomoul.controller.gateway_triggers import ROUTES_DELAY, GatewayTriggers
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.named_models import model_ids
 from tomoul.controller.observed import Observed
 from tomoul.controller.pods import Pod
+from tomoul.controller.surrounding_triggers import SurroundingTriggers
 from tomoul.controller.table_queue import TableQueue
 from tomoul.controller.workqueue import WorkQueue
 from tomoul.kube import resources
 from tomoul.kube.store import Change
-from tomoul.plan.cpus import cpus_for
-from tomoul.plan.multinode import LWS_API, is_multinode
 from tomoul.plan.podfact import PodFact
-from tomoul.plan.scaling import EXTERNAL_METRICS_API, KEDA_API
-from tomoul.plan.seeds import repeats_on_cpus
-from tomoul.plan.world import Key, NodeFact
+from tomoul.plan.world import Key
 
 REGION_DELAY = 1.0
 """Seconds that a Region waits where only its figures change."""
-CAPACITY_DELAY = 5.0
-"""Seconds that models which wait for GPUs wait for more changes of what is free: there may be many of them."""
 
 
 class Triggers:
@@ -41,6 +35,7 @@ class Triggers:
         self._observed = observed
         self._queue = queue
         self.tables = TableQueue(observed, queue, monotonic)
+        self.around = SurroundingTriggers(observed, queue, self.tables, self.figures)
         self._said = GatewayTriggers(observed, queue)
 
     def __call__(self, change: Change[Any]) -> None:
@@ -57,11 +52,11 @@ class Triggers:
             case resources.ROLES | resources.ROLE_BINDINGS:
                 self._key_access(change.key.namespace)
             case resources.NODES:
-                self._node(change)
+                self.around.node(change)
             case resources.NAMESPACES:
-                self._namespace(change)
+                self.around.namespace(change)
             case resources.API_SERVICES:
-                self.api(change.key.name)
+                self.around.api(change.key.name)
             case resources.PODS:
                 self._pod(change)
             case resources.ROUTING_TABLES:
@@ -92,19 +87,6 @@ class Triggers:
         """Enqueue whom it concerns that a table of a region is withheld, or is not any more."""
         self._said.gateways(region, everyone=False)
 
-    def scaled(self, region: str | None = None) -> None:
-        """Enqueue the models that scale, all or those in a region whose gateways tell their calls now, or no more."""
-        for key, model in self._observed.world().models.items():
-            found = (each for each in model.spec.regions if region is None or each.name == region)
-            if any(each.scaling or each.no_store_scaling for each in found):
-                self._queue.add(WorkKey(Kind.MODEL, *key))
-
-    def capacity(self, region: str) -> None:
-        """Enqueue the models that wait for GPUs in a region whose free ones have changed."""
-        for key, model in self._observed.world().models.items():
-            if any(row.name == region and row.gpus_needed is not None for row in model.status.regions):
-                self._queue.add_after(WorkKey(Kind.MODEL, *key), CAPACITY_DELAY)
-
     def told(self, model: Key) -> None:
         """Enqueue a ModelDeployment whose canary's calls were counted, or whose loaders said how far they are."""
         self._queue.add(WorkKey(Kind.MODEL, *model))
@@ -122,14 +104,6 @@ class Triggers:
     def later(self, model: Key, seconds: float) -> None:
         """Enqueue a ModelDeployment in some seconds."""
         self._queue.add_after(WorkKey(Kind.MODEL, *model), seconds)
-
-    def api(self, name: str) -> None:
-        """An APIService has come, changed or gone, or all objects of its kind are known now."""
-        if name in (KEDA_API, EXTERNAL_METRICS_API):
-            self.scaled()
-        if name == LWS_API:
-            # Whether they are accepted, and so routed, rests on it.
-            self._models_and_tables(lambda model: is_multinode(model.spec))
 
     def _model(self, change: Change[Declared[ModelDeployment]]) -> None:
         self._queue.add(WorkKey(Kind.MODEL, *change.key))
@@ -177,48 +151,6 @@ class Triggers:
         for key, model in self._observed.world().models.items():
             if any(target.name == name for target in model.spec.regions):
                 self._queue.add(WorkKey(Kind.MODEL, *key))
-
-    def _node(self, change: Change[NodeFact]) -> None:
-        if is_lost(change.old) != is_lost(change.new):
-            # Of pods that were not ready before nobody says anything new when their node goes, or comes back.
-            for pod in self._observed.pods.values():
-                if pod.fact.node == change.key.name and not pod.fact.ready and pod.parent.model is not None:
-                    self._queue.add(WorkKey(Kind.MODEL, *pod.parent.model))
-        for name, region in self._observed.world().regions.items():
-            selector = region.spec.placement.node_selector.items()
-            if any(node is not None and selector <= node.labels.items() for node in (change.old, change.new)):
-                self.figures(name)
-                if change.old is not None and change.new is not None and change.old.labels != change.new.labels:
-                    # By its product it may do for other models than before, with as many GPUs.
-                    self.capacity(name)
-            before, now = (cpus_for(region, node) if node is not None else {} for node in (change.old, change.new))
-            if before != now:
-                self._cpus(name)
-
-    def _cpus(self, region: str) -> None:
-        """Models whose seeds rest on what CPUs the region has."""
-        # Tables of other regions say what a model's seeds are worth here.
-        self._models_and_tables(
-            lambda model: repeats_on_cpus(model.spec) and any(target.name == region for target in model.spec.regions)
-        )
-
-    def _models_and_tables(self, concerned: Callable[[ModelDeployment], bool]) -> None:
-        """Enqueue these models, and the tables that they are in."""
-        keys = [key for key, model in self._observed.world().models.items() if concerned(model)]
-        for key in keys:
-            self._queue.add(WorkKey(Kind.MODEL, *key))
-        if keys:
-            self.tables.models(keys)
-
-    def _namespace(self, change: Change[Namespace]) -> None:
-        # One that comes without the label, and one that goes with its models, change nothing.
-        sides = [side for side in (change.old, change.new) if side is not None]
-        if all(side.jurisdictions is None for side in sides):
-            return
-        keys = [key for key in self._observed.models if key.namespace == change.key.name]
-        for key in keys:
-            self._queue.add(WorkKey(Kind.MODEL, *key))
-        self.tables.models(keys)
 
     def _pod(self, change: Change[Pod]) -> None:
         for parent in {pod.parent for pod in (change.old, change.new) if pod is not None}:
