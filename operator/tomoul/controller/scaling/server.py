@@ -4,9 +4,12 @@ import asyncio
 import base64
 import json
 import logging
+import socket
 import ssl
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,39 +46,47 @@ class ExternalMetricsServer:
         self._secret = Key(service.namespace, SECRET)
         self._port = port
         self._names: frozenset[str] = frozenset()
-        self._loaded: tuple[object, object] = (None, None)
-        self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._tls.verify_mode = ssl.CERT_REQUIRED
+        self._loaded: tuple[object, object] | None = None
 
     async def run(self) -> None:
         """Serve for ever, from when there is a certificate. Raises OSError if the port is taken."""
-        while not await self._load():  # noqa: ASYNC110 - it asks the API server
+        while (tls := await self._load()) is None:  # noqa: ASYNC110 - it asks the API server
             await asyncio.sleep(RETRY_SECONDS)
+        with listen("", self._port) as listener:
+            logger.info("external metrics on port %d", listener.getsockname()[1])
+            while True:
+                async with self._serving(listener, tls):
+                    while True:
+                        await asyncio.sleep(RELOAD_SECONDS)
+                        if (newer := await self._load()) is not None:
+                            break
+                tls = newer
+
+    @asynccontextmanager
+    async def _serving(self, listener: socket.socket, tls: ssl.SSLContext) -> AsyncIterator[None]:
+        """By these certificates. At the end connections end too: whom they trusted may not be trusted any more."""
         application = external_metrics(self._sampler, lambda: datetime.now(UTC), self._is_api_server)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()
         try:
-            listener = listen("", self._port)
-            await web.SockSite(runner, listener, ssl_context=self._tls).start()
-            logger.info("external metrics on port %d", listener.getsockname()[1])
-            while True:
-                await asyncio.sleep(RELOAD_SECONDS)
-                await self._load()
+            await web.SockSite(runner, listener.dup(), ssl_context=tls).start()
+            yield
         finally:
             await runner.cleanup()
 
-    async def _load(self) -> bool:
-        """Take the newest certificates; new connections go by them."""
+    async def _load(self) -> ssl.SSLContext | None:
+        """The newest certificates, if they are others than before."""
         try:
             secret = await self._client.get(SECRETS, self._secret)
             known = await self._client.get(CONFIG_MAPS, _AUTHENTICATION)
             authority = known.get("data", {})["requestheader-client-ca-file"]
-            names = json.loads(known["data"].get("requestheader-allowed-names", "[]"))
+            self._names = frozenset(json.loads(known["data"].get("requestheader-allowed-names", "[]")))
             found = (secret["data"], authority)
-            if found != self._loaded:
-                self._tls.load_verify_locations(cadata=authority)
-                _load_certificate(self._tls, secret)
-            self._loaded, self._names = found, frozenset(names)
+            if found == self._loaded:
+                return None
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authority)
+            tls.verify_mode = ssl.CERT_REQUIRED
+            _load_certificate(tls, secret)
         except KeyError as error:
             logger.warning("no external metrics: the API server has no certificate of its own (%s)", error)
         except (KubeError, ValueError, ssl.SSLError) as error:
@@ -85,8 +96,9 @@ class ExternalMetricsServer:
                 error,
             )
         else:
-            return True
-        return False
+            self._loaded = found
+            return tls
+        return None
 
     def _is_api_server(self, common_name: str) -> bool:
         # An empty list allows every name that the authority has signed.
