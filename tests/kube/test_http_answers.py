@@ -1,20 +1,26 @@
 """The client against answers that a real API server gives only on bad days."""
 
 import asyncio
+import base64
 import json
+import ssl
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
+from tomoul.controller.scaling.certificate import CERTIFICATE, PRIVATE_KEY, certificate_secret
 from tomoul.kube import http_client
 from tomoul.kube.client import WatchEvent
 from tomoul.kube.errors import Gone, Invalid, Throttled, Unavailable
 from tomoul.kube.http_client import LONGEST_RETRY_AFTER, HttpKubeClient
 from tomoul.kube.resources import NODES
+from tomoul.plan.world import Key
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -183,3 +189,46 @@ async def test_a_page_of_a_list_is_not_in_memory_beside_the_next_one(monkeypatch
             names += [item["metadata"]["name"] for item in page.items]
             del page
     assert names == ["node-0", "node-1", "node-2"]
+
+
+async def test_an_api_server_with_another_authority_is_known_once_the_kubelet_has_written_it(tmp_path: Path) -> None:
+    def server(name: str) -> tuple[ssl.SSLContext, bytes]:
+        data = certificate_secret(Key("", ""), name, datetime.now(UTC))["data"]
+        for file in (CERTIFICATE, PRIVATE_KEY):
+            (tmp_path / file).write_bytes(base64.b64decode(data[file]))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tmp_path / CERTIFICATE, tmp_path / PRIVATE_KEY)
+        return context, (tmp_path / CERTIFICATE).read_bytes()
+
+    async def empty(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
+
+    application, authority = web.Application(), tmp_path / "ca.crt"
+    application.router.add_route("*", "/{path:.*}", empty)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    tls, before = server("before")
+    authority.write_bytes(before)
+    site = web.TCPSite(runner, "localhost", 0, ssl_context=tls)
+    await site.start()
+    port = runner.addresses[0][1]
+    configuration = Configuration(host=f"https://localhost:{port}")
+    configuration.ssl_ca_cert, configuration.tls_server_name = str(authority), "before"
+    try:
+        async with HttpKubeClient(configuration) as client:
+            await client.list(NODES)
+            await site.stop()
+            await client._connections().close()  # as after a while without a call
+            client._session = None
+            tls, after = server("after")
+            configuration.tls_server_name = "after"
+            await web.TCPSite(runner, "localhost", port, ssl_context=tls).start()
+            for _ in range(2):
+                with pytest.raises(Unavailable, match="ertificate"):
+                    await client.list(NODES)
+            authority.write_bytes(after)
+            with pytest.raises(Unavailable, match="ertificate"):
+                await client.list(NODES)
+            await client.list(NODES)
+    finally:
+        await runner.cleanup()

@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import logging
 import math
+import ssl
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from tomoul.kube.http_client import ENCODING, PAGE, HttpKubeClient, retry_after
+from tomoul.kube.http_client import ENCODING, PAGE, HttpKubeClient, retry_after, trust_anew
 from tomoul.kube.reflector import FIRST_DELAY, LONGEST_DELAY, SETTLED, WATCHED
 from tomoul.kube.store import Store
 
@@ -145,7 +146,7 @@ def _login(client: HttpKubeClient) -> Callable[..., Any]:
             connector=aiohttp.TCPConnector(limit=0, ssl=tls),
             proxy=configuration.proxy,
             headers=ENCODING,
-            middlewares=(_paced(), _authorized(client)),
+            middlewares=(_paced(), _authorized(client), _trusting(client, tls)),
         )
         return kopf.AiohttpSession(
             server=configuration.host,
@@ -177,6 +178,19 @@ def _authorized(client: HttpKubeClient) -> aiohttp.ClientMiddlewareType:
             response.close()
             await asyncio.sleep(wait)
         return response
+
+    return send
+
+
+def _trusting(client: HttpKubeClient, tls: ssl.SSLContext) -> aiohttp.ClientMiddlewareType:
+    """Reads the API server's authority again where it has another one than before."""
+
+    async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        try:
+            return await handler(request)
+        except aiohttp.ClientConnectorCertificateError:
+            trust_anew(tls, client.configuration)
+            raise
 
     return send
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -236,6 +237,8 @@ class HttpKubeClient:
                     raise error_of(response.status, f"{method} {path}: {words_of(text)}", retry_after(response))
                 yield response
         except _BROKEN as error:
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                trust_anew(self._api.rest_client.ssl_context, self.configuration)
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
 
     def _connections(self) -> aiohttp.ClientSession:
@@ -253,6 +256,18 @@ class HttpKubeClient:
 
 def _fields(only: Key | None) -> str:
     return f"metadata.name={only.name}" if only else ""
+
+
+def trust_anew(tls: ssl.SSLContext, configuration: Configuration) -> None:
+    """Trust the authority that is in the file by now: a cluster may get another one, and the kubelet writes it there.
+
+    The one before stays trusted until the process ends.
+    """
+    if configuration.ssl_ca_cert:
+        try:
+            tls.load_verify_locations(cafile=configuration.ssl_ca_cert)
+        except OSError as error:  # ssl.SSLError is one
+            logger.warning("the API server's authority cannot be read: %s", error)
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float | None:
