@@ -117,6 +117,16 @@ class Cluster:
 
         return await eventually(check)
 
+    async def lacks(self, *services: str) -> dict[str, Any]:
+        """The entry, once it names the pools of just these Services of which its Envoy has no endpoint."""
+
+        def check() -> dict[str, Any]:
+            entry = self.entry()
+            assert entry["poolsWithoutEndpoints"] == [f"{self.namespace}/{service}" for service in services], entry
+            return entry
+
+        return await eventually(check)
+
 
 @contextlib.asynccontextmanager
 async def engine(answer: str = COMPLETION) -> AsyncIterator[Endpoint]:

@@ -61,6 +61,18 @@ def test_what_else_is_new_is_told_at_once() -> None:
     assert patience.left(KEY, TABLE, stuck, 4) == 0, "pods that find no node"
 
 
+def test_a_pod_is_told_to_be_ready_together_with_its_endpoint_unless_that_does_not_come() -> None:
+    clock = Clock()
+    patience = Patience(clock)
+    lacking = status(1, Reason.ACCEPTED, eu=Reason.WAITING_FOR_ENDPOINTS, us=Reason.ACKNOWLEDGED)
+    reached = status(1, Reason.ACCEPTED, eu=Reason.ACKNOWLEDGED, us=Reason.ACKNOWLEDGED)
+    assert patience.left(KEY, ALL, lacking, 4) == 4
+    assert patience.left(KEY, ALL, reached, 4) == 0
+    assert patience.left(KEY, ALL, lacking, 4) == 4
+    clock.now += 4
+    assert patience.left(KEY, ALL, lacking, 4) == 0
+
+
 def test_a_gateway_that_refuses_and_one_that_is_missing_are_told_at_once() -> None:
     patience = Patience(Clock())
     for reason in (Reason.REJECTED_BY_GATEWAY, Reason.NO_LIVE_GATEWAY):

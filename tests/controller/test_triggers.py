@@ -194,6 +194,28 @@ async def test_models_that_are_routed_hear_of_gateways_that_come_to_life_acknowl
     assert await watching.work() == {"region eu", "table eu"}
 
 
+async def test_a_model_that_is_routed_hears_that_a_gateway_has_the_first_endpoint_of_it_or_none_any_more(
+    watching: Watching,
+) -> None:
+    def said(*lacking: str) -> Object:
+        pool = {"name": "default", "namespace": "models", "service": "chat-pool", "port": 8000}
+        cache = {"mode": "Shared", "noStore": "Refuse"}
+        route = {"id": "org/chat", "regions": ["eu"], "cache": cache, "pools": [pool]}
+        item = table(("p", 1))
+        item["spec"] |= {"models": [route]}
+        item["status"]["gateways"][0]["poolsWithoutEndpoints"] = list(lacking)
+        return item
+
+    watching.see(model("chat", "eu", programmed="eu"))
+    watching.see(model("other", "eu", programmed="eu"))
+    watching.see(said("models/chat-pool"))
+    await watching.work()
+    watching.see(said())
+    assert await watching.work() == {"region eu", "model models/chat", "table eu"}
+    watching.see(said("models/chat-pool", "models/another"))
+    assert await watching.work() == {"region eu", "model models/chat", "table eu"}
+
+
 async def test_a_table_hears_of_kinds_of_prompt_caches_that_come_and_go(watching: Watching) -> None:
     def engine(name: str, cache: str) -> Object:
         item = pod("chat", "eu", ready=True)

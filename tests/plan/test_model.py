@@ -124,6 +124,28 @@ def test_a_route_that_changed_waits_for_the_table_and_forgets_the_old_acknowledg
     assert judged.programmed_route == ""
 
 
+def test_routes_are_not_programmed_while_a_gateway_has_no_endpoint_of_a_pool_that_has_ready_pods() -> None:
+    def judged(ready: int, *lacking: str) -> RegionModelStatus:
+        found = world(model(engine="LlamaCpp"))
+        a = GatewayAcknowledgement(name="a", accepted_generation=5, pools_without_endpoints=lacking)
+        facts = Facts(
+            pods={GATEWAY: [PodFact("a", ready=True), PodFact("b", ready=True)]},
+            tables={"eu-west": table(found, 5, a, accepted("b", 5))},
+            deployments={POOL: DeploymentFact(replicas=1, total=1, ready=ready, updated=1)},
+        )
+        return row(world(model(engine="LlamaCpp"), facts=facts))
+
+    own = f"{POOL.namespace}/{POOL.name}"
+    lacks = judged(1, own)
+    condition = entry(lacks.conditions, "RoutesProgrammed")
+    assert (condition.status, condition.reason) == ("False", Reason.WAITING_FOR_ENDPOINTS)
+    assert f"Service `{POOL.name}`" in condition.message
+    assert condition.message.endswith(": `a`")
+    assert lacks.programmed_route == wanted_hash(), "the route itself is acknowledged"
+    for other in (judged(0, own), judged(1), judged(1, "models/other")):
+        assert entry(other.conditions, "RoutesProgrammed").status == "True"
+
+
 def pool_facts(fact: DeploymentFact | None, *pods: PodFact) -> Facts:
     return Facts(deployments={POOL: fact} if fact is not None else {}, pods={POOL: pods})
 

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     ACKNOWLEDGED = "Acknowledged"
     WAITING_FOR_TABLE = "WaitingForTable"
     WAITING_FOR_GATEWAYS = "WaitingForGateways"
+    WAITING_FOR_ENDPOINTS = "WaitingForEndpoints"
     NO_LIVE_GATEWAY = "NoLiveGateway"
     REJECTED_BY_GATEWAY = "RejectedByGateway"
     # Ready (Region)

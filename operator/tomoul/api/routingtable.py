@@ -17,6 +17,7 @@ SeedSupport = Literal["deterministic", "best_effort", "ignored"]
 MAX_ALIASES = 16
 MAX_TENANTS = 4096
 MAX_TENANT_PROBLEMS = 256
+MAX_POOLS_WITHOUT_ENDPOINTS = 1024
 Bounded = Annotated[str, Field(max_length=128)]
 
 
@@ -208,6 +209,9 @@ class GatewayAcknowledgement(StatusModel):
         max_length=MAX_TENANT_PROBLEMS,
         description="Tenants some of whose keys it does not take, the first in the table's order",
     )
+    pools_without_endpoints: Annotated[
+        tuple[Annotated[str, Field(max_length=127)], ...], Field(max_length=MAX_POOLS_WITHOUT_ENDPOINTS)
+    ] = Field(default=(), description="Pools of which its Envoy has no endpoint, as `namespace/service`, by name")
 
 
 class RoutingTableStatus(StatusModel):

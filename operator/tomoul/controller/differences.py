@@ -52,6 +52,13 @@ def tells_of_no_more(table: Child[RoutingTable | None] | None) -> bool:
     return any(len(entry.tenant_problems) >= MAX_TENANT_PROBLEMS for entry in table.fact.status.gateways)
 
 
+def without_endpoints(table: Child[RoutingTable | None] | None) -> set[tuple[str, str]]:
+    """Which gateway has no endpoint of which pool."""
+    if table is None or table.fact is None:
+        return set()
+    return {(entry.name, pool) for entry in table.fact.status.gateways for pool in entry.pools_without_endpoints}
+
+
 def is_enforced(tenant: Tenant) -> bool:
     """Whether the tenant's status says so."""
     return any(c.type == ConditionType.ENFORCED and c.status == "True" for c in tenant.status.conditions)

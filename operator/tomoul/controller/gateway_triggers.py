@@ -4,7 +4,14 @@ from collections.abc import Iterable
 
 from tomoul.api.routingtable import RoutingTable
 from tomoul.controller.children import Child
-from tomoul.controller.differences import acknowledging, awaits_routes, is_enforced, problems, tells_of_no_more
+from tomoul.controller.differences import (
+    acknowledging,
+    awaits_routes,
+    is_enforced,
+    problems,
+    tells_of_no_more,
+    without_endpoints,
+)
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.observed import Observed
 from tomoul.controller.workqueue import WorkQueue
@@ -28,6 +35,7 @@ class GatewayTriggers:
     def table(self, change: Change[Child[RoutingTable | None]]) -> None:
         """A table is another one now, or gateways have said something of it."""
         self._told(change)
+        self._reached(change)
         # Others than before have acknowledged it.
         everyone = acknowledging(change.old) != acknowledging(change.new)
         region, shard = region_of_table(change.key.name), shard_of_table(change.key.name)
@@ -60,6 +68,19 @@ class GatewayTriggers:
                 self._queue.add(work)
             elif awaits_routes(model, region) or self._queue.is_active(work):
                 self._queue.add_after(work, ROUTES_DELAY)
+
+    def _reached(self, change: Change[Child[RoutingTable | None]]) -> None:
+        """Gateways have the first endpoint of a pool, or none of it any more."""
+        pools = {pool for _, pool in without_endpoints(change.old) ^ without_endpoints(change.new)}
+        if not pools or change.new is None or change.new.fact is None:
+            return
+        ids = {
+            route.base_id
+            for route in change.new.fact.spec.models
+            if any(f"{pool.namespace}/{pool.service}" in pools for pool in route.pools)
+        }
+        for key in self._observed.claimants(ids):
+            self._queue.add(WorkKey(Kind.MODEL, *key))
 
     def _told(self, change: Change[Child[RoutingTable | None]]) -> None:
         """Gateways have said something new of tenants' keys."""

@@ -1,7 +1,8 @@
 """Patience: a status that tells of nothing but routes that are on their way is not written yet.
 
 A change reaches the table of one region before that of the next, and the gateways of each acknowledge when they can.
-Were every step of that a status, a model would have several writes for each of its regions.
+Were every step of that a status, a model would have several writes for each of its regions. Nor is a pod told that is
+ready while gateways do not have its endpoint yet, which comes a moment later.
 """
 
 import time
@@ -11,7 +12,7 @@ from tomoul.api.conditions import ConditionType, Reason
 from tomoul.api.modelstatus import ModelDeploymentStatus, RegionModelStatus
 from tomoul.plan.world import Key
 
-_ON_THE_WAY = (Reason.WAITING_FOR_TABLE, Reason.WAITING_FOR_GATEWAYS)
+_ON_THE_WAY = (Reason.WAITING_FOR_TABLE, Reason.WAITING_FOR_GATEWAYS, Reason.WAITING_FOR_ENDPOINTS)
 _OF_ROUTES = (ConditionType.ROUTES_PROGRAMMED, ConditionType.READY)
 
 
@@ -25,9 +26,11 @@ class Patience:
     def left(self, key: Key, old: ModelDeploymentStatus, new: ModelDeploymentStatus, seconds: float) -> float:
         """For how many more seconds the status need not be written; 0 if it is to be written now.
 
-        `seconds` are how long routes may be on their way. What is new to a reader apart from them is never held back.
+        `seconds` are how long routes may be on their way. What is new to a reader apart from them is never held back,
+        but for what comes with an endpoint that is on its way.
         """
-        if not _on_the_way(new) or _without_routes(old) != _without_routes(new):
+        waits = _on_the_way(new)
+        if not waits or (waits != {Reason.WAITING_FOR_ENDPOINTS} and _without_routes(old) != _without_routes(new)):
             self._since.pop(key, None)
             return 0.0
         now = self._monotonic()
@@ -41,12 +44,14 @@ class Patience:
         self._since.pop(key, None)
 
 
-def _on_the_way(status: ModelDeploymentStatus) -> bool:
-    return any(
-        entry.type == ConditionType.ROUTES_PROGRAMMED and entry.status != "True" and entry.reason in _ON_THE_WAY
+def _on_the_way(status: ModelDeploymentStatus) -> set[str]:
+    """What regions wait for that comes by itself."""
+    return {
+        entry.reason
         for row in status.regions
         for entry in row.conditions
-    )
+        if entry.type == ConditionType.ROUTES_PROGRAMMED and entry.status != "True" and entry.reason in _ON_THE_WAY
+    }
 
 
 def _without_routes(status: ModelDeploymentStatus) -> object:

@@ -27,6 +27,7 @@ INTENDED = frozenset(
         Reason.SCALED_TO_ZERO,
         Reason.WAITING_FOR_TABLE,
         Reason.WAITING_FOR_GATEWAYS,
+        Reason.WAITING_FOR_ENDPOINTS,
         Reason.SOME_REPLICAS_READY,
         Reason.NO_REPLICA_READY,
         Reason.AUTH_DISABLED,

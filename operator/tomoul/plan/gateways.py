@@ -1,6 +1,6 @@
 """Gateways of a region as the plan sees them: which live, and what they acknowledged."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tomoul.api.conditions import Reason
 from tomoul.api.routingtable import GatewayAcknowledgement, ModelRoute, RoutingTable
@@ -25,12 +25,20 @@ def acknowledgements(table: RoutingTable | None) -> Mapping[str, GatewayAcknowle
     return {entry.name: entry for entry in table.status.gateways} if table is not None else {}
 
 
-def programmed(world: World, region: str, routes: Sequence[ModelRoute], acknowledged: str, claims: Claims) -> Verdict:
+def programmed(
+    world: World,
+    region: str,
+    routes: Sequence[ModelRoute],
+    acknowledged: str,
+    claims: Claims,
+    answering: Collection[str],
+) -> Verdict:
     """Whether every live gateway of `region` serves `routes`: a model's and those of its adapters.
 
     `acknowledged` is the hash of the routes that they were last known to serve: other models' changes raise a
     table's generation, and must not make this one wait again. A gateway that came later is ready only once its Envoy
-    has accepted the tables of that moment, so of it any acknowledgement will do.
+    has accepted the tables of that moment, so of it any acknowledgement will do. `answering` are the Services of the
+    model that have a ready pod: until each gateway's Envoy has an endpoint of these, calls would get 503.
     """
     found = [held for route in routes if (held := written(world, region, route.id, claims)) is not None]
     wanted = routes_hash(routes)
@@ -39,7 +47,23 @@ def programmed(world: World, region: str, routes: Sequence[ModelRoute], acknowle
         return Verdict("False", Reason.WAITING_FOR_TABLE, not_held(world, where, "route"))
     tables = {table.metadata.name: table for table, _ in found}
     verdicts = [accepted_by_all(world, region, table, known=acknowledged == wanted) for table in tables.values()]
+    verdicts += [reached(world, region, table, route, answering) for table, route in found[:1]]
     return next((verdict for verdict in verdicts if verdict.status != "True"), verdicts[0])
+
+
+def reached(world: World, region: str, table: RoutingTable, route: ModelRoute, answering: Collection[str]) -> Verdict:
+    """Whether every live gateway has an endpoint of each of the route's pools that has a ready pod."""
+    entries = acknowledgements(table)
+    live = [entries[pod.name] for pod in gateway_pods(world, region) if pod.ready and pod.name in entries]
+    for pool in route.pools:
+        if pool.service not in answering:
+            continue
+        without = [each.name for each in live if f"{pool.namespace}/{pool.service}" in each.pools_without_endpoints]
+        if without:
+            names = ", ".join(f"`{name}`" for name in without)
+            message = f"Gateways that have no endpoint of Service `{pool.service}` yet, which has ready pods: {names}"
+            return Verdict("False", Reason.WAITING_FOR_ENDPOINTS, message)
+    return Verdict("True", Reason.ACKNOWLEDGED)
 
 
 def _belongs(world: World, region: str, route: ModelRoute) -> str:

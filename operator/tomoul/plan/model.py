@@ -151,6 +151,7 @@ def _judged(
     found = list(rollouts.values())
     lost = lost_nodes(world)
     served = _told(world, model, name, rollouts, stalled(found, running(found, lost)))
+    ready = {each.name for each in found if each.ready}
     placed = scheduled(found)
     # Capacity is only looked at where it is missing: it changes with every other model's pods.
     lacking = shortage(world, model, region, found) if placed.reason is Reason.UNSCHEDULABLE else None
@@ -161,7 +162,7 @@ def _judged(
         ConditionType.SCHEDULED: placed,
         ConditionType.MODEL_READY: _told(world, model, name, rollouts, late_to_answer(found, answering(found, lost))),
         ConditionType.WORKLOAD_READY: on_trial(rollout, served) if rollout is not None else served,
-        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before, claims) if routes else PENDING,
+        ConditionType.ROUTES_PROGRAMMED: programmed(world, name, routes, before, claims, ready) if routes else PENDING,
         ConditionType.CACHE_POLICY_ENFORCED: cache,
     }
     if seeds is not None and (kept := seed_verdict(model.spec, seeds)) is not None:
@@ -202,7 +203,9 @@ def _judged(
         gpus_free=lacking.free if lacking is not None else None,
         # Gateways that come and go do not take back what was acknowledged of the same route.
         programmed_route=wanted
-        if routed.status == "True" or (before == wanted and routed.reason is not Reason.WAITING_FOR_TABLE)
+        if routed.status == "True"
+        or routed.reason is Reason.WAITING_FOR_ENDPOINTS
+        or (before == wanted and routed.reason is not Reason.WAITING_FOR_TABLE)
         else "",
     )
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from tomoul.api.meta import API_VERSION
@@ -56,11 +57,21 @@ class Reporter:
         self._now = now
         self._verdicts: dict[str, _Verdict] = {}
         self._problems: tuple[TenantProblem, ...] = ()
+        self._without_endpoints: Mapping[str, tuple[str, ...]] = {}
         self._changed = asyncio.Event()
 
-    def accepted(self, versions: Mapping[str, TableVersion], problems: tuple[TenantProblem, ...] = ()) -> None:
-        """Envoy accepted a configuration made of these tables, without the keys of which `problems` tell."""
+    def accepted(
+        self,
+        versions: Mapping[str, TableVersion],
+        problems: tuple[TenantProblem, ...] = (),
+        without_endpoints: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
+        """Envoy accepted a configuration made of these tables, without the keys of which `problems` tell.
+
+        `without_endpoints` are the pools of each table that it has no endpoint of.
+        """
         self._problems = problems
+        self._without_endpoints = without_endpoints
         for name, version in versions.items():
             verdict = self._verdict(name, version)
             if verdict.rejected <= version.generation:
@@ -143,6 +154,7 @@ class Reporter:
             last_update_time=self._now(),
             # Where the tenants are: else each word of a key would be one in each of a region's tables.
             tenant_problems=self._problems if known.table is not None and known.table.spec.tenants else (),
+            pools_without_endpoints=self._without_endpoints.get(name, ()),
         )
         if known.entry and known.entry.model_copy(update={"last_update_time": entry.last_update_time}) == entry:
             return None

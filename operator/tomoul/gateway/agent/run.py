@@ -163,7 +163,7 @@ class Agent:
         tenants = known_tenants([*state.tables.values()], state.keys)
         self._tell_rivals(tenants)
         self._metrics.accepted(state.versions)
-        self._reporter.accepted(state.versions, tenant_problems(tenants))
+        self._reporter.accepted(state.versions, tenant_problems(tenants), state.without_endpoints)
         self._unsaved = state
         self._save.set()
 

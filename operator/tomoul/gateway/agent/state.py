@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from tomoul.api.routingtable import GatewayAcknowledgement, RoutingTable
-from tomoul.gateway.compile.resources import Endpoints
+from tomoul.api.routingtable import MAX_POOLS_WITHOUT_ENDPOINTS, GatewayAcknowledgement, RoutingTable
+from tomoul.gateway.compile.resources import Endpoints, PoolKey
 from tomoul.gateway.compile.tenants import Keys
 from tomoul.kube.client import Object
 
@@ -33,6 +33,11 @@ class GatewayState:
         """Which state of each table it is."""
         return {name: version_of(table) for name, table in self.tables.items()}
 
+    @property
+    def without_endpoints(self) -> Mapping[str, tuple[str, ...]]:
+        """By table the pools that no call reaches, as a gateway's entry has them."""
+        return {name: _without_endpoints(table, self.endpoints) for name, table in self.tables.items()}
+
 
 @dataclass(frozen=True)
 class KnownTable:
@@ -45,6 +50,17 @@ class KnownTable:
     """Why not."""
     entry: GatewayAcknowledgement | None = None
     """What the table's status says of this agent's gateway."""
+
+
+def _without_endpoints(table: RoutingTable, endpoints: Endpoints) -> tuple[str, ...]:
+    # An adapter has the pools of the model that it is served with.
+    found = {
+        f"{pool.namespace}/{pool.service}"
+        for route in table.spec.models
+        for pool in route.pools
+        if PoolKey(pool.namespace, pool.service) not in endpoints
+    }
+    return tuple(sorted(found)[:MAX_POOLS_WITHOUT_ENDPOINTS])
 
 
 def version_of(table: RoutingTable) -> TableVersion:
