@@ -185,6 +185,8 @@ class FakeEngine:
     port: int = 0
     tls: ssl.SSLContext | None = None
     address: str = "127.0.0.1"
+    health: Sequence[Reply] = field(default_factory=lambda: reply(200, b""))
+    """What it answers as another region's gateway that is asked whether it is there."""
 
     def start(self) -> None:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
@@ -216,6 +218,9 @@ class FakeEngine:
         with contextlib.suppress(OSError, EOFError), self._secured(connection) as connection:
             while True:
                 request = _read_request(connection)
+                if request.path == "/-/ready":  # another region's gateway asks whether this one is there
+                    connection.sendall(bytes(self.health[0]))
+                    continue
                 self.received.append(request)
                 replies = self.behave(request) if self.behave else self._complete(request)
                 for part in replies:

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tomoul.api.routingtable import RemoteGateway
-from tomoul.gateway.compile.names import FILTER, HOST_METADATA, TYPES, pool_cluster, region_cluster
+from tomoul.gateway.compile.names import FILTER, HOST_METADATA, READY_PATH, TYPES, pool_cluster, region_cluster
 from tomoul.gateway.compile.resources import EnvoyResource, PoolKey
 from tomoul.plan.listening import ALL, ALL_IPV4
 
@@ -81,6 +81,34 @@ def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False, reuse_connec
     }
 
 
+# TCP's own keep-alive does not look after a connection on which something was sent: what is dead without a word would
+# hold up all calls on it for a quarter of an hour.
+_HTTP2 = {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+
+
+def _region_health_check(host: str) -> dict[str, Any]:
+    """Another region is asked whether it is there: of one that is not, each call would find it out anew.
+
+    Whatever answers below 500 is there: what stands before its gateways may let nobody see that path. One gateway of
+    several that drains answers 503 once or twice.
+    """
+    return {
+        "timeout": _CONNECT_TIMEOUT,
+        "interval": "3s",
+        "no_traffic_interval": "3s",
+        "unhealthy_threshold": 3,
+        "healthy_threshold": 1,
+        # Each check may meet another gateway.
+        "reuse_connection": False,
+        "http_health_check": {
+            "host": host,
+            "path": READY_PATH,
+            "expected_statuses": [{"start": 200, "end": 500}],
+            "retriable_statuses": [{"start": 500, "end": 600}],
+        },
+    }
+
+
 def region_cluster_resource(gateway: RemoteGateway, listen_address: str = ALL_IPV4) -> EnvoyResource:
     """Another region's gateways behind one name; their calls get that region's code as the pin (filter/course.zig).
 
@@ -113,6 +141,7 @@ def region_cluster_resource(gateway: RemoteGateway, listen_address: str = ALL_IP
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "connect_timeout": _CONNECT_TIMEOUT,
         "common_lb_config": _NO_PANIC,
+        "health_checks": [_region_health_check(url.netloc)],
         "circuit_breakers": _CIRCUIT_BREAKERS,
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 10}},
         "typed_extension_protocol_options": {
@@ -120,7 +149,7 @@ def region_cluster_resource(gateway: RemoteGateway, listen_address: str = ALL_IP
                 "@type": f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "common_http_protocol_options": {"idle_timeout": "60s"},
                 **(
-                    {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
+                    {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": _HTTP2}}
                     if tls
                     else {"explicit_http_config": {"http_protocol_options": {}}}
                 ),
