@@ -59,6 +59,21 @@ def test_every_counted_answer_tells_what_is_left_of_the_requests_and_others_do_n
     assert told(regions.chat("told", region="us-east"), 3, 15), "of the region that counts it"
 
 
+def test_an_answer_that_an_engine_begins_and_does_not_end_tells_what_is_left_too(regions: Regions) -> None:
+    regions.publish({"begun": {"limits": {"requestsPerMinute": 4}}, "free": {}})
+    whole = [b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n", 0.1]
+    for remaining, streams, replies in ((3, False, whole), (2, True, stream(0.1, finished=False))):
+        regions.engines["both"].behave = lambda _, replies=replies: replies
+        answer = regions.chat("begun", stream=streams)
+        refused(answer, 502, "engine_failed")
+        assert answer.header("x-ratelimit-limit-requests") == "4"
+        assert answer.header("x-ratelimit-remaining-requests") == str(remaining)
+        assert re.fullmatch(r"\d+s", answer.header("x-ratelimit-reset-requests") or "")
+        answer = regions.chat("free", stream=streams)
+        refused(answer, 502, "engine_failed")
+        assert not [name for name, _ in answer.headers if name.startswith("x-ratelimit")]
+
+
 def test_gateways_that_share_a_limit_tell_it_whole_and_what_is_left_of_their_part(regions: Regions) -> None:
     regions.publish({"shared": {"limits": {"requestsPerMinute": 12}}}, gateways=3)
     answer = regions.chat("shared")

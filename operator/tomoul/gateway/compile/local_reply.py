@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tomoul.gateway.compile.names import HEADER_CODE, HEADER_REGION, TYPES
+from tomoul.gateway.compile.names import FILTER, HEADER_CODE, HEADER_REGION, TYPES
 
 RETRY_AFTER_SECONDS = 30
 """What clients are told to wait where a region has nothing ready."""
@@ -77,6 +77,7 @@ def _mapper(
                 {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
                 for key, value in headers.items()
             ),
+            *_ALLOWANCE,
             _REQUEST_ID,
         ],
     }
@@ -84,6 +85,15 @@ def _mapper(
         mapper["status_code"] = status
     return mapper
 
+
+# What is left of a tenant's requests, of a call that is counted among them: filter/admission.zig. Without it no header.
+_ALLOWANCE = [
+    {
+        "header": {"key": name, "value": f"%DYNAMIC_METADATA({FILTER}:{name})%"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+    for name in (f"x-ratelimit-{what}-requests" for what in ("limit", "remaining", "reset"))
+]
 
 # For what Envoy refuses before it has read a request's head. The id of a request that it has read takes its place.
 _REQUEST_ID = {"header": {"key": "x-request-id", "value": "%UNIQUE_ID%"}, "append_action": "ADD_IF_ABSENT"}

@@ -69,10 +69,12 @@ const raw = struct {
     extern fn envoy_dynamic_module_callback_http_append_body(*Stream, Body, Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_drain_body(*Stream, Body, usize) bool;
     extern fn envoy_dynamic_module_callback_http_get_metadata_string(*Stream, MetadataSource, Buffer, Buffer, *Buffer) bool;
+    extern fn envoy_dynamic_module_callback_http_set_dynamic_metadata_string(*Stream, Buffer, Buffer, Buffer) void;
     extern fn envoy_dynamic_module_callback_http_set_filter_state_typed(*Stream, Buffer, Buffer) bool;
     extern fn envoy_dynamic_module_callback_http_clear_route_cache(*Stream) void;
     extern fn envoy_dynamic_module_callback_http_clear_route_cluster_cache(*Stream) void;
     extern fn envoy_dynamic_module_callback_http_get_cluster_host_count(*Stream, u32, *usize, *usize, *usize) bool;
+    extern fn envoy_dynamic_module_callback_http_filter_continue_encoding(*Stream) void;
     extern fn envoy_dynamic_module_callback_http_filter_reset_stream(*Stream, ResetReason, Buffer) void;
     extern fn envoy_dynamic_module_callback_http_filter_scheduler_new(*Stream) ?*Scheduler;
     extern fn envoy_dynamic_module_callback_http_filter_scheduler_commit(*Scheduler, u64) void;
@@ -180,6 +182,10 @@ pub const Stream = opaque {
         return if (there) found.slice() else null;
     }
 
+    pub fn setMetadata(self: *Stream, namespace: []const u8, key: []const u8, value: []const u8) void {
+        raw.envoy_dynamic_module_callback_http_set_dynamic_metadata_string(self, .of(namespace), .of(key), .of(value));
+    }
+
     /// False if Envoy knows no object of that name.
     pub fn setFilterState(self: *Stream, name: []const u8, value: []const u8) bool {
         return raw.envoy_dynamic_module_callback_http_set_filter_state_typed(self, .of(name), .of(value));
@@ -195,6 +201,11 @@ pub const Stream = opaque {
         raw.envoy_dynamic_module_callback_http_clear_route_cache(self);
         var counts: [3]usize = undefined; // all, healthy, degraded
         _ = raw.envoy_dynamic_module_callback_http_get_cluster_host_count(self, 0, &counts[0], &counts[1], &counts[2]);
+    }
+
+    /// Lets an answer go on whose headers wait.
+    pub fn continueEncoding(self: *Stream) void {
+        raw.envoy_dynamic_module_callback_http_filter_continue_encoding(self);
     }
 
     pub fn reset(self: *Stream, details: []const u8) void {

@@ -5,6 +5,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const admission = @import("admission.zig");
 const abi_log = @import("abi_log.zig");
 const faults = @import("faults.zig");
 const guard = @import("guard.zig");
@@ -199,6 +200,8 @@ fn breakOff(call: *Call) void {
 
 export fn envoy_dynamic_module_on_http_filter_local_reply(_: *abi.Stream, call: *Call, _: u32, _: abi.Buffer, _: bool) abi.LocalReplyStatus {
     if (voice.is(call)) return .@"continue";
+    // What the filter answers itself has them.
+    if (!call.local) guarded("local reply", admission.leaveAllowance, .{call}) orelse {};
     call.local = true;
     return .@"continue";
 }

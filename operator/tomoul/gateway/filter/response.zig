@@ -23,7 +23,7 @@ const max_failure = 64 * 1024;
 threadlocal var scratch: bodies.Scratch = .{};
 threadlocal var output: bodies.Scratch = .{};
 
-/// The headers are there. True if they may leave, false if they wait for the whole body.
+/// The headers are there. True if they may leave, false if they wait for the whole body, or a stream's first event.
 pub fn headers(call: *Call, end_of_stream: bool) !bool {
     const stream = call.stream;
     const own = call.document.source.region;
@@ -76,6 +76,8 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
         } else if (is_stream) {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
             try startStream(call, try namesOf(call));
+            // An engine finds some mistakes only once it has said 200. The first comment ends the wait, if no chunk does.
+            call.rewriter.committed = call.document.source.comment_seconds == 0;
             if (!end_of_stream) try call.watch.start(stream, call.document.source.comment_seconds, call.model.?.timeouts.idle_seconds);
         } else {
             if (call.seed) |seed| stream.setHeader(.response, "x-tomoul-seed", seed.text());
@@ -85,8 +87,11 @@ pub fn headers(call: *Call, end_of_stream: bool) !bool {
             if (head.content_length > call.document.source.max_body_bytes) try oversize.begin(call);
         }
     }
-    const whole = call.answer == .failure or call.answer == .completion or call.answer == .replaced;
-    if (!whole) return true;
+    switch (call.answer) {
+        .passes => return true,
+        .stream => return call.rewriter.committed,
+        .failure, .completion, .replaced => {},
+    }
     if (!end_of_stream) return false;
     const made = (try wholeBody(call, "")) orelse return true;
     stream.append(.buffered_response, made);
@@ -99,8 +104,9 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
     switch (call.answer) {
         .passes => return .@"continue",
         .stream => {
+            const waits = !call.rewriter.committed;
             try rewriteChunk(call, end_of_stream);
-            return .@"continue";
+            return if (waits) commit(call, end_of_stream) else .@"continue";
         },
         .replaced => {
             try oversize.pass(call);
@@ -117,6 +123,25 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
         },
     }
     try replaceBody(call, .received_response);
+    return .@"continue";
+}
+
+/// Lets the headers of a stream go once something comes of it, and be it that it has failed.
+fn commit(call: *Call, end_of_stream: bool) !abi.BodyStatus {
+    const stream = call.stream;
+    if (call.rewriter.failed) |failed| {
+        call.watch.stop();
+        call.answer, call.instead = .{ .replaced, failed.body };
+        stream.setHeader(.response, "content-type", "application/json");
+        stream.removeHeader(.response, "x-tomoul-seed");
+        judge(call, failed.status);
+        stream.drain(.received_response, stream.bodySize(.received_response));
+        if (!end_of_stream) return .stop_iteration_no_buffer;
+        try replaceBody(call, .received_response);
+        return .@"continue";
+    }
+    if (!end_of_stream and !call.rewriter.committed and stream.bodySize(.received_response) == 0) return .stop_iteration_no_buffer;
+    call.rewriter.committed = true;
     return .@"continue";
 }
 
@@ -138,6 +163,11 @@ pub fn silence(call: *Call, event: u64) !void {
         .comment => {
             call.comments = true;
             defer call.comments = false;
+            if (!call.rewriter.committed) {
+                call.rewriter.committed = true;
+                call.stream.continueEncoding();
+                if (call.ended) return;
+            }
             if (call.voice) |voice| voice.sendData(call.rewriter.comment());
         },
         .over => {

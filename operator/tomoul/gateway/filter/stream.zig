@@ -52,6 +52,10 @@ pub const Rewriter = struct {
     untold: std.EnumSet(Shared) = .{},
     /// Code of an error that the engine sent as an event.
     code: ?[]const u8 = null,
+    /// Whether the answer's status stands: its headers have left, or a chunk has come. Until then what goes wrong is an
+    /// answer of its own, `failed`, and no event.
+    committed: bool = true,
+    failed: ?failures.Normal = null,
     /// Whether the line at hand may tell of an error.
     may_be_error: bool = false,
     /// The chunk that tells the tokens of all choices, until the end comes: llama.cpp tells of each choice as that ends.
@@ -108,14 +112,15 @@ pub const Rewriter = struct {
 
     /// Ends the answer where its engine has failed; nothing leaves after it.
     fn breakOff(self: *Rewriter, out: *Text, to: std.mem.Allocator) !void {
-        self.code = "engine_failed";
+        const code = "engine_failed";
+        const body = try errors.body(self.allocator, 502, "\"The engine broke off the answer\"", "null", "\"" ++ code ++ "\"", "");
+        self.code = code;
         self.done = true;
         self.rest.clearRetainingCapacity();
+        if (!self.committed) self.failed = .{ .body = body, .code = code, .status = 502 };
         if (!self.between_events) try out.append(to, '\n');
         self.between_events = true;
-        try out.appendSlice(to, events.data ++ " ");
-        try out.appendSlice(to, try errors.body(self.allocator, 502, "\"The engine broke off the answer\"", "null", "\"engine_failed\"", ""));
-        try out.appendSlice(to, "\n\n");
+        for ([_][]const u8{ events.data ++ " ", body, "\n\n" }) |piece| try out.appendSlice(to, piece);
     }
 
     /// One line, with its newline.
@@ -148,7 +153,8 @@ pub const Rewriter = struct {
         if (!self.has_token) self.has_token = events.bringsToken(whole[start..]);
         const told = events.told(whole);
         self.may_be_error = told.is_error;
-        return if (told.usage) self.metered(whole, start, out, to) else self.named(whole, start, out, to);
+        try if (told.usage) self.metered(whole, start, out, to) else self.named(whole, start, out, to);
+        self.committed = true;
     }
 
     /// A line with usage: counted, and hidden from who did not ask for it.
@@ -247,6 +253,7 @@ pub const Rewriter = struct {
             self.done = true;
             const made = try failures.normal(self.allocator, chunk, try failures.statusOf(self.allocator, chunk));
             self.code = made.code;
+            if (!self.committed) self.failed = made;
             try out.appendSlice(to, whole[0..start]);
             try out.appendSlice(to, made.body);
             return out.appendSlice(to, whole[std.mem.trimRight(u8, whole, "\r\n").len..]);
