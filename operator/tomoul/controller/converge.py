@@ -83,6 +83,7 @@ async def converge(
     """
     refusals: dict[str, list[str]] = {}
     errors: list[KubeError] = []
+    away: dict[Resource, WebhookAway] = {}
     late: list[BeingDeletedError] = []
     wanted = {(resource_of(manifest), key_of(manifest)) for manifest in objects}
     unwanted = [
@@ -113,6 +114,9 @@ async def converge(
             if why := observed.unlisted(resource):
                 refuse(region, resource, key, InternalError(f"what there is of its kind cannot be listed: {why}"))
             continue
+        if resource in away:  # it is waited for up to 30 s each time, and would keep the workers from all else
+            refuse(region, resource, key, away[resource])
+            continue
         try:
             wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
         except BeingDeletedError as reason:
@@ -121,6 +125,8 @@ async def converge(
             if NAMESPACE_ENDS in str(error):
                 raise NotYetError(f"namespace {key.namespace} is being deleted") from error
             refuse(region, resource, key, error)
+            if isinstance(error, WebhookAway):
+                away[resource] = error
     await clear(autoscalers=False)
     if refusals:
         lasts = not all(isinstance(error, PASSING) for error in errors)
