@@ -150,6 +150,7 @@ class Operator:
                         self._client,
                         self._observed,
                         self._triggers.around.api,
+                        self._metrics,
                         relist_seconds=self._options.resync_seconds,
                     )
                 ),
