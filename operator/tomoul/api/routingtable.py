@@ -14,6 +14,8 @@ from tomoul.api.tenant import MAX_MODELS, MAX_REGIONS, Limits
 
 PoolName = Literal["default", "no-store", "canary"]
 SeedSupport = Literal["deterministic", "best_effort", "ignored"]
+MAX_REMOVED = 64
+"""Fields: those of two engines, while a model's pods go from one to the other."""
 MAX_ALIASES = 16
 MAX_TENANTS = 4096
 MAX_TENANT_PROBLEMS = 256
@@ -94,7 +96,7 @@ class ModelRoute(ApiModel):
     )
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long the gateway waits")
     remove_fields: tuple[Bounded, ...] = Field(
-        default=(), max_length=16, description="Top-level body fields that a client must not control"
+        default=(), max_length=MAX_REMOVED, description="Top-level body fields that a client must not control"
     )
     set_fields: tuple[SetField, ...] = Field(
         default=(), max_length=4, description="Top-level body fields by which the engine knows which adapter is meant"

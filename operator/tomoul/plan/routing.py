@@ -100,7 +100,9 @@ def model_route(world: World, model_id: str, region: str, claims: Claims) -> Mod
         random_seed=seeds.one_for_all and _repeats(world, model, region),
         pools=_pools(world, model, region) if region in serving else (),
     )
-    return common_route(world, model, region, route, last) if region in serving and last is not None else route
+    if region not in serving or last is None:
+        return route
+    return common_route(world, model, world.regions[region], route, last)
 
 
 def route_hash(route: ModelRoute) -> str:

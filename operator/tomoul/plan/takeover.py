@@ -1,26 +1,36 @@
-"""Takeover: what a route may promise while pods of the revision before a canary's still take most of its calls."""
+"""Takeover: what a route may promise while pods of a former revision still answer, and what these must not be told.
+
+The table's entry as it is now has what holds of the former pods. Until the last of them has ended the entry has what
+both revisions have in common, whether the newest one takes over at once or is tried as a canary first.
+"""
 
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.routingtable import ModelRoute, RouteCapabilities
-from tomoul.plan.naming import pool_name
-from tomoul.plan.poolpods import pool_fact
-from tomoul.plan.running import wanted_revision
+from tomoul.api.region import Region
+from tomoul.api.routingtable import MAX_REMOVED, ModelRoute, RouteCapabilities
+from tomoul.plan.running import pool_revisions, wanted_revision
 from tomoul.plan.seeds import weaker
-from tomoul.plan.world import Key, World
+from tomoul.plan.workload import pools
+from tomoul.plan.world import World
 
 
-def common_route(world: World, model: ModelDeployment, region: str, route: ModelRoute, last: ModelRoute) -> ModelRoute:
-    """`route`, or what it has in common with `last`, the table's entry now, until a revision that is tried takes over.
+def common_route(
+    world: World, model: ModelDeployment, region: Region, route: ModelRoute, last: ModelRoute
+) -> ModelRoute:
+    """`route`, or what it has in common with `last`, the table's entry now, while pods of two revisions may answer.
 
-    By the Deployment, not by the status: the table must not promise more in the moment before that says so.
+    By the pods and their Deployments, not by the status: the table must not promise more in the moment before that
+    says so.
     """
-    if model.spec.rollout.canary is None:
-        return route
-    key = Key(model.metadata.namespace, pool_name(model.metadata.name, region, "default"))
-    fact = pool_fact(world.facts, model.spec, key)
-    if fact is None or fact.revision == wanted_revision(world, model, world.regions[region], "default"):
-        return route
+    common = _common(route, last)
+    # To make a pod template takes longer than all else here, and most changes leave nothing to be careful about.
+    return route if common == route or _renewed(world, model, region) else common
+
+
+def _common(route: ModelRoute, last: ModelRoute) -> ModelRoute:
     new, old = route.capabilities, last.capabilities
+    # What the pods that have a cache keep calls apart by, also where the others have none.
+    salt = route.cache.salt_field or last.cache.salt_field
+    removed = tuple(dict.fromkeys((*route.remove_fields, *last.remove_fields)))[:MAX_REMOVED]
     return route.model_copy(
         update={
             "capabilities": RouteCapabilities(
@@ -30,11 +40,20 @@ def common_route(world: World, model: ModelDeployment, region: str, route: Model
                 seed=weaker(new.seed, old.seed),
             ),
             # What either engine must not be told.
-            "remove_fields": tuple(sorted({*route.remove_fields, *last.remove_fields})),
+            "remove_fields": removed,
             "usage_option": route.usage_option if route.usage_option == last.usage_option else None,
             "counts_one_choice": route.counts_one_choice or last.counts_one_choice,
             "reuse_connections": route.reuse_connections and last.reuse_connections,
             "seeds": min((count for count in (route.seeds, last.seeds) if count is not None), default=None),
             "random_seed": route.random_seed or last.random_seed,
+            "cache": route.cache.model_copy(update={"salt_field": salt}),
         }
+    )
+
+
+def _renewed(world: World, model: ModelDeployment, region: Region) -> bool:
+    """Whether all pods that may answer are of the newest revision."""
+    return all(
+        pool_revisions(world, model, region, pool) <= {wanted_revision(world, model, region, pool)}
+        for pool in pools(model.spec)
     )

@@ -1,0 +1,79 @@
+"""What a route says while pods of two revisions answer: what both can do, and what neither may be told."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.plan.specs import model, world
+from tests.plan.worlds import POOL, table
+from tomoul.api.modeldeployment import ModelDeployment
+from tomoul.api.routingtable import ModelRoute
+from tomoul.plan.claims import claims
+from tomoul.plan.podfact import PodFact
+from tomoul.plan.routing import model_route
+from tomoul.plan.running import wanted_revision
+from tomoul.plan.world import DeploymentFact, Facts, World
+
+
+def routed(found: World) -> ModelRoute:
+    route = model_route(found, "acme/chat", "eu-west", claims(found.models))
+    assert route is not None
+    return route
+
+
+def fact(deployment: ModelDeployment) -> DeploymentFact:
+    found = world(deployment)
+    revision = wanted_revision(found, deployment, found.regions["eu-west"], "default")
+    return DeploymentFact(1, 1, replicas=1, updated=1, ready=1, total=1, revision=revision)
+
+
+def pod(deployment: ModelDeployment, prompt_cache: str, **fields: Any) -> PodFact:
+    name = f"of-{deployment.spec.engine.type}"
+    return PodFact(name, ready=True, revision=fact(deployment).revision, prompt_cache=prompt_cache, **fields)
+
+
+def rolling(old: ModelDeployment, new: ModelDeployment, before: str, after: str) -> Mapping[str, World]:
+    """The states of a rollout from one to the other, whose pods' caches are `before` and `after`."""
+    first = world(old, facts=Facts(deployments={POOL: fact(old)}, pods={POOL: [pod(old, before)]}))
+    told = replace(first.facts, tables={"eu-west": table(first, 5)})
+    begins = world(new, facts=told)
+    both = {POOL: [pod(old, before, terminating=True), pod(new, after)]}
+    rolls = replace(told, deployments={POOL: fact(new)}, pods=both, tables={"eu-west": table(begins, 6)})
+    ended = replace(rolls, pods={POOL: [pod(new, after)]})
+    return {
+        "it begins": begins,
+        "an old pod still ends its calls": world(new, facts=rolls),
+        "over": world(new, facts=ended),
+    }
+
+
+MIXED = ("it begins", "an old pod still ends its calls")
+
+
+@pytest.mark.parametrize("state", [*MIXED, "over"])
+def test_pods_that_keep_tenants_apart_by_a_salt_get_one_as_long_as_any_is_there(state: str) -> None:
+    found = rolling(
+        model(engine="VLLM"), model(engine="LlamaCpp", cache={"mode": "Disabled"}), before="salted", after="none"
+    )
+    cache = routed(found[state]).cache
+    assert (cache.mode, cache.salt_field) == (("Tenant", "cache_salt") if state in MIXED else ("Disabled", None))
+
+
+@pytest.mark.parametrize("state", [*MIXED, "over"])
+def test_fields_that_a_client_must_not_control_are_removed_as_long_as_a_pod_is_there_that_knows_them(
+    state: str,
+) -> None:
+    old, new = model(engine="VLLM"), model(engine="SGLang")
+    removed = set(routed(rolling(old, new, "salted", "salted")[state]).remove_fields)
+    of_old, of_new = (set(routed(world(each)).remove_fields) for each in (old, new))
+    assert removed == (of_old | of_new if state in MIXED else of_new)
+
+
+@pytest.mark.parametrize("state", [*MIXED, "over"])
+def test_a_capability_that_comes_is_not_advertised_while_a_pod_is_there_that_lacks_it(state: str) -> None:
+    old = model(capabilities={"jsonMode": True})
+    new = model(capabilities={"jsonMode": True, "tools": {"parser": "hermes"}})
+    route = routed(rolling(old, new, "salted", "salted")[state])
+    assert (route.capabilities.json_mode, route.capabilities.tools) == (True, state == "over")
