@@ -48,6 +48,7 @@ def test_a_canarys_failures_are_what_engines_do_and_what_other_pods_had_to_answe
     found = readings_of(METRICS)
     assert found["acme/chat"].canary == CallCounts(calls=100, errors=6, streams=20, ttft_milliseconds=1234)
     assert found["acme/chat"].stable == CallCounts(calls=1010, errors=10)
+    assert found["acme/chat"].missed == 1
     assert found["acme/code"].canary == CallCounts()
 
 
@@ -65,6 +66,19 @@ def test_a_gateways_first_reading_is_where_counting_begins() -> None:
     )
     assert (tally.fact.canary.calls, tally.fact.stable.calls, tally.fact.seconds) == (5, 50, 20)
     assert tally.fact.revision == "abc"
+
+
+def test_what_others_answer_for_a_canary_whose_endpoint_is_still_on_its_way_is_no_failure_of_its() -> None:
+    def missed(calls: int, of_them: int) -> Reading:
+        return Reading(CallCounts(calls, of_them), CallCounts(100), of_them)
+
+    tally = Tally("abc", began=0, at=0).with_readings(0, {"a": missed(7, 7)})
+    tally = tally.with_readings(10, {"a": missed(12, 9)})
+    assert tally.fact.canary == CallCounts(calls=3)
+    tally = tally.with_readings(20, {"a": missed(14, 10)})
+    assert tally.fact.canary == CallCounts(calls=3 + 1)
+    tally = tally.with_readings(30, {"a": missed(20, 12)})
+    assert tally.fact.canary == CallCounts(calls=3 + 1 + 6, errors=2), "it had its time"
 
 
 def test_a_gateway_that_begins_anew_counts_from_nothing() -> None:

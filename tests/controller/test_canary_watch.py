@@ -45,6 +45,7 @@ class Gateways:
 
     def __init__(self) -> None:
         self.calls: dict[str, int | None] = {}
+        self.of_adapters = 0
         self.asked: list[str] = []
         self.counted: list[Key] = []
         self.observed = Observed(Settings())
@@ -59,11 +60,14 @@ class Gateways:
         count = self.calls.get(address, 0)
         if count is None:
             raise TimeoutError
-        labels = 'model="acme/chat",trial="canary",answered_by="canary",status="200",code=""'
-        return f"# TYPE envoy_tomoul_trial_calls_total counter\nenvoy_tomoul_trial_calls_total{{{labels}}} {count}\n"
+        found = "# TYPE envoy_tomoul_trial_calls_total counter\n"
+        for model, calls in (("acme/chat", count), ("acme/chat-legal", self.of_adapters), ("acme/code", 50)):
+            labels = f'model="{model}",trial="canary",answered_by="canary",status="200",code=""'
+            found += f"envoy_tomoul_trial_calls_total{{{labels}}} {calls}\n"
+        return found
 
     def follow(self, revision: str = "one", ready: bool = True) -> None:
-        self.watch.follow(MODEL, {DEPLOYMENT: Tried("eu", "acme/chat", revision, ready)})
+        self.watch.follow(MODEL, {DEPLOYMENT: Tried("eu", ("acme/chat", "acme/chat-legal"), revision, ready)})
 
     @property
     def counts(self) -> tuple[int, tuple[str, ...]]:
@@ -84,6 +88,14 @@ async def test_the_live_gateways_of_the_canarys_region_are_asked_and_the_model_h
     await gateways.watch.count()
     assert gateways.counts == (7, ())
     assert gateways.counted == [MODEL, MODEL]
+
+
+async def test_calls_to_the_models_adapters_are_calls_to_its_canary(gateways: Gateways) -> None:
+    gateways.follow()
+    await gateways.watch.count()
+    gateways.calls, gateways.of_adapters = {"a": 3}, 5
+    await gateways.watch.count()
+    assert gateways.counts == (3 + 2 * 5, ())
 
 
 async def test_a_gateway_that_gives_no_answer_is_named(gateways: Gateways) -> None:

@@ -10,8 +10,10 @@ from tomoul.plan.world import CallCounts, CanaryFact
 
 CALLS = "envoy_tomoul_trial_calls_total"
 TTFT_SUM, TTFT_COUNT = "envoy_tomoul_trial_ttft_ms_sum", "envoy_tomoul_trial_ttft_ms_count"
-CANARY, STABLE = "canary", "stable"
-"""Values of the label `trial`: which pods a call was meant for."""
+CANARY, STABLE, _MISSED = "canary", "stable", "missed"
+"""Values of the label `trial`: which pods a call was meant for. The last is ours."""
+SETTLING_SECONDS = 15.0
+"""How long it may take, once a canary's pod is ready, until every gateway has its endpoint."""
 
 
 class Reading(NamedTuple):
@@ -19,6 +21,13 @@ class Reading(NamedTuple):
 
     canary: CallCounts = CallCounts()
     stable: CallCounts = CallCounts()
+    missed: int = 0
+    """Those of the canary's calls, failed ones, that other pods answered for it."""
+
+    def plus(self, other: "Reading") -> "Reading":
+        """Of several models together."""
+        canary, stable = (_plus(one, two) for one, two in ((self.canary, other.canary), (self.stable, other.stable)))
+        return Reading(canary, stable, self.missed + other.missed)
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,13 @@ class Tally:
         """The tally after all live gateways were asked; None is one that gave no answer.
 
         A gateway's first reading only says where its counts begin, and one that counts less than before began anew.
+        What others answer for a canary whose endpoint has not come to a gateway yet is no failure of its.
         """
         total = self.total
         for name, reading in readings.items():
             if reading is not None and name in self.last:
-                total = _added(total, _since(self.last[name], reading))
+                new = _since(self.last[name], reading)
+                total = total.plus(new if self.at >= self.began + SETTLING_SECONDS else _without_missed(new))
         # What a gateway counted while it could not be read is in its next answer.
         last = {name: reading or self.last.get(name) for name, reading in readings.items()}
         return Tally(
@@ -91,9 +102,14 @@ def readings_of(text: str) -> Mapping[str, Reading]:
             labels, value = sample.labels, int(sample.value)
             trial = labels.get("trial", "")
             sides = found.setdefault(labels.get("model", ""), {})
-            sides[trial] = _plus(sides.get(trial, CallCounts()), _counted(sample.name, labels, value))
+            counted = _counted(sample.name, labels, value)
+            sides[trial] = _plus(sides.get(trial, CallCounts()), counted)
+            if _missed(labels):
+                sides[_MISSED] = _plus(sides.get(_MISSED, CallCounts()), counted)
     return {
-        model: Reading(sides.get(CANARY, CallCounts()), sides.get(STABLE, CallCounts()))
+        model: Reading(
+            sides.get(CANARY, CallCounts()), sides.get(STABLE, CallCounts()), sides.get(_MISSED, CallCounts()).calls
+        )
         for model, sides in found.items()
     }
 
@@ -106,19 +122,26 @@ def _counted(name: str, labels: Mapping[str, str], value: int) -> CallCounts:
     status = int(labels.get("status") or 0)
     if status == 0:
         return CallCounts()
-    missed = labels.get("trial") == CANARY and labels.get("answered_by") != CANARY
     broken = status < 400 and labels.get("code", "") not in _NO_FAILURES
-    failed = missed or broken or status >= 500
+    failed = _missed(labels) or broken or status >= 500
     return CallCounts(calls=value, errors=value if failed else 0)
 
 
+def _missed(labels: Mapping[str, str]) -> bool:
+    return labels.get("trial") == CANARY and labels.get("answered_by", CANARY) != CANARY
+
+
+def _without_missed(counts: Reading) -> Reading:
+    missed = CallCounts(counts.missed, counts.missed)
+    return Reading(_minus(counts.canary, missed), counts.stable)
+
+
 def _since(before: Reading, now: Reading) -> Reading:
-    restarted = any(new < old for sides in zip(now, before, strict=True) for new, old in _pairs(*sides))
-    return now if restarted else Reading(_minus(now.canary, before.canary), _minus(now.stable, before.stable))
-
-
-def _added(one: Reading, other: Reading) -> Reading:
-    return Reading(_plus(one.canary, other.canary), _plus(one.stable, other.stable))
+    sides = ((before.canary, now.canary), (before.stable, now.stable))
+    if any(new < old for old, new in (pair for each in sides for pair in _pairs(*each))) or now.missed < before.missed:
+        return now  # the gateway began anew
+    canary, stable = (_minus(new, old) for old, new in sides)
+    return Reading(canary, stable, now.missed - before.missed)
 
 
 def _pairs(one: CallCounts, other: CallCounts) -> list[tuple[int, int]]:

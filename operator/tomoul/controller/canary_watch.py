@@ -6,6 +6,7 @@ What was counted is kept in memory: an operator that begins anew, or takes over,
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import NamedTuple, Protocol
 
 from aiohttp import ClientError
@@ -27,7 +28,8 @@ class Tried(NamedTuple):
     """A canary."""
 
     region: str
-    model_id: str
+    ids: tuple[str, ...]
+    """Of the model and of its adapters: the calls to each are counted under its own."""
     revision: str
     ready: bool
     """Whether it takes calls; from then on it is counted, also while it does not any more."""
@@ -107,7 +109,9 @@ class CanaryWatch:
         self, deployment: Key, tried: Tried, found: Mapping[tuple[str, str], Mapping[str, Reading] | None]
     ) -> None:
         readings = {
-            name: counts.get(tried.model_id, Reading()) if counts is not None else None
+            name: reduce(Reading.plus, (counts.get(each, Reading()) for each in tried.ids))
+            if counts is not None
+            else None
             for (region, name), counts in found.items()
             if region == tried.region
         }

@@ -131,9 +131,10 @@ def _loading(context: Context, key: Key, status: ModelDeploymentStatus) -> dict[
 
 def _tried(key: Key, model: ModelDeployment, status: ModelDeploymentStatus) -> dict[Key, Tried]:
     """The canaries that take calls, by their Deployments."""
+    ids = (model.spec.model.id, *(adapter.id for adapter in model.spec.adapters))
     return {
         Key(key.namespace, row.rollout.canary.deployment): Tried(
-            row.name, model.spec.model.id, row.rollout.revision, row.rollout.canary.ready
+            row.name, ids, row.rollout.revision, row.rollout.canary.ready
         )
         for row in status.regions
         if row.rollout is not None and row.rollout.canary is not None and row.rollout.phase == RolloutPhase.CANARY
