@@ -184,6 +184,7 @@ class ModelDeploymentSpec(ApiModel):
         "|| self.routing.fallback.all(name, self.regions.exists(region, region.name == name))",
         field="routing.fallback",
         message="must name only regions that `regions` lists, since no other has the model",
+        given="routing.fallback",
     )
     def _fallbacks_have_the_model(self) -> bool:
         return set(self.routing.fallback) <= {target.name for target in self.regions}

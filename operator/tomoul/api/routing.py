@@ -43,6 +43,7 @@ class Routing(ApiModel):
         "!has(self.fallback) || self.fallback.all(name, self.fallback.exists_one(other, other == name))",
         field="fallback",
         message="must name each region once; the order is the order in which they are tried",
+        given="fallback",
     )
     def _each_fallback_is_named_once(self) -> bool:
         return len(set(self.fallback)) == len(self.fallback)
@@ -51,6 +52,7 @@ class Routing(ApiModel):
         "!self.requireRegion || !has(self.fallback) || size(self.fallback) == 0",
         field="fallback",
         message="must be empty where `requireRegion` is true: only calls that name no region fall back",
+        given="fallback",
     )
     def _fallback_serves_calls_that_name_no_region(self) -> bool:
         return not self.require_region or not self.fallback

@@ -5,10 +5,11 @@ Both end up in the CRD as `x-kubernetes-validations`, and pydantic calls their P
 two halves together: every case goes to both.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Any, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -27,6 +28,18 @@ class Rule:
     field: str
     """Path from the object to the field at fault, in the outside spelling, such as `routing.fallback`."""
     holds: Callable[[Any], bool]
+    given: str | None = None
+    """Path to the list of texts that is at fault, which the message then repeats.
+
+    Only for what the schema bounds: of numbers, and of what an expression picks out, the API server takes the text for
+    one without end, whose cost it refuses.
+    """
+
+    def told(self, model: object) -> str:
+        """What to say of an object that breaks it."""
+        if self.given is None:
+            return self.message
+        return f"{self.message}; given: `{', '.join(reduce(getattr, self.given.split('.'), model))}`"  # type: ignore[arg-type]
 
     def as_validation(self) -> Mapping[str, str]:
         """The entry of `x-kubernetes-validations`."""
@@ -34,14 +47,17 @@ class Rule:
             # The API server allows no path into metadata, so the message has to name the field.
             return {"rule": self.cel, "message": f"`{self.field}` {self.message}"}
         path = {"fieldPath": f".{self.field}"} if self.field else {}
+        if self.given is not None:
+            words = json.dumps(f"{self.message}; given: `")
+            path["messageExpression"] = f"{words} + self.{self.given}.join(', ') + '`'"
         return {"rule": self.cel, "message": self.message, **path}
 
 
-def rule(cel: str, *, field: str, message: str) -> Callable[[Method], Method]:
-    """Make a method that returns whether the object is right the twin of a CEL rule."""
+def rule(cel: str, *, field: str, message: str, given: str | None = None) -> Callable[[Method], Method]:
+    """Make a method that returns whether the object is right the twin of a CEL rule; `given` as in Rule."""
 
     def mark(method: Method) -> Method:
-        setattr(method, "__rule__", Rule(cel, message, field, method))  # noqa: B010
+        setattr(method, "__rule__", Rule(cel, message, field, method, given))  # noqa: B010
         return method
 
     return mark
@@ -57,7 +73,7 @@ def rules_of(model: type) -> tuple[Rule, ...]:
 
 def broken_rules(model: object, rules: tuple[Rule, ...]) -> PydanticCustomError | None:
     """An error whose context `violations` lists (field, message) of every rule that does not hold, or None."""
-    violations = [(each.field, each.message) for each in rules if not each.holds(model)]
+    violations = [(each.field, each.told(model)) for each in rules if not each.holds(model)]
     if not violations:
         return None
     text = "; ".join(f"{field}: {message}" for field, message in violations)
