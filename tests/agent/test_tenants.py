@@ -131,7 +131,7 @@ async def test_what_is_wrong_with_keys_is_reported_without_them_until_it_is_righ
                 "InvalidKey",
                 "Secret `short`: entry `a` is no key: it is shorter than the 32 characters that a key needs",
             ),
-            "gone": ("SecretNotFound", "there is no Secret `gone`"),
+            "gone": ("SecretNotFound", f"there is no Secret `gone` in namespace `{cluster.namespace}`"),
         }
         put_secret(cluster, "younger", a=NEW)
         put_secret(cluster, "short", a="long-enough-" + "k" * 32)

@@ -7,6 +7,7 @@ import yaml
 
 from tests.chart.helm import CHART, ROOT, HelmError, helm, one, operator_args, render
 from tests.chart.values import OTHER, default_values, leaves
+from tomoul.plan.gateway_overlay import read_overlay
 from tomoul.plan.propagate import reserved
 
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
@@ -156,6 +157,18 @@ def test_what_the_operator_would_not_start_with_is_refused_before_it_is_tried(va
         return
     with pytest.raises(HelmError, match=f"{value}: `{name}` means something to Kubernetes or Tomoul"):
         render(f"{value}={{{name}}}")
+
+
+@pytest.mark.parametrize("memory", ["16Mi", "255Mi", "200M", "262143Ki", "268435455"])
+def test_too_little_memory_for_envoy_is_refused_before_an_operator_ends_of_it(memory: str) -> None:
+    with pytest.raises(HelmError, match=f"gateway.resources.envoy.limits.memory: {memory}: must be 256Mi or more"):
+        render(f"gateway.resources.envoy.limits.memory={memory}")
+
+
+@pytest.mark.parametrize("memory", ["256Mi", "1Gi", "269M", "262144Ki", "268435456"])
+def test_enough_memory_for_envoy_is_taken(memory: str) -> None:
+    (flag,) = [arg for arg in operator_args(f"gateway.resources.envoy.limits.memory={memory}") if "overlay" in arg]
+    assert read_overlay(flag.partition("=")[2]).resources.max_heap_bytes > 0
 
 
 @pytest.mark.parametrize(

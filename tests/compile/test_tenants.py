@@ -81,8 +81,9 @@ def test_whatever_a_secret_holds_no_value_of_it_is_kept(values: dict[str, bytes]
 
 def test_a_deleted_secret_has_no_keys_and_an_unreadable_one_those_that_it_had() -> None:
     known = read_keys("acme-keys", data(key=GOOD))
-    assert missing("acme-keys").hashes == ()
-    assert missing("acme-keys").problem == (Reason.SECRET_NOT_FOUND, "there is no Secret `acme-keys`")
+    gone = missing(SecretRef("tenants", "acme-keys"))
+    assert gone.hashes == ()
+    assert gone.problem == (Reason.SECRET_NOT_FOUND, "there is no Secret `acme-keys` in namespace `tenants`")
     assert unreadable("acme-keys", known).hashes == known.hashes
     assert "keys known before go on working" in str(unreadable("acme-keys", known).problem)
     assert "none of its keys is known" in str(unreadable("acme-keys", None).problem)

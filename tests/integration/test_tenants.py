@@ -87,7 +87,7 @@ def test_a_tenant_is_told_that_it_is_enforced_and_what_the_gateways_say_of_its_k
     eventually(lambda: cluster.acknowledge_all() and enforced(cluster, "acme", namespace) == ("True", "Enforced"))
     pod = cluster.gateway_pods("eu-west")[0]
     table = cluster.get("RoutingTable", "eu-west")
-    message = "there is no Secret `acme-keys`"
+    message = f"there is no Secret `acme-keys` in namespace `{namespace}`"
     problem = {"namespace": namespace, "name": "acme", "reason": "SecretNotFound", "message": message}
     status: Object = {
         "apiVersion": table["apiVersion"],

@@ -157,6 +157,16 @@ def test_a_hub_that_is_busy_is_asked_again(hub: HubServer, tmp_path: Path) -> No
     assert load(remote(hub), tmp_path, "chat", Progress(), pause=at_once).is_dir()
 
 
+def test_the_log_of_a_loader_that_tries_again_says_once_why(hub: HubServer, tmp_path: Path) -> None:
+    hub.broken = 2
+    loader = started(hub, tmp_path)
+    _, err = loader.communicate(timeout=60)
+    assert loader.returncode == 0
+    (line,) = err.splitlines()
+    assert "HTTP 503" in line
+    assert line.endswith("; trying again")
+
+
 def test_wrong_bytes_are_thrown_away_and_downloaded_anew(hub: HubServer, tmp_path: Path) -> None:
     hub.corrupt = 2
     folder = load(remote(hub, file="model.safetensors"), tmp_path, "chat", Progress(), pause=at_once)

@@ -5,7 +5,7 @@ from tomoul.api.region import Region
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.region import _shared_nodes, plan_region
-from tomoul.plan.world import Facts, Key
+from tomoul.plan.world import Facts, Key, NodeFact
 
 
 def placed(name: str, **labels: str) -> Region:
@@ -41,3 +41,12 @@ def test_a_gateway_that_its_node_has_evicted_is_none_of_the_regions_gateways() -
     facts = Facts(pods={Key("tomoul-system", gateway_name("eu-west")): pods})
     told = plan_region(world(facts=facts), "eu-west").status.gateways
     assert [gateway.name for gateway in told] == ["serving"]
+
+
+def test_a_region_whose_label_no_node_has_names_it() -> None:
+    pods = {Key("tomoul-system", gateway_name("eu-west")): [PodFact("waits", unschedulable="0/1 nodes are available")]}
+    facts = Facts(pods=pods, nodes=[NodeFact("n", labels={"zone": "b"})])
+    found = plan_region(world(regions=(placed("eu-west", zone="a"),), facts=facts), "eu-west").status
+    assert {entry.message for entry in found.conditions} == {
+        "Pod `waits`: 0/1 nodes are available; no node has `zone=a`, as the Region's `placement.nodeSelector` asks"
+    }

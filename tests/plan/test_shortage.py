@@ -57,6 +57,24 @@ def test_where_no_node_has_such_gpus_it_is_said_what_to_look_at() -> None:
     )
 
 
+def test_where_no_node_has_a_label_of_the_placement_the_label_is_named() -> None:
+    placement = {"nodeSelector": {"topology.kubernetes.io/region": "eu-west", "pool": "gpu"}}
+    deployment = model(regions=[{"name": "eu-west", "replicas": 1}])
+
+    def told(*labels: dict[str, str]) -> str:
+        nodes = [NodeFact(f"n{index}", labels=each) for index, each in enumerate(labels)]
+        facts = Facts(pods={POOL: [PENDING]}, nodes=nodes)
+        found = world(deployment, regions=(region(placement=placement),), facts=facts)
+        judged = plan_model(found, KEY).status.regions[0]
+        return next(entry.message for entry in judged.conditions if entry.type == "Scheduled")
+
+    here, gpu = {"topology.kubernetes.io/region": "eu-west"}, {"pool": "gpu"}
+    asked = "as the Region's `placement.nodeSelector` asks"
+    assert told(gpu, {}).endswith(f"; no node has `topology.kubernetes.io/region=eu-west`, {asked}")
+    assert told(gpu, here).endswith(f"; no node has `pool=gpu` and `topology.kubernetes.io/region=eu-west`, {asked}")
+    assert asked not in told(gpu, here | gpu), "there it is for another reason"
+
+
 def test_capacity_is_not_told_where_none_is_missing() -> None:
     judged = row(PLACED)
     assert (judged.gpus_needed, judged.gpus_free) == (None, None)

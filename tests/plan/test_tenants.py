@@ -10,7 +10,9 @@ from tests.plan.worlds import world_of
 from tomoul.api.conditions import Reason
 from tomoul.api.meta import Condition
 from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, RoutingTable, TenantProblem
+from tomoul.api.tenant import TenantStatus
 from tomoul.plan.claims import claims
+from tomoul.plan.events import events
 from tomoul.plan.key_access import key_access
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.tenant import KEY_REASONS, plan_tenant
@@ -113,6 +115,15 @@ def test_without_authentication_a_tenant_is_told_that_nothing_of_it_applies() ->
 def test_a_region_that_does_not_exist_stays_in_the_list_so_that_it_never_means_all() -> None:
     (entry,) = tenant_entries(world(tenant(regions=["mars"])), "eu-west")
     assert entry.regions == ("mars",)
+
+
+def test_a_tenant_that_is_enforced_and_names_what_does_not_exist_has_the_reason_for_that() -> None:
+    accepted = GatewayAcknowledgement(name=GATEWAY, accepted_generation=2)
+    found = plan_tenant(with_table(world(tenant(regions=["mars"])), 2, accepted), ACME, claims({}))
+    assert [(each.type, each.status) for each in found.conditions] == [("Accepted", "False"), ("Enforced", "True")]
+    assert found.reason == Reason.UNKNOWN_REGION
+    (event,) = events(TenantStatus(), found)
+    assert (event.type, event.reason) == ("Warning", Reason.UNKNOWN_REGION), "not everything holds"
 
 
 def test_a_tenant_that_cannot_be_read_stays_in_the_tables_and_its_secret_stays_readable() -> None:

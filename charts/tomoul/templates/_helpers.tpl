@@ -75,6 +75,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and (ne $type "LoadBalancer") (or $gateway.service.loadBalancerClass $gateway.service.loadBalancerSourceRanges) }}
 {{- fail (printf "gateway.service.loadBalancerClass and loadBalancerSourceRanges need gateway.serviceType LoadBalancer, not %s" $type) }}
 {{- end }}
+{{- /* The operator refuses the same, and would not start; what is written otherwise, such as 0.2Gi, is left to it. */}}
+{{- $memory := dig "envoy" "limits" "memory" "" $gateway.resources | toString }}
+{{- $least := dict "" 268435456 "Ki" 262144 "k" 268436 "Mi" 256 "M" 269 }}
+{{- if or (not $memory) (and (regexMatch "^[0-9]+(|Ki|k|Mi|M)$" $memory) (lt (regexFind "^[0-9]+" $memory | int64) (get $least (regexFind "[A-Za-z]*$" $memory) | int64))) }}
+{{- fail (printf "gateway.resources.envoy.limits.memory: %s: must be 256Mi or more: Envoy refuses calls before it has used that up" ($memory | default "none")) }}
+{{- end }}
 {{- $pods := dict "labels" $gateway.podLabels "annotations" $gateway.podAnnotations "nodeSelector" $gateway.nodeSelector
   "tolerations" $gateway.tolerations "affinity" ($gateway.affinity | default dict) "priorityClassName" $gateway.priorityClassName
   "topologySpreadConstraints" $gateway.topologySpreadConstraints }}

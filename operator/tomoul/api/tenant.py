@@ -74,7 +74,9 @@ class TenantStatus(StatusModel):
     regions: Annotated[tuple[TenantRegionStatus, ...], ListBy("name")] = Field(
         default=(), description="What the gateways of each region hosted here have acknowledged"
     )
-    reason: str = Field(default="", max_length=63, description="Reason of the condition Enforced")
+    reason: str = Field(
+        default="", max_length=63, description="Reason of Enforced; of Accepted where only that does not hold"
+    )
 
 
 class TenantMeta(ObjectMeta):

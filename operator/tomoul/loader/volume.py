@@ -7,6 +7,7 @@ holds it.
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -23,6 +24,7 @@ from tomoul.loader.remote import LoadError, Remote, RemoteFile, TransientError
 from tomoul.plan.loading import LoadFailure
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 4
 """Files that are downloaded at the same time."""
@@ -171,8 +173,8 @@ def _lock(
 
 
 def _retried(work: Callable[[], T], progress: Progress, pause: Callable[[float], None]) -> T:
-    """Try for ever: whoever watches sees that it stalls, and why."""
-    wait = 1.0
+    """Try for ever: whoever watches sees that it stalls, and why. The log has each cause once."""
+    wait, told = 1.0, ""
     while True:
         before = progress.report()["bytes"]
         try:
@@ -181,6 +183,9 @@ def _retried(work: Callable[[], T], progress: Progress, pause: Callable[[float],
             if progress.report()["bytes"] > before:
                 wait = 1.0
             progress.failed(str(error))
+            if str(error) != told:
+                told = str(error)
+                logger.warning("%s; trying again", told)
         pause(wait)
         wait = min(wait * 2, _LONGEST_PAUSE)
 

@@ -12,7 +12,7 @@ from tomoul.kube.manifests import DEFAULT_NAMESPACE, files_of, text_of
 
 def keys_of(paths: Sequence[Path], wanted: frozenset[SecretRef]) -> dict[SecretRef, SecretKeys]:
     """The keys in the `wanted` Secrets of the YAML files in `paths`; what is no Secret is passed over."""
-    found = {ref: missing(ref.name) for ref in sorted(wanted)}
+    found = {ref: missing(ref) for ref in sorted(wanted)}
     if not wanted:
         return found
     for document in _documents(paths):

@@ -108,9 +108,14 @@ def _is_not_cleared(status: ModelDeploymentStatus) -> bool:
 
 
 def _summary(conditions: Iterable[Condition]) -> Condition | None:
-    """The condition that speaks for all: `Ready`, or `Enforced` of a Tenant."""
+    """What speaks for all: `Ready`; of a Tenant `Enforced`, or `Accepted` where only that does not hold."""
     by_type = {condition.type: condition for condition in conditions}
-    return by_type.get(ConditionType.READY) or by_type.get(ConditionType.ENFORCED)
+    if (ready := by_type.get(ConditionType.READY)) is not None:
+        return ready
+    enforced, accepted = by_type.get(ConditionType.ENFORCED), by_type.get(ConditionType.ACCEPTED)
+    if enforced is None or enforced.status != "True" or accepted is None or accepted.status == "True":
+        return enforced
+    return accepted
 
 
 def _note(region: str, message: str) -> str:

@@ -30,6 +30,7 @@ from tomoul.plan.judge import (
     stalled,
 )
 from tomoul.plan.naming import group_set_name
+from tomoul.plan.placement import labels_missing
 from tomoul.plan.poolstate import existing_rollouts, still_serving, wanted_rollouts
 from tomoul.plan.promptcache import policy_status
 from tomoul.plan.propagate import propagated
@@ -154,9 +155,10 @@ def _judged(
     ready = {each.name for each in found if each.ready}
     placed = scheduled(found)
     # Capacity is only looked at where it is missing: it changes with every other model's pods.
-    lacking = shortage(world, model, region, found) if placed.reason is Reason.UNSCHEDULABLE else None
-    if lacking is not None:
-        placed = placed._replace(message=f"{placed.message}; {lacking}")
+    unschedulable = placed.reason is Reason.UNSCHEDULABLE
+    lacking = shortage(world, model, region, found) if unschedulable else None
+    told = [placed.message, str(lacking or ""), labels_missing(world, region) if unschedulable else ""]
+    placed = placed._replace(message="; ".join(filter(None, told)))
     verdicts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.SCHEDULED: placed,

@@ -12,6 +12,7 @@ from tomoul.plan.gateway import gateway
 from tomoul.plan.gateways import acknowledgements, gateway_pods, rejection
 from tomoul.plan.judge import Rollout, Verdict, condition, first_unmet, running, scheduled, shortened
 from tomoul.plan.naming import gateway_name, table_name
+from tomoul.plan.placement import labels_missing
 from tomoul.plan.routing import active_here
 from tomoul.plan.world import Key, Manifest, World
 from tomoul.plan.written import tables_of, why_withheld
@@ -67,7 +68,7 @@ def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
     if region.spec.state is RegionState.DISABLED:
         disabled = Verdict("False", Reason.REGION_DISABLED, "The region is Disabled: nothing runs there")
         return {ConditionType.GATEWAYS_READY: disabled, ConditionType.READY: disabled}
-    gateways = _gateways_ready(world, name)
+    gateways = _gateways_ready(world, region)
     tables = tables_of(world, name)
     live = [pod.name for pod in gateway_pods(world, name) if pod.ready]
     served = next((found for table in tables.values() if (found := rejection(table, live)) is not None), None)
@@ -96,8 +97,8 @@ def _shared_nodes(world: World, region: Region) -> str:
     return f"Nodes are shared with {', '.join(found)}: `placement.nodeSelector` does not tell them apart"
 
 
-def _gateways_ready(world: World, region: str) -> Verdict:
-    key = Key(world.settings.namespace, gateway_name(region))
+def _gateways_ready(world: World, region: Region) -> Verdict:
+    key = Key(world.settings.namespace, gateway_name(region.metadata.name))
     rollout = Rollout(
         key.name,
         world.settings.gateway_replicas,
@@ -105,7 +106,10 @@ def _gateways_ready(world: World, region: str) -> Verdict:
         world.facts.pods.get(key, ()),
     )
     placed = scheduled([rollout])
-    return placed if placed.reason is Reason.UNSCHEDULABLE else running([rollout], lost_nodes(world))
+    if placed.reason is not Reason.UNSCHEDULABLE:
+        return running([rollout], lost_nodes(world))
+    missing = labels_missing(world, region)
+    return placed._replace(message=f"{placed.message}; {missing}") if missing else placed
 
 
 class _Counts(NamedTuple):

@@ -33,7 +33,8 @@ class Shortage(NamedTuple):
             else "no node that the Region's `placement` selects, and that is ready and not cordoned, has any: see the "
             "nodes' labels and device plugin"
         )
-        return f"{self.needed} GPUs are needed, {self.each}; {free}"
+        needed = "1 GPU is" if self.needed == 1 else f"{self.needed} GPUs are"
+        return f"{needed} needed, {self.each}; {free}"
 
 
 def shortage(world: World, model: ModelDeployment, region: Region, rollouts: Iterable[Rollout]) -> Shortage | None:

@@ -25,11 +25,11 @@ def plan_tenant(world: World, key: Key, claims: Claims) -> TenantStatus:
     wanted = entry_hash(tenant_entry(tenant))
     here = _gateways_run_in(world)
     verdicts = {name: _enforced_in(world, key, name, wanted, before.get(name, "")) for name in here}
-    enforced = _enforced(world, verdicts)
+    accepted, enforced = tenant_accepted(world, key, claims), _enforced(world, verdicts)
     return TenantStatus(
         observed_generation=generation,
         conditions=(
-            condition(ConditionType.ACCEPTED, tenant_accepted(world, key, claims), generation),
+            condition(ConditionType.ACCEPTED, accepted, generation),
             condition(ConditionType.ENFORCED, enforced, generation),
         ),
         regions=tuple(
@@ -37,7 +37,7 @@ def plan_tenant(world: World, key: Key, claims: Claims) -> TenantStatus:
             for name in here
             if _acknowledged(verdicts[name]) or name in before
         ),
-        reason=enforced.reason,
+        reason=(first_unmet([enforced, accepted]) or enforced).reason,
     )
 
 

@@ -96,10 +96,10 @@ class SecretWatches:
 
     async def _follow(self, ref: SecretRef) -> None:
         def heard(change: Change[SecretKeys]) -> None:
-            self._learn(ref, change.new or missing(ref.name))
+            self._learn(ref, change.new or missing(ref))
 
         def listed() -> None:
-            self._learn(ref, store.get(Key(*ref)) or missing(ref.name))
+            self._learn(ref, store.get(Key(*ref)) or missing(ref))
 
         def failed(error: KubeError) -> None:
             if isinstance(error, Forbidden):

@@ -69,9 +69,10 @@ def read_keys(name: str, data: Mapping[str, str]) -> SecretKeys:
     return SecretKeys(tuple(hashes), Problem(Reason.INVALID_KEY, f"Secret `{name}`: {problems[0]}"))
 
 
-def missing(name: str) -> SecretKeys:
+def missing(ref: SecretRef) -> SecretKeys:
     """What is known of a Secret that does not exist. Deleting it revokes its keys."""
-    return SecretKeys((), Problem(Reason.SECRET_NOT_FOUND, f"there is no Secret `{name}`"))
+    words = f"there is no Secret `{ref.name}` in namespace `{ref.namespace}`"
+    return SecretKeys((), Problem(Reason.SECRET_NOT_FOUND, words))
 
 
 def unread(name: str) -> SecretKeys:
