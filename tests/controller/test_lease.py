@@ -217,3 +217,26 @@ async def test_a_lease_that_cannot_be_given_up_does_not_keep_the_process_from_en
     await lease.release()
     assert asyncio.get_running_loop().time() - began <= RENEW_DEADLINE / 2
     assert not lease.held
+
+
+async def test_a_lease_is_given_up_although_the_answer_to_its_last_renewal_was_not_waited_for() -> None:
+    """As where a signal comes in the middle of it."""
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    await second.turn()
+    before = first.lease._mine
+    await first.turn()
+    first.lease._mine = before
+    await first.lease.release()
+    assert await second.turn()
+
+
+async def test_a_lease_that_another_has_taken_meanwhile_is_not_given_up_in_its_place() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    await second.turn()
+    assert await second.turn(LEASE_DURATION + 1)
+    await first.lease.release()
+    assert server.holder == "second"

@@ -85,10 +85,15 @@ class Lease:
         mine, self._mine = self._mine, None
         if mine is None:
             return
-        spec = {**mine["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT):
-                await self._client.replace({**mine, "spec": spec})
+                try:
+                    await self._client.replace(_given_up(mine))
+                except Conflict:
+                    # As a rule by a renewal of ours whose answer was not waited for.
+                    lease = await self._client.get(LEASES, self._key)
+                    if lease["spec"].get("holderIdentity") == self._identity:
+                        await self._client.replace(_given_up(lease))
         except (KubeError, TimeoutError) as error:
             logger.warning("lease %s not released: %s", self._key.name, str(error) or "no answer in time")
 
@@ -147,6 +152,11 @@ class Lease:
             "renewTime": _now(),
             "leaseTransitions": int(old.get("leaseTransitions", -1)) + 1,
         }
+
+
+def _given_up(lease: Object) -> Object:
+    spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+    return {**lease, "spec": spec}
 
 
 def _now() -> str:
