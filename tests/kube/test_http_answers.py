@@ -122,6 +122,20 @@ async def test_a_success_that_is_no_object_is_the_answer_of_somebody_else_and_wo
             await watched(client)
 
 
+async def test_of_an_answer_that_cannot_be_read_only_a_page_is_quoted_as_all_else_may_be_a_part_of_a_secret() -> None:
+    async with answering(streaming(b"<html>We are back soon.</html>\n")) as client:
+        with pytest.raises(Unavailable, match="We are back soon"):
+            await client.list(NODES)
+        with pytest.raises(Unavailable, match="We are back soon"):
+            await watched(client)
+    async with answering(streaming(b'"data": {"key": "c2stc2VjcmV0"}\n')) as client:
+        with pytest.raises(Unavailable, match="32 bytes") as list_error:
+            await client.list(NODES)
+        with pytest.raises(Unavailable, match="31 bytes") as watch_error:
+            await watched(client)
+    assert "c2st" not in f"{list_error.value}{watch_error.value}"
+
+
 async def test_a_list_without_items_is_empty() -> None:
     body = {"items": None, "metadata": {"resourceVersion": "7"}}
     async with answering(streaming(json.dumps(body).encode())) as client:

@@ -295,4 +295,6 @@ def _parsed(text: bytes) -> Object:
 
 
 def _start(text: bytes) -> str:
-    return text[:200].decode(errors="replace")
+    """How a page begins; of all else only the size, as it may be a part of a Secret."""
+    page = text.lstrip()
+    return page[:200].decode(errors="replace") if page.startswith(b"<") else f"{len(text)} bytes"
