@@ -14,7 +14,8 @@ import yaml
 
 from tests.local.waiting import until
 from tomoul.api.routingtable import GatewayAuth
-from tomoul.local.local_platform import LocalOptions, LocalPlatform
+from tomoul.local.local_platform import LocalPlatform
+from tomoul.local.options import LocalOptions
 from tomoul.local.replicas import Engine
 
 READY_SECONDS = 40.0
@@ -23,9 +24,9 @@ READY_SECONDS = 40.0
 class RunningPlatform:
     """The platform and its thread."""
 
-    def __init__(self, paths: tuple[Path, ...], auth: GatewayAuth = GatewayAuth.NONE) -> None:
+    def __init__(self, paths: tuple[Path, ...], auth: GatewayAuth = GatewayAuth.NONE, port: int = 0) -> None:
         self.reports: list[str] = []
-        self.platform = LocalPlatform(paths, LocalOptions(port=0, auth=auth), self.reports.append)
+        self.platform = LocalPlatform(paths, LocalOptions(port=port, auth=auth), self.reports.append)
         self._clients: list[openai.OpenAI] = []
         self._loop = asyncio.new_event_loop()
         self._stop: asyncio.Event
@@ -87,8 +88,8 @@ class RunningPlatform:
 
 
 @contextmanager
-def running(*paths: Path, auth: GatewayAuth = GatewayAuth.NONE) -> Iterator[RunningPlatform]:
-    platform = RunningPlatform(paths, auth)
+def running(*paths: Path, auth: GatewayAuth = GatewayAuth.NONE, port: int = 0) -> Iterator[RunningPlatform]:
+    platform = RunningPlatform(paths, auth, port)
     try:
         yield platform
     finally:

@@ -1,5 +1,6 @@
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -37,16 +38,18 @@ def short_lived_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def ended(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The command after it has ended by itself."""
-    environment = os.environ | {"CI": "true"}
+    # A proxy of the environment, behind which nobody is, is not asked for what runs here.
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:9")
+    environment = os.environ | {"CI": "true", "NO_PROXY": "", "no_proxy": ""} | proxies
     return subprocess.run(
         [*TOMOUL, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment, check=False
     )
 
 
 @contextmanager
-def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(*arguments: str | Path, port: int | None = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command while it serves, and what it has shown."""
-    command = [*TOMOUL, *map(str, arguments), "--port", "0"]
+    command = [*TOMOUL, *map(str, arguments), *([f"--port={port}"] if port is not None else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -140,6 +143,31 @@ def test_a_taken_port_is_named_with_how_to_choose_another(files: Path) -> None:
         result = ended(files, "--port", str(port))
     assert result.returncode == 1
     assert result.stderr == f"Error: port {port} is taken; choose another with --port, or --port 0 for any\n"
+
+
+def test_where_the_usual_port_is_taken_another_is_and_is_told(files: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 8080))
+            taken.listen()
+        except OSError:
+            pass  # somebody else's server is as good
+        with serving(files, port=None) as (_, shown):
+            found = re.search(r"port 8080 is taken: serving on (\d+)", shown)
+            assert found, shown
+            assert f"http://127.0.0.1:{found[1]}/v1" in shown
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_variable_that_names_another(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    result = ended(files)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: {tmp_path / 'file' / 'tomoul'}")
+    assert "Not a directory; XDG_CACHE_HOME names another folder" in result.stderr
 
 
 def test_errors_in_the_files_are_named_with_file_and_field(files: Path) -> None:

@@ -8,11 +8,16 @@ from typing import Any
 
 import openai
 import pytest
+import watchfiles
 
 from tests.local.running import RunningPlatform, ask, model, region, running, write
 from tests.local.waiting import until
+from tomoul.local import files as files_module
+from tomoul.local import local_platform
 from tomoul.local.desired import Desired, InvalidFilesError, desired_state
-from tomoul.local.local_platform import LocalError, LocalPlatform
+from tomoul.local.local_platform import LocalPlatform
+from tomoul.local.options import LocalError
+from tomoul.local.replicas import Engine
 
 EAST, WEST = region("east"), region("west")
 
@@ -226,3 +231,76 @@ def test_a_variable_of_the_spec_is_in_its_engines_environment_and_one_from_a_sec
         assert b"GGML_NO_BACKTRACE=1" in Path(f"/proc/{one.process.pid}/environ").read_bytes().split(b"\0")
         (told,) = [report for report in served.reports if "models/secret" in report]
         assert "`KEY` of `spec.engine.env` is from a Secret" in told
+
+
+@pytest.fixture
+def folder_of_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where logs of what fails stay, until the test ends."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def test_two_that_choose_one_port_at_the_same_time_do_not_share_its_calls(
+    files: Path, served: RunningPlatform, monkeypatch: pytest.MonkeyPatch, folder_of_logs: Path
+) -> None:
+    monkeypatch.setattr(local_platform, "why_not_free", lambda port: None)
+    port = served.platform.gateways["east"].port
+    with (
+        pytest.raises(LocalError, match=r"refuses its configuration: .*Address already in use"),
+        running(files, port=port),
+    ):
+        pass
+
+
+def test_an_engine_that_breaks_while_it_serves_is_told_once_with_the_end_of_its_log(
+    files: Path, served: RunningPlatform, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"no model")
+    write(files / "broken.yaml", model("broken", {"east": 1}, source={"file": {"path": str(broken)}}))
+
+    def told() -> list[str]:
+        return [report for report in served.reports if report.startswith("broken-east-")]
+
+    def engine() -> Engine | None:
+        return next(iter(served.engines("east", "test/broken")), None)
+
+    until(lambda: (found := engine()) is not None and found.process.ends >= 3, "three starts")
+    assert len(told()) == 1
+    assert "has ended, status 1; it is started again; its log ends: llama-server: " in told()[0]
+
+
+def test_a_file_in_a_folder_with_many_others_is_watched_and_they_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "all.yaml", EAST)
+    (tmp_path / "deep").mkdir()
+    roots: list[tuple[set[Path], bool]] = []
+    watch = watchfiles.awatch
+
+    def noted(*paths: Path, recursive: bool, **options: Any) -> Any:
+        roots.append(({*paths}, recursive))
+        return watch(*paths, recursive=recursive, **options)
+
+    monkeypatch.setattr(files_module, "awatch", noted)
+    with running(tmp_path / "all.yaml", tmp_path / "deep") as served:
+        until(lambda: len(roots) == 2, "both watches")
+        assert ({tmp_path}, False) in roots
+        assert ({tmp_path / "deep"}, True) in roots
+        write(tmp_path / "all.yaml", EAST, WEST)
+        served.until_settled(lambda platform: set(platform.gateways) == {"east", "west"})
+        write(tmp_path / "deep" / "more.yaml", region("north"))
+        served.until_settled(lambda platform: set(platform.gateways) == {"east", "west", "north"})
+
+
+def test_a_folder_of_temporary_files_with_a_long_name_is_not_where_sockets_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    found = files_module.socket_folder()
+    found.rmdir()
+    assert len(str(found)) < 80
+    assert not any(long.iterdir())

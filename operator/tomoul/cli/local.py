@@ -11,8 +11,8 @@ from tomoul.api.routingtable import GatewayAuth
 try:
     from tomoul.local.demo import run_local
     from tomoul.local.desired import InvalidFilesError
-    from tomoul.local.local_platform import LocalError, LocalOptions
     from tomoul.local.models import models_folder
+    from tomoul.local.options import DEFAULT_PORT, LocalError, LocalOptions
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] == "tomoul":
         raise
@@ -23,7 +23,9 @@ except ModuleNotFoundError as error:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH…")
 @click.option("--demo", is_flag=True, help="Walk through the contract and show what came back.")
 @click.option(
-    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 for any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"Port; 0 for any free one.  [default: {DEFAULT_PORT}, or any free one if that is taken]",
 )
 @click.option(
     "--models",
@@ -37,7 +39,7 @@ except ModuleNotFoundError as error:
     show_default=True,
     help="With Required, calls need a key of one of the files' Tenants, in a Secret beside it.",
 )
-def command(paths: tuple[Path, ...], demo: bool, port: int, models: Path | None, auth: str) -> None:
+def command(paths: tuple[Path, ...], demo: bool, port: int | None, models: Path | None, auth: str) -> None:
     """Serve the resources in YAML files, or folders of them, with processes in the place of pods.
 
     The address is that of the first region's gateway; changes of the files are picked up as they are saved. Without a

@@ -16,9 +16,11 @@ from rich.text import Text
 
 from tomoul.api.routingtable import GatewayAuth
 from tomoul.local.cast import choose_cast
-from tomoul.local.local_platform import LocalError, LocalOptions, LocalPlatform
+from tomoul.local.local_platform import LocalPlatform
+from tomoul.local.options import LocalError, LocalOptions
 
-READY_SECONDS = 60.0
+DEMO_SECONDS = 120.0
+"""The tiny models of a demo are ready by then; of others nobody knows how long they take."""
 REFRESH_SECONDS = 0.05
 LONGEST_CELL = 110
 CAPTION = "The tiny model's weights are random, so its words mean nothing. All else is real."
@@ -61,7 +63,7 @@ async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) ->
         async with LocalPlatform(paths, options, lambda message: console.print(message, markup=False)) as platform:
             # The SDK is slow to import; meanwhile the processes start.
             importing = asyncio.to_thread(importlib.import_module, "tomoul.local.walk") if demo else asyncio.sleep(0)
-            await asyncio.gather(_set_up(console, platform), importing)
+            await asyncio.gather(_set_up(console, platform, DEMO_SECONDS if demo else None), importing)
             if demo:
                 passed = await _show_walk(console, platform)
                 walked = True
@@ -75,7 +77,7 @@ async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) ->
     return passed
 
 
-async def _set_up(console: Console, platform: LocalPlatform) -> None:
+async def _set_up(console: Console, platform: LocalPlatform, seconds: float | None) -> None:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -85,7 +87,7 @@ async def _set_up(console: Console, platform: LocalPlatform) -> None:
     )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("starting engines and gateways", total=platform.wanted)
-        waiting = asyncio.create_task(platform.ready(READY_SECONDS))
+        waiting = asyncio.create_task(platform.ready(seconds))
         while not waiting.done():
             progress.update(bar, completed=platform.count_ready(), total=platform.wanted)
             await asyncio.wait({waiting}, timeout=REFRESH_SECONDS)

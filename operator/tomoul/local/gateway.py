@@ -34,7 +34,9 @@ class Gateway:
         self.region, self.port = region, port
         self.refusal: str | None = None
         """Why Envoy refused what was published last, or None."""
-        self._options = GatewayOptions(region, listen_address="127.0.0.1", listen_port=port, salt_key=salt_key)
+        self._options = GatewayOptions(
+            region, listen_address="127.0.0.1", listen_port=port, own_port=True, salt_key=salt_key
+        )
         self._ads_socket, self._admin_socket = folder / f"{port}.ads", folder / f"{port}.admin"
         self._changed = changed
         self._published: object = None

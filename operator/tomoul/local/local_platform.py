@@ -7,44 +7,28 @@ looked at again, and only what differs is started or stopped.
 import asyncio
 import secrets
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from tomoul.api.routingtable import GatewayAuth, RemoteGateway, RoutingTable
+from tomoul.api.routingtable import RemoteGateway, RoutingTable
 from tomoul.gateway.filter.build import BuildError, filter_folder
 from tomoul.local.desired import Desired, InvalidFilesError, desired_state
 from tomoul.local.engines import EngineCommand
-from tomoul.local.files import changes
+from tomoul.local.files import socket_folder, watches
 from tomoul.local.gateway import Gateway
 from tomoul.local.guard import ProcessGroup
-from tomoul.local.models import models_folder
-from tomoul.local.probe import free_port, is_free
+from tomoul.local.options import DEFAULT_PORT, LocalError, LocalOptions
+from tomoul.local.probe import free_port, why_not_free
 from tomoul.local.process import Process
 from tomoul.local.replicas import Engine, new_engine, obsolete_engines, ready_endpoints
 from tomoul.local.tasks import Tasks
+from tomoul.local.teller import Teller
 
 HOPELESS_STARTS = 3
 """A program that never became ready in so many starts is reported."""
-
-
-class LocalError(Exception):
-    """Local mode cannot start or go on; the message says why and what to do, for a person."""
-
-
-@dataclass(frozen=True)
-class LocalOptions:
-    """What a person chooses."""
-
-    port: int = 8080
-    """Loopback port of the first region's gateway; 0 for any free one."""
-    models: Path = field(default_factory=models_folder)
-    """Folder in which models' files are looked up."""
-    auth: GatewayAuth = GatewayAuth.NONE
-    """Whether calls need a key of one of the files' Tenants."""
+OTHER_FOLDERS = "XDG_CACHE_HOME names another folder for what is made once, TMPDIR one for logs and sockets"
 
 
 class LocalPlatform:
@@ -64,8 +48,7 @@ class LocalPlatform:
         self._paths = tuple(paths)
         self._options = options or LocalOptions()
         self._report = report
-        self._told: set[str] = set()
-        self._told_ends: dict[Process, int] = {}
+        self._teller = Teller(report)
         self._desired = Desired((), {}, ())
         self._salt_key = secrets.token_bytes(32)
         self._tasks: dict[Engine | Gateway, asyncio.Task[None]] = {}
@@ -75,20 +58,22 @@ class LocalPlatform:
 
     async def __aenter__(self) -> "LocalPlatform":
         """Start everything; `ready` waits for it. Raises LocalError and InvalidFilesError."""
-        self._desired = await asyncio.to_thread(self._read)
         try:
+            self._desired = await asyncio.to_thread(self._read)
             self._modules = await asyncio.to_thread(filter_folder, self._report)
+            self.folder = socket_folder()
         except BuildError as error:
             raise LocalError(str(error)) from error
-        self._port = self._options.port or free_port()
-        if not is_free(self._port):
-            raise LocalError(f"port {self._port} is taken; choose another with --port, or --port 0 for any")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise LocalError(f"{where}{error.strerror or error}; {OTHER_FOLDERS}") from error
         async with AsyncExitStack() as stack:
-            self.folder = Path(tempfile.mkdtemp(prefix="tomoul-"))
             stack.push_async_exit(self._tidy)
+            self._port = self._choose_port()
             self._group = stack.enter_context(ProcessGroup()).id
             self._running = await stack.enter_async_context(Tasks())
-            background = [self._running.create_task(each) for each in (self._keep(), self._watch())]
+            work = [self._keep(), *(self._watch(each) for each in watches(self._paths))]
+            background = [self._running.create_task(each) for each in work]
             stack.callback(lambda: [task.cancel() for task in (*background, *self._tasks.values())])
             self._stack = stack.pop_all()
         self._changed.set()
@@ -131,8 +116,8 @@ class LocalPlatform:
         engines = sum(self.engines[each].process.ready for each in self._desired.engines if each in self.engines)
         return engines + sum(gateway.ready for gateway in self.gateways.values())
 
-    async def ready(self, seconds: float) -> None:
-        """Wait until everything is. Raises LocalError if something cannot become ready, or after `seconds`."""
+    async def ready(self, seconds: float | None) -> None:
+        """Wait until everything is. Raises LocalError if something cannot become so, or after `seconds`, if given."""
         try:
             async with asyncio.timeout(seconds):
                 while not self.settled:
@@ -149,8 +134,8 @@ class LocalPlatform:
     def _raise_if_hopeless(self) -> None:
         for process in self._processes():
             if process.starts > HOPELESS_STARTS and not process.was_ready:
-                last = process.log.read_text(errors="replace").strip().splitlines()[-3:]
-                raise LocalError("\n".join((f"{process.name} does not start; its log {process.log} ends:", *last)))
+                head = f"{process.name} does not start; its log {process.log} ends:"
+                raise LocalError("\n".join((head, *process.last_words(3))))
         for gateway in self.gateways.values():
             if gateway.refusal:
                 raise LocalError(f"the Envoy of {gateway.region} refuses its configuration: {gateway.refusal}")
@@ -159,14 +144,26 @@ class LocalPlatform:
         engines = [engine.process for engine in self.engines.values()]
         return [*engines, *(gateway.envoy for gateway in self.gateways.values())]
 
+    def _choose_port(self) -> int:
+        wanted = DEFAULT_PORT if self._options.port is None else self._options.port
+        if wanted == 0:
+            return free_port()
+        if (why := why_not_free(wanted)) is None:
+            return wanted
+        if self._options.port is not None:
+            raise LocalError(f"port {wanted} {why}; choose another with --port, or --port 0 for any")
+        other = free_port()
+        self._report(f"port {wanted} {why}: serving on {other}")
+        return other
+
     def _read(self) -> Desired:
         return desired_state(self._paths, self._options.models, self._options.auth)
 
-    async def _watch(self) -> None:
-        async for _ in changes(self._paths):
+    async def _watch(self, changes: AsyncIterator[None]) -> None:
+        async for _ in changes:
             try:
                 desired = await asyncio.to_thread(self._read)
-            except InvalidFilesError as error:
+            except (InvalidFilesError, OSError) as error:
                 self._report(f"The files have errors; what ran before goes on:\n{error}")
                 continue
             if desired != self._desired:
@@ -178,7 +175,8 @@ class LocalPlatform:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            self._tell()
+            self._teller.tell_messages(self._desired.messages)
+            self._teller.tell_ends(self._processes())
             self._arrange_gateways()
             self._start_engines()
             obsolete = obsolete_engines(self.engines, self._desired.engines)
@@ -188,16 +186,6 @@ class LocalPlatform:
                 self._tasks.pop(engine).cancel()
             self._looked.set()
             self._looked = asyncio.Event()
-
-    def _tell(self) -> None:
-        for message in self._desired.messages:
-            if message not in self._told:
-                self._report(message)
-        self._told = set(self._desired.messages)
-        for process in self._processes():
-            if process.ends > self._told_ends.get(process, 0):
-                self._told_ends[process] = process.ends
-                self._report(f"{process.name} has ended, status {process.last_exit}; it is started again")
 
     def _arrange_gateways(self) -> None:
         """One for each region, the first region's on the chosen port."""

@@ -38,12 +38,14 @@ def free_port() -> int:
         return port
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on the loopback port now."""
+def why_not_free(port: int) -> str | None:
+    """Why no server could listen on the loopback port now, such as `is taken`; None if one could."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            return "is for root alone"
         except OSError:
-            return False
-        return True
+            return "is taken"
+        return None

@@ -48,6 +48,12 @@ class Process:
         self._group = group
         self._environment = environment or {}
 
+    def last_words(self, lines: int) -> list[str]:
+        """The end of its log."""
+        if not self.log.exists():
+            return []
+        return self.log.read_text(errors="replace").strip().splitlines()[-lines:]
+
     async def run(self) -> None:
         """Keep the program running until cancelled, then stop it."""
         back_off = FIRST_BACK_OFF

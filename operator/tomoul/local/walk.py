@@ -3,12 +3,12 @@
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import openai
 from openai.types.chat import ChatCompletion
 
 from tomoul.local.cast import Cast
+from tomoul.local.step import Result, Seen, Step, UnexpectedError, expect
 
 MAX_TOKENS = 32
 MAX_JSON_TOKENS = 256
@@ -36,39 +36,13 @@ CITY = {
 }
 
 
-class UnexpectedError(Exception):
-    """A call did not show what it should; the message says what was expected."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What came back."""
-
-    summary: str
-    region: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row of the walk."""
-
-    title: str
-    sent: str
-    run: Callable[[], Awaitable[Seen]]
-
-
-@dataclass(frozen=True)
-class Result:
-    """A step and how it went."""
-
-    step: Step
-    seen: Seen
-    passed: bool
-
-
 async def walk(url: str, cast: Cast) -> AsyncIterator[Result]:
     """Take every step against the gateway at `url` (without a path), in order."""
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30) as client:
+    # A proxy of this machine's environment leads elsewhere.
+    direct = openai.DefaultAsyncHttpxClient(trust_env=False)
+    async with openai.AsyncOpenAI(
+        base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30, http_client=direct
+    ) as client:
         for step in Walk(client, cast).steps():
             try:
                 yield Result(step, await step.run(), True)
@@ -109,22 +83,22 @@ class Walk:
         """The list names every model that the files do."""
         raw = await self._client.models.with_raw_response.list()
         ids = [model.id for model in raw.parse().data]
-        _expect(set(ids) == self._cast.served, f"the models {sorted(self._cast.served)}", ids)
+        expect(set(ids) == self._cast.served, f"the models {sorted(self._cast.served)}", ids)
         return Seen(", ".join(ids), raw.headers.get("x-tomoul-region", ""))
 
     async def completion(self) -> Seen:
         """A call that names no region is answered by one of the model's."""
         answer, region = await self._ask("Say something about the sea.")
-        _expect(region in self._cast.regions, f"a region of {list(self._cast.regions)}", region)
-        _expect(answer.id.startswith("chatcmpl_"), "an id that starts with chatcmpl_", answer.id)
+        expect(region in self._cast.regions, f"a region of {list(self._cast.regions)}", region)
+        expect(answer.id.startswith("chatcmpl_"), "an id that starts with chatcmpl_", answer.id)
         text = answer.choices[0].message.content
-        _expect(bool(text), "some text", answer.choices[0].message)
+        expect(bool(text), "some text", answer.choices[0].message)
         return Seen(f"“{text}”", region)
 
     def _pinned(self, region: str) -> Callable[[], Awaitable[Seen]]:
         async def pinned() -> Seen:
             answer, seen = await self._ask("And about the hills?", {"X-Tomoul-Region": region})
-            _expect(seen == region, f"x-tomoul-region: {region}", seen)
+            expect(seen == region, f"x-tomoul-region: {region}", seen)
             return Seen(f"“{answer.choices[0].message.content}”", seen)
 
         return pinned
@@ -144,9 +118,9 @@ class Walk:
         reasons = [
             chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason
         ]
-        _expect(len(pieces) > 0 and len(chunks) > 1, "several chunks with text", len(chunks))
-        _expect(len(reasons) == 1, "one finish_reason", reasons)
-        _expect(len({chunk.id for chunk in chunks}) == 1, "one id in all chunks", {chunk.id for chunk in chunks})
+        expect(len(pieces) > 0 and len(chunks) > 1, "several chunks with text", len(chunks))
+        expect(len(reasons) == 1, "one finish_reason", reasons)
+        expect(len({chunk.id for chunk in chunks}) == 1, "one id in all chunks", {chunk.id for chunk in chunks})
         return Seen(f"{len(chunks)} chunks: “{''.join(pieces)}”", raw.headers.get("x-tomoul-region", ""))
 
     async def tools(self) -> Seen:
@@ -156,10 +130,10 @@ class Walk:
         )
         calls = answer.choices[0].message.tool_calls or []
         functions = [call.function for call in calls if call.type == "function"]
-        _expect(len(functions) == 1, "one tool call", answer.choices[0].message)
+        expect(len(functions) == 1, "one tool call", answer.choices[0].message)
         function = functions[0]
         arguments = _parsed(function.arguments)
-        _expect(function.name == "get_weather" and list(arguments) == ["city"], "get_weather with a city", function)
+        expect(function.name == "get_weather" and list(arguments) == ["city"], "get_weather with a city", function)
         return Seen(f"get_weather({function.arguments})", region)
 
     async def json_schema(self) -> Seen:
@@ -167,7 +141,7 @@ class Walk:
         schema = {"type": "json_schema", "json_schema": {"name": "city", "strict": True, "schema": CITY}}
         answer, region = await self._ask("Name a city.", response_format=schema, max_tokens=MAX_JSON_TOKENS)
         text = answer.choices[0].message.content or ""
-        _expect(set(_parsed(text)) == {"city", "capital"}, "an object with city and capital", text)
+        expect(set(_parsed(text)) == {"city", "capital"}, "an object with city and capital", text)
         return Seen(text, region)
 
     async def cache(self) -> Seen:
@@ -178,8 +152,8 @@ class Walk:
         second, region = await self._ask(prompt, pin)
         before, after = _cached(first), _cached(second)
         length = second.usage.prompt_tokens if second.usage else 0
-        _expect(before <= TEMPLATE_TOKENS, f"at most {TEMPLATE_TOKENS} cached tokens at first", before)
-        _expect(after > length - TEMPLATE_TOKENS, f"nearly all of {length} tokens cached at last", after)
+        expect(before <= TEMPLATE_TOKENS, f"at most {TEMPLATE_TOKENS} cached tokens at first", before)
+        expect(after > length - TEMPLATE_TOKENS, f"nearly all of {length} tokens cached at last", after)
         return Seen(f"cached tokens: {before}, then {after} of {length}", region)
 
     async def no_store(self) -> Seen:
@@ -189,8 +163,8 @@ class Walk:
         calls = [await self._ask(prompt, pin | {"X-Tomoul-Cache": "no-store"}) for _ in range(2)]
         left, region = await self._ask(prompt, pin)
         first, second = (_cached(answer) for answer, _ in calls)
-        _expect(first == second == 0, "no cached tokens with no-store", f"{first} and {second}")
-        _expect(_cached(left) <= TEMPLATE_TOKENS, "nothing left for a later call", f"{_cached(left)} cached tokens")
+        expect(first == second == 0, "no cached tokens with no-store", f"{first} and {second}")
+        expect(_cached(left) <= TEMPLATE_TOKENS, "nothing left for a later call", f"{_cached(left)} cached tokens")
         return Seen(f"cached tokens: {first}, {second}; then {_cached(left)}", region)
 
     async def absent(self) -> Seen:
@@ -200,9 +174,9 @@ class Walk:
         try:
             await self._ask("Hello?", {"X-Tomoul-Region": region}, model=model)
         except openai.NotFoundError as error:
-            _expect(error.code == "model_not_available_in_region", "code model_not_available_in_region", error.code)
+            expect(error.code == "model_not_available_in_region", "code model_not_available_in_region", error.code)
             body = error.body if isinstance(error.body, dict) else {}
-            _expect("available_regions" in body, "available_regions", body)
+            expect("available_regions" in body, "available_regions", body)
             seen = f"404 {error.code}, available_regions: {', '.join(body['available_regions'])}"
             return Seen(seen, error.response.headers.get("x-tomoul-region", ""))
         raise UnexpectedError("expected 404 model_not_available_in_region, got an answer")
@@ -220,11 +194,6 @@ class Walk:
         )
         answer = raw.parse()
         return answer, raw.headers.get("x-tomoul-region", "")
-
-
-def _expect(held: bool, expected: str, got: object) -> None:
-    if not held:
-        raise UnexpectedError(f"expected {expected}, got {got}")
 
 
 def _parsed(text: str) -> dict[str, object]:

@@ -25,6 +25,7 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
     return {
         "name": LISTENER,
         "address": envoy_address(options.listen_address, options.listen_port),
+        **({"enable_reuse_port": False} if options.own_port else {}),
         # The filter reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
         "per_connection_buffer_limit_bytes": _body_limit(options),
         "filter_chains": [

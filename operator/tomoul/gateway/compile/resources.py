@@ -32,6 +32,8 @@ class GatewayOptions:
     region: str
     listen_address: str = ALL_IPV4
     listen_port: int = 8080
+    own_port: bool = False
+    """Whether no other Envoy may listen there too, each getting a part of the calls."""
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: int = 300
     """How long a call's body may take to arrive, from the call's first byte on."""
