@@ -1,9 +1,11 @@
 """Figures of gateways: what they add up to, and when there are none."""
 
+from tests.plan.specs import model, world
 from tomoul.api.scaling import Scaling
 from tomoul.controller.scaling.activation import IdleTimes
 from tomoul.controller.scaling.demand import REFUSED_SECONDS, Demand, Reading, parse_stats
-from tomoul.plan.scaling import ScaledPool
+from tomoul.controller.scaling.sampler import clusters_of
+from tomoul.plan.scaling import ScaledPool, scaled_pools
 from tomoul.plan.world import DeploymentFact, Key
 
 STALE_SECONDS = 30
@@ -38,32 +40,43 @@ def test_calls_are_those_of_all_gateways_and_those_of_one_that_ends_count_too() 
     demand.hear("a", {POOL: Reading(3)})
     demand.hear("b", {})
     demand.hear("ending", {POOL: Reading(2)})
-    assert demand.calls(POOL, ["a", "b"], ["ending", "unknown"]) == 5
+    assert demand.calls([POOL], ["a", "b"], ["ending", "unknown"]) == 5
+
+
+def test_calls_to_a_canary_are_calls_to_its_pool_which_has_them_before_and_after() -> None:
+    tried = model(
+        regions=[{"name": "eu-west", "scaling": {"maxReplicas": 4, "targetInFlight": 8}}], rollout={"canary": {}}
+    )
+    (found,) = scaled_pools(world(tried))
+    clusters = clusters_of(found)
+    demand = Demand(STALE_SECONDS, Clock())
+    demand.hear("a", {clusters[0]: Reading(3), clusters[1]: Reading(4), POOL: Reading(50)})
+    assert demand.calls(clusters, ["a"]) == 3 + 4
 
 
 def test_without_a_live_gateway_or_with_one_that_is_silent_nobody_knows() -> None:
     clock = Clock()
     demand = Demand(STALE_SECONDS, clock)
-    assert demand.calls(POOL, []) is None
+    assert demand.calls([POOL], []) is None
     demand.hear("a", {POOL: Reading(3)})
-    assert demand.calls(POOL, ["a", "b"]) is None
+    assert demand.calls([POOL], ["a", "b"]) is None
     demand.hear("b", {})
     clock.now = STALE_SECONDS + 1
     demand.hear("b", {})
-    assert demand.calls(POOL, ["a", "b"]) is None
-    assert demand.calls(POOL, ["b"], ["a"]) == 0
+    assert demand.calls([POOL], ["a", "b"]) is None
+    assert demand.calls([POOL], ["b"], ["a"]) == 0
 
 
 def test_a_refused_call_counts_for_a_minute_and_those_before_the_first_look_do_not() -> None:
     clock = Clock()
     demand = Demand(STALE_SECONDS, clock)
     demand.hear("a", {POOL: Reading(0, 7)})
-    assert demand.calls(POOL, ["a"]) == 0
+    assert demand.calls([POOL], ["a"]) == 0
     demand.hear("a", {POOL: Reading(0, 8)})
-    assert demand.calls(POOL, ["a"]) == 1
+    assert demand.calls([POOL], ["a"]) == 1
     for clock.now in (REFUSED_SECONDS, REFUSED_SECONDS + 1):
         demand.hear("a", {POOL: Reading(0, 8)})
-        assert demand.calls(POOL, ["a"]) == (1 if clock.now <= REFUSED_SECONDS else 0)
+        assert demand.calls([POOL], ["a"]) == (1 if clock.now <= REFUSED_SECONDS else 0)
 
 
 def test_a_refused_call_counts_after_the_gateway_began_anew() -> None:
@@ -71,14 +84,14 @@ def test_a_refused_call_counts_after_the_gateway_began_anew() -> None:
     demand = Demand(STALE_SECONDS, clock)
     demand.hear("a", {POOL: Reading(0, 5)})
     demand.hear("a", {POOL: Reading(0, 2)})
-    assert demand.calls(POOL, ["a"]) == 1
+    assert demand.calls([POOL], ["a"]) == 1
 
 
 def test_a_gateway_that_is_gone_is_forgotten() -> None:
     demand = Demand(STALE_SECONDS, Clock())
     demand.hear("a", {POOL: Reading(3)})
     demand.forget_others(["b"])
-    assert demand.calls(POOL, ["a"]) is None
+    assert demand.calls([POOL], ["a"]) is None
 
 
 def test_the_last_replica_goes_after_a_time_without_calls_that_is_counted_anew_after_each() -> None:

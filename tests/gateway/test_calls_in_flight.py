@@ -14,7 +14,7 @@ from tests.gateway.wire import COMPLETION, Answer, FakeEngine, Received, Reply, 
 from tomoul.api.routingtable import PoolName
 from tomoul.api.scaling import Scaling
 from tomoul.controller.scaling.demand import STATS_QUERY, Demand, Reading, parse_stats
-from tomoul.controller.scaling.sampler import cluster_of
+from tomoul.controller.scaling.sampler import clusters_of
 from tomoul.plan.scaling import ScaledPool
 from tomoul.plan.world import Key
 
@@ -60,7 +60,7 @@ def calls(gateway: Gateway, demand: Demand, model_id: str, service: str, pool: P
     """Calls to a pool after another look at the gateway."""
     demand.hear("pod", readings(gateway))
     scaling = Scaling(max_replicas=1, target_in_flight=1)
-    return demand.calls(cluster_of(ScaledPool(Key(NAMESPACE, service), "eu-west", model_id, pool, scaling)), ["pod"])
+    return demand.calls(clusters_of(ScaledPool(Key(NAMESPACE, service), "eu-west", model_id, pool, scaling)), ["pod"])
 
 
 def ask(gateway: Gateway, model_id: str, *headers: tuple[str, str]) -> Answer:

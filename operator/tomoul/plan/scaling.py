@@ -45,6 +45,8 @@ class ScaledPool(NamedTuple):
     scaling: Scaling
     group_set: Key | None = None
     """Its LeaderWorkerSet, which has its replicas if these are groups of pods."""
+    canary: Key | None = None
+    """The Deployment of its canary, which takes a share of its calls while a revision is tried."""
 
 
 def scaling_of(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> Scaling | None:
@@ -128,7 +130,9 @@ def _pools_of(model: ModelDeployment, key: Key, region: str) -> Iterator[ScaledP
         if (scaling := scaling_of(model.spec, region, pool)) is not None:
             name = pool_name(key.name, region, pool)
             groups = Key(key.namespace, group_set_name(key.name, region, pool)) if is_multinode(model.spec) else None
-            yield ScaledPool(Key(key.namespace, name), region, model.spec.model.id, pool, scaling, groups)
+            tried = pool == "default" and model.spec.rollout.canary is not None
+            canary = Key(key.namespace, pool_name(key.name, region, "canary")) if tried else None
+            yield ScaledPool(Key(key.namespace, name), region, model.spec.model.id, pool, scaling, groups, canary)
 
 
 def _horizontal_pod_autoscaler(

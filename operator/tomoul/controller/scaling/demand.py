@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -81,10 +81,10 @@ class Demand:
         oldest = self._monotonic() - self._refused_seconds
         self._refused_at = {cluster: at for cluster, at in self._refused_at.items() if at >= oldest}
 
-    def calls(self, cluster: str, live: Iterable[str], draining: Iterable[str] = ()) -> int | None:
+    def calls(self, clusters: Sequence[str], live: Iterable[str], draining: Iterable[str] = ()) -> int | None:
         """Calls in flight to a pool over these gateways, or None where a live one is not known to have how many.
 
-        Too few would end replicas. `cluster` is the pool's. Of gateways that only end their calls, what is known is
+        Too few would end replicas. `clusters` are the pool's. Of gateways that only end their calls, what is known is
         added. A call that was refused a moment ago counts as one: its client is told to come again.
         """
         fresh = self._fresh()
@@ -92,8 +92,8 @@ class Demand:
         if not serving or not serving <= fresh.keys():
             return None
         counted = [fresh[name] for name in serving.union(draining) if name in fresh]
-        total = sum(readings.get(cluster, Reading()).in_flight for readings in counted)
-        return max(total, 1) if self._refused(cluster) else total
+        total = sum(readings.get(cluster, Reading()).in_flight for readings in counted for cluster in clusters)
+        return max(total, 1) if any(map(self._refused, clusters)) else total
 
     def unknown(self, gateways: Iterable[str]) -> list[str]:
         """Those of these gateways whose figures are not known, sorted."""

@@ -27,9 +27,13 @@ _MISSED = 3
 """Samples in a row that may fail before a gateway's figures are unknown."""
 
 
-def cluster_of(pool: ScaledPool) -> str:
-    """The pool's cluster in Envoy's statistics."""
-    return pool_cluster(PoolKey(pool.key.namespace, pool.key.name))
+def clusters_of(pool: ScaledPool) -> list[str]:
+    """The clusters of the pool's calls in Envoy's statistics.
+
+    Those to its canary are its own before and after: old pods that were scaled down meanwhile would have too many.
+    """
+    keys = (pool.key,) if pool.canary is None else (pool.key, pool.canary)
+    return [pool_cluster(PoolKey(key.namespace, key.name)) for key in keys]
 
 
 class Sampler:
@@ -75,7 +79,7 @@ class Sampler:
         pool = self.pools[key]
         gateways = self._gateways(pool.region)
         live = [pod.name for pod in gateways if pod.ready and not pod.terminating]
-        calls = self._demand.calls(cluster_of(pool), live, [pod.name for pod in gateways])
+        calls = self._demand.calls(clusters_of(pool), live, [pod.name for pod in gateways])
         facts = self._observed.world().facts
         fact = (facts.deployments if pool.group_set is None else facts.group_sets).get(key)
         starting = fact is not None and fact.replicas > 0 and fact.ready == 0
