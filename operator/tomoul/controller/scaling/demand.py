@@ -15,7 +15,7 @@ STATS_QUERY: Mapping[str, str] = {
     "filter": rf"^cluster\.pool/.*\.({_POOL_STATS})$",
 }
 """What is asked of `/stats/prometheus`: of a pool's cluster, calls with the engine, calls that wait for a connection to
-it, and calls that found no engine here and no answer elsewhere (gateway/filter/course.zig)."""
+it, and calls that found no engine here and no answer elsewhere (gateway/filter/cluster_specifier.zig)."""
 _IN_FLIGHT = ("upstream_rq_active", "upstream_rq_pending_active")
 _REFUSED = "upstream_cx_none_healthy"
 _LINE = re.compile(r'^envoy_cluster_(\w+)\{(?:[^}]*,)?envoy_cluster_name="([^"]+)"[^}]*\} (\d+)', re.MULTILINE)

@@ -110,7 +110,7 @@ def _region_health_check(host: str) -> dict[str, Any]:
 
 
 def region_cluster_resource(gateway: RemoteGateway, listen_address: str = ALL_IPV4) -> EnvoyResource:
-    """Another region's gateways behind one name; their calls get that region's code as the pin (filter/course.zig).
+    """Another region's gateways behind one name; their calls' pin is its code (filter/cluster_specifier.zig).
 
     `listen_address` tells whether this gateway may have addresses of IPv6: then names with those of both families are
     tried by both, as RFC 8305 has it, and else by IPv4.

@@ -50,7 +50,7 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
             "config_source": {"ads": {}, "resource_api_version": "V3"},
             "route_config_name": ROUTE_CONFIGURATION,
         },
-        "http_filters": [_health_check(), _filter(), _voice(), _router()],
+        "http_filters": [_health_check(), _filter(), _keepalive(), _router()],
         "access_log": access_log(options.region),
         "local_reply_config": local_reply_config(options.region),
         # Everybody is a client, private addresses included: nobody's x-request-id or x-envoy-* is believed. An empty
@@ -58,7 +58,7 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
         "use_remote_address": True,
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "0.0.0.0", "prefix_len": 32}]},  # noqa: S104
         "always_set_request_id_in_response": True,
-        # As in filter/course.zig, which has the route found anew for a model with another idle time.
+        # As in filter/cluster_specifier.zig, which has the route found anew for a model with another idle time.
         "stream_idle_timeout": f"{Timeouts().idle_seconds}s",
         "normalize_path": True,
         "common_http_protocol_options": {
@@ -105,13 +105,13 @@ def _filter() -> dict[str, Any]:
     }
 
 
-def _voice() -> dict[str, Any]:
-    """The filter's second instance, by which comments reach the clients of silent streams: see filter/voice.zig.
+def _keepalive() -> dict[str, Any]:
+    """The filter's second instance, which keeps the clients of silent streams: see filter/keepalive_filter.zig.
 
     The metrics of calls are its: it lives as long as the listener.
     """
     return {
-        "name": "voice",
+        "name": "keepalive",
         "typed_config": {
             # Not by its own type, since Python's definitions of it are older than `metrics_namespace`.
             "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
@@ -122,7 +122,7 @@ def _voice() -> dict[str, Any]:
                     "do_not_close": True,
                     "metrics_namespace": METRICS_NAMESPACE,
                 },
-                "filter_name": "voice",
+                "filter_name": "keepalive",
             },
         },
     }

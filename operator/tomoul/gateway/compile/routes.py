@@ -1,6 +1,6 @@
 """The RouteConfiguration: one route for all calls and one for probes, which never change.
 
-The filter's module names a call's cluster and timeouts, and how it is tried again (filter/course.zig).
+The filter's module names a call's cluster and timeouts, and how it is tried again (filter/cluster_specifier.zig).
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def route_configuration() -> EnvoyResource:
                         "name": "calls",
                         "match": {"prefix": "/"},
                         "route": {
-                            "inline_cluster_specifier_plugin": {"extension": _course()},
+                            "inline_cluster_specifier_plugin": {"extension": _cluster_specifier()},
                             "auto_host_rewrite": True,
                             "hash_policy": [{"filter_state": {"key": FILTER_STATE_HASH}}],
                         },
@@ -57,9 +57,9 @@ def longest_timeouts(routes: Sequence[ModelRoute]) -> Timeouts:
     )
 
 
-def _course() -> dict[str, Any]:
+def _cluster_specifier() -> dict[str, Any]:
     return {
-        "name": "course",
+        "name": FILTER,
         "typed_config": {
             # Not by its own type, which Python's definitions of Envoy's do not have.
             "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
@@ -67,7 +67,7 @@ def _course() -> dict[str, Any]:
             "DynamicModuleClusterSpecifier",
             "value": {
                 "dynamic_module_config": {"name": FILTER, "do_not_close": True},
-                "specifier_name": "course",
+                "specifier_name": FILTER,
                 "route_action_overrides": {
                     # An engine that loads or is full answers 503 without having begun.
                     "here": {

@@ -6,14 +6,14 @@ const documents = @import("document.zig");
 const limits = @import("limits.zig");
 const Tenant = @import("tenants.zig").Tenant;
 const Usage = @import("usage.zig").Usage;
-const alive = @import("alive.zig");
-const course = @import("course.zig");
+const keepalive = @import("keepalive.zig");
+const cluster_specifier = @import("cluster_specifier.zig");
 const oversizes = @import("oversize.zig");
 const Oversize = oversizes.Oversize;
 const seeds = @import("seed.zig");
 const logger = @import("logger.zig");
 const streams = @import("stream.zig");
-const voice = @import("voice.zig");
+const keepalive_filter = @import("keepalive_filter.zig");
 
 pub const Path = enum {
     unknown,
@@ -61,11 +61,11 @@ pub const Call = struct {
     elsewhere: bool = false,
     model: ?*const documents.Model = null,
     pin: ?[]const u8 = null,
-    /// Where it may go, in order of preference, and where it is: see course.zig.
+    /// Where it may go, in order of preference, and where it is: see cluster_specifier.zig.
     clusters: []const []const u8 = &.{},
     at: usize = 0,
     tries: u8 = 0,
-    dress: course.Dress = .client,
+    dress: cluster_specifier.Dress = .client,
     /// Whether the client said that a gateway forwarded it.
     was_forwarded: bool = false,
     /// Whether another region's gateway, for which it fell back to this region, makes the other tries.
@@ -100,15 +100,15 @@ pub const Call = struct {
     answer: Answer = .passes,
     status: u16 = 0,
     /// What leaves in the place of a body that is `replaced`.
-    instead: []const u8 = "",
+    replacement: []const u8 = "",
     /// Of one that is too large: what is looked through before it goes.
     oversize: ?Oversize = null,
     /// Of an answer that is a stream.
     rewriter: *streams.Rewriter = undefined,
     /// Of a stream whose engine is here.
-    watch: alive.Watch = .{},
-    /// Through which comments leave: see voice.zig.
-    voice: ?*abi.Stream = null,
+    watch: keepalive.Watch = .{},
+    /// Through which comments leave: see keepalive_filter.zig.
+    commenter: ?*abi.Stream = null,
     /// Whether what passes now is of this gateway's own making.
     comments: bool = false,
 
@@ -131,7 +131,7 @@ pub const Call = struct {
             .arena = self.arena,
             .started = monotonic(),
         };
-        voice.expect(self);
+        keepalive_filter.expect(self);
         return self;
     }
 
@@ -163,9 +163,9 @@ pub const Call = struct {
     }
 
     fn free(self: *Call) void {
-        voice.forget(self);
+        keepalive_filter.forget(self);
         logger.forget(self);
-        course.forget(self);
+        cluster_specifier.forget(self);
         oversizes.forget(self);
         if (spare_count < spare.len) {
             _ = self.arena.reset(.{ .retain_with_limit = spare_bytes });

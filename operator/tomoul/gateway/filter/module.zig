@@ -12,14 +12,15 @@ const guard = @import("guard.zig");
 const journal = @import("journal.zig");
 const logger = @import("logger.zig");
 const request = @import("request.zig");
-const response = @import("response.zig");
-const voice = @import("voice.zig");
+const response_body = @import("response_body.zig");
+const response_headers = @import("response_headers.zig");
+const keepalive_filter = @import("keepalive_filter.zig");
 const Call = @import("call.zig").Call;
 const Document = @import("document.zig").Document;
 
 comptime {
     _ = @import("balancer.zig");
-    _ = @import("course.zig");
+    _ = @import("cluster_specifier.zig");
     _ = logger;
     _ = @import("unused.zig");
 }
@@ -34,13 +35,13 @@ export fn envoy_dynamic_module_on_program_init() ?[*:0]const u8 {
 /// A filter's configuration: the document, where the metrics are, or nothing.
 const Config = union(enum) {
     document: *const Document,
-    voice: *journal.Destination,
+    keepalive: *journal.Destination,
 
     fn create(config: *abi_log.Config, name: []const u8, bytes: []const u8) !*const Config {
         const self = try std.heap.c_allocator.create(Config);
         errdefer std.heap.c_allocator.destroy(self);
-        self.* = if (std.mem.eql(u8, name, voice.name))
-            .{ .voice = try .create(config) }
+        self.* = if (std.mem.eql(u8, name, keepalive_filter.name))
+            .{ .keepalive = try .create(config) }
         else
             .{ .document = try readDocument(bytes) };
         return self;
@@ -63,7 +64,7 @@ fn readDocument(bytes: []const u8) !*const Document {
 export fn envoy_dynamic_module_on_http_filter_config_destroy(config: *const Config) void {
     switch (config.*) {
         .document => |document| @constCast(document).destroy(),
-        .voice => |destination| destination.destroy(),
+        .keepalive => |destination| destination.destroy(),
     }
     std.heap.c_allocator.destroy(config);
 }
@@ -71,19 +72,19 @@ export fn envoy_dynamic_module_on_http_filter_config_destroy(config: *const Conf
 export fn envoy_dynamic_module_on_http_filter_config_scheduled(_: *abi_log.Config, config: *const Config, _: u64) void {
     switch (config.*) {
         .document => {},
-        .voice => |destination| guarded("metrics", journal.Destination.collect, .{destination}) orelse {},
+        .keepalive => |destination| guarded("metrics", journal.Destination.collect, .{destination}) orelse {},
     }
 }
 
 export fn envoy_dynamic_module_on_http_filter_new(config: *const Config, stream: *abi.Stream) ?*Call {
     return switch (config.*) {
         .document => |document| guarded("stream", Call.create, .{ document, stream }),
-        .voice => voice.create(stream),
+        .keepalive => keepalive_filter.create(stream),
     };
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_headers(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
-    if (voice.is(call)) return .@"continue";
+    if (keepalive_filter.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     const goes_on = guarded("request headers", requestHeaders, .{ call, end_of_stream }) orelse {
@@ -99,7 +100,7 @@ fn requestHeaders(call: *Call, end_of_stream: bool) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_body(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.BodyStatus {
-    if (voice.is(call)) return .@"continue";
+    if (keepalive_filter.is(call)) return .@"continue";
     if (call.local) return .stop_iteration_no_buffer;
     if (!call.reads_body) return .@"continue";
     call.enter();
@@ -123,7 +124,7 @@ fn requestBody(call: *Call, end_of_stream: bool, place: abi.Body) !bool {
 }
 
 export fn envoy_dynamic_module_on_http_filter_request_trailers(_: *abi.Stream, call: *Call) abi.TrailersStatus {
-    if (voice.is(call)) return .@"continue";
+    if (keepalive_filter.is(call)) return .@"continue";
     if (call.local) return .stop_iteration;
     if (!call.reads_body) return .@"continue";
     call.enter();
@@ -148,7 +149,7 @@ fn fail(call: *Call) void {
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_headers(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.HeadersStatus {
-    if (voice.is(call)) return .@"continue";
+    if (keepalive_filter.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
     const goes_on = guarded("response headers", responseHeaders, .{ call, end_of_stream }) orelse {
@@ -160,11 +161,11 @@ export fn envoy_dynamic_module_on_http_filter_response_headers(_: *abi.Stream, c
 
 fn responseHeaders(call: *Call, end_of_stream: bool) !bool {
     faults.at(call.stream, "response headers");
-    return response.headers(call, end_of_stream);
+    return response_headers.headers(call, end_of_stream);
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_body(_: *abi.Stream, call: *Call, end_of_stream: bool) abi.BodyStatus {
-    if (voice.is(call)) return .@"continue";
+    if (keepalive_filter.is(call)) return .@"continue";
     if (call.answer == .passes or call.comments) return .@"continue";
     call.enter();
     defer call.leave();
@@ -176,14 +177,14 @@ export fn envoy_dynamic_module_on_http_filter_response_body(_: *abi.Stream, call
 
 fn responseBody(call: *Call, end_of_stream: bool) !abi.BodyStatus {
     faults.at(call.stream, "response body");
-    return response.body(call, end_of_stream);
+    return response_body.body(call, end_of_stream);
 }
 
 export fn envoy_dynamic_module_on_http_filter_response_trailers(_: *abi.Stream, call: *Call) abi.TrailersStatus {
-    if (voice.is(call)) return .@"continue";
+    if (keepalive_filter.is(call)) return .@"continue";
     call.enter();
     defer call.leave();
-    guarded("response trailers", response.trailers, .{call}) orelse {
+    guarded("response trailers", response_body.trailers, .{call}) orelse {
         breakOff(call);
         return .stop_iteration;
     };
@@ -199,7 +200,7 @@ fn breakOff(call: *Call) void {
 }
 
 export fn envoy_dynamic_module_on_http_filter_local_reply(_: *abi.Stream, call: *Call, _: u32, _: abi.Buffer, _: bool) abi.LocalReplyStatus {
-    if (voice.is(call)) return .@"continue";
+    if (keepalive_filter.is(call)) return .@"continue";
     // What the filter answers itself has them.
     if (!call.local) guarded("local reply", admission.leaveAllowance, .{call}) orelse {};
     call.local = true;
@@ -207,18 +208,18 @@ export fn envoy_dynamic_module_on_http_filter_local_reply(_: *abi.Stream, call: 
 }
 
 export fn envoy_dynamic_module_on_http_filter_stream_complete(_: *abi.Stream, call: *Call) void {
-    if (voice.is(call)) return;
+    if (keepalive_filter.is(call)) return;
     logger.expect(call);
 }
 
 export fn envoy_dynamic_module_on_http_filter_destroy(call: *Call) void {
-    if (voice.is(call)) return;
+    if (keepalive_filter.is(call)) return;
     call.end();
 }
 
 export fn envoy_dynamic_module_on_http_filter_scheduled(_: *abi.Stream, call: *Call, event: u64) void {
-    if (voice.is(call)) return;
+    if (keepalive_filter.is(call)) return;
     call.enter();
     defer call.leave();
-    guarded("silence", response.silence, .{ call, event }) orelse breakOff(call);
+    guarded("silence", response_body.silence, .{ call, event }) orelse breakOff(call);
 }

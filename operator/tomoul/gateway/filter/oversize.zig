@@ -5,7 +5,7 @@ const std = @import("std");
 const abi = @import("abi.zig");
 const bodies = @import("body.zig");
 const errors = @import("errors.zig");
-const instead = @import("instead.zig");
+const bad_gateway = @import("bad_gateway.zig");
 const json = @import("json.zig");
 const text = @import("text.zig");
 const Call = @import("call.zig").Call;
@@ -51,7 +51,7 @@ fn usageAt(there: []const u8, at: usize) ?Usage {
 /// Answers in the place of an engine whose answer is too large.
 pub fn begin(call: *Call) !void {
     call.answer = .replaced;
-    call.instead = try instead.ofTooLarge(call);
+    call.replacement = try bad_gateway.ofTooLarge(call);
     call.oversize = .{};
     try pass(call);
 }

@@ -8,7 +8,7 @@ const bodies = @import("body.zig");
 const Asked = @import("asked.zig").Asked;
 const capabilities = @import("capabilities.zig");
 const catalogue = @import("catalogue.zig");
-const course = @import("course.zig");
+const cluster_specifier = @import("cluster_specifier.zig");
 const errors = @import("errors.zig");
 const json = @import("json.zig");
 const outputs = @import("outputs.zig");
@@ -72,7 +72,7 @@ pub fn headers(call: *Call, end_of_stream: bool) Refused!bool {
             try targets.sendTo(call, cluster);
             return true;
         }
-        call.is_fallback = std.mem.endsWith(u8, asked.forwarded.first, course.fallback_mark);
+        call.is_fallback = std.mem.endsWith(u8, asked.forwarded.first, cluster_specifier.fallback_mark);
     } else if (is_chat and tenant.entry.require_region) {
         return refuse(call, 400, "region_required", .{ .param = "X-Tomoul-Region" }, "The API key is only for calls that name a region in `X-Tomoul-Region`", .{});
     }

@@ -2,16 +2,14 @@
 //! never like a clean one.
 
 const std = @import("std");
+const ChunkNames = @import("chunk_names.zig").ChunkNames;
 const Choices = @import("choices.zig").Choices;
 const completion = @import("completion.zig");
 const errors = @import("errors.zig");
 const events = @import("events.zig");
 const failures = @import("failure.zig");
 const json = @import("json.zig");
-const swaps = @import("swap.zig");
 const text = @import("text.zig");
-const Shared = swaps.Shared;
-const Swap = swaps.Swap;
 const Text = text.Text;
 const Usage = @import("usage.zig").Usage;
 
@@ -28,7 +26,7 @@ pub const Rewriter = struct {
     hidden: Hidden,
     /// What all chunks say of the completion; null for another gateway's answer, which has counted the tokens
     /// and keeps the contract, but for the usage that only this gateway asked for.
-    names: ?completion.Names,
+    names: ?ChunkNames,
 
     /// The start of a line that has not ended yet: chunks do not end where lines do.
     rest: Text = .{},
@@ -45,11 +43,6 @@ pub const Rewriter = struct {
     completed: ?u64 = null,
     /// Those that chunks told beside their choice.
     of_choices: Choices = .{},
-    swaps: std.EnumArray(Shared, ?Swap) = .initFill(null),
-    /// How the choices begin in each chunk; it stays.
-    choices: Swap = .{},
-    /// What the engine does not tell, and stands beside the id.
-    untold: std.EnumSet(Shared) = .{},
     /// Code of an error that the engine sent as an event.
     code: ?[]const u8 = null,
     /// Whether the answer's status stands: its headers have left, or a chunk has come. Until then what goes wrong is an
@@ -62,7 +55,7 @@ pub const Rewriter = struct {
     last: Text = .{},
 
     pub fn init(allocator: std.mem.Allocator, names: ?completion.Names, hidden: Hidden) Rewriter {
-        return .{ .allocator = allocator, .names = names, .hidden = hidden, .done = names == null };
+        return .{ .allocator = allocator, .names = if (names) |told| .{ .names = told } else null, .hidden = hidden, .done = names == null };
     }
 
     /// Takes in a chunk; what may leave is appended to `out`.
@@ -211,41 +204,8 @@ pub const Rewriter = struct {
 
     /// A line under the completion's id, the model's and the fingerprint.
     fn named(self: *Rewriter, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
-        const names = self.names orelse return out.appendSlice(to, whole);
-        if (self.swaps.get(.id) == null or self.may_be_error or !self.looksWhole(whole)) return self.learned(names, whole, start, out, to);
-        // What an engine does not tell stands beside the id, unless it tells it after all.
-        var untold = self.untold.iterator();
-        while (untold.next()) |which| {
-            if (text.find(whole, which.key()) != null) return self.learned(names, whole, start, out, to);
-        }
-        var found: [std.enums.values(Shared).len]*Swap = undefined;
-        var count: usize = 0;
-        for (&self.swaps.values) |*maybe| {
-            const swap = if (maybe.*) |*one| one else continue;
-            // Inside a string of the answer the quotes would be escaped, so this finds the member and nothing else.
-            const at = swap.find(whole) orelse return self.learned(names, whole, start, out, to);
-            var place = count;
-            while (place > 0 and found[place - 1].at > at) : (place -= 1) found[place] = found[place - 1];
-            found[place] = swap;
-            count += 1;
-        }
-        var from: usize = 0;
-        for (found[0..count]) |swap| {
-            try out.appendSlice(to, whole[from..swap.at]);
-            try out.appendSlice(to, swap.instead);
-            from = swap.at + swap.own_length;
-        }
-        return out.appendSlice(to, whole[from..]);
-    }
-
-    /// Whether a line has choices and an end, as a chunk that is like those before.
-    fn looksWhole(self: *Rewriter, whole: []const u8) bool {
-        const end = whole.len - @min(whole.len, if (std.mem.endsWith(u8, whole, "\r\n")) @as(usize, 3) else 2);
-        return whole[end] == '}' and self.choices.find(whole) != null;
-    }
-
-    /// The same for a line that is not like those before: it is read as JSON.
-    fn learned(self: *Rewriter, names: completion.Names, whole: []const u8, start: usize, out: *Text, to: std.mem.Allocator) !void {
+        const names = if (self.names) |*names| names else return out.appendSlice(to, whole);
+        if (!self.may_be_error and try names.swapAll(whole, out, to)) return;
         const chunk = whole[start..];
         const members = &chunk_members;
         if (!members.read(chunk)) return self.breakOff(out, to);
@@ -259,39 +219,6 @@ pub const Rewriter = struct {
             return out.appendSlice(to, whole[std.mem.trimRight(u8, whole, "\r\n").len..]);
         }
         const choices = members.of("choices", .array) orelse return self.breakOff(out, to);
-        const opening = chunk[choices.key .. choices.start + 1];
-        self.choices = .{ .own_length = @min(opening.len, swaps.max_own), .at = start + choices.key };
-        @memcpy(self.choices.own[0..self.choices.own_length], opening[0..self.choices.own_length]);
-        for (std.enums.values(Shared)) |which| self.untold.setPresent(which, members.get(@tagName(which)) == null);
-        // Each in the place of a member of the engine's; where there is no id, before all.
-        var beside: Text = .{};
-        var untold = self.untold.iterator();
-        while (untold.next()) |which| {
-            for ([_][]const u8{ ",", which.key(), ":", which.of(names) }) |piece| try beside.appendSlice(self.allocator, piece);
-            self.swaps.set(which, null);
-        }
-        var from: usize = members.list[0].key;
-        try out.appendSlice(to, whole[0 .. start + from]);
-        if (self.untold.contains(.id)) {
-            try out.appendSlice(to, beside.items[1..]);
-            try out.append(to, ',');
-        }
-        for (members.items()) |*member| {
-            const which = std.meta.stringToEnum(Shared, member.name) orelse continue;
-            const name = which.of(names);
-            if (which == .model and std.mem.eql(u8, member.raw(chunk), name)) continue;
-            const instead = try std.mem.concat(self.allocator, u8, &.{ chunk[member.key..member.start], name, if (which == .id) beside.items else "" });
-            try out.appendSlice(to, chunk[from..member.key]);
-            try out.appendSlice(to, instead);
-            from = member.end;
-            const own = chunk[member.key..member.end];
-            // Others stand in other places as well: a tool call's id may be null, and 1 begins 12.
-            const is_own = member.kind == .string or (member.kind == .null and which == .system_fingerprint);
-            if (own.len > swaps.max_own or !is_own) continue;
-            self.swaps.set(which, .{ .own_length = own.len, .instead = instead, .at = start + member.key });
-            const place = self.swaps.getPtr(which);
-            @memcpy(place.*.?.own[0..own.len], own);
-        }
-        return out.appendSlice(to, chunk[from..]);
+        return names.learn(self.allocator, members, choices, whole, start, out, to);
     }
 };

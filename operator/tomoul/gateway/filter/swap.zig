@@ -7,11 +7,11 @@ const text = @import("text.zig");
 /// The longest member that is swapped.
 pub const max_own = 512;
 
-/// What stands in every chunk the same, and what stands there instead.
+/// What stands in every chunk the same, and what takes its place.
 pub const Swap = struct {
     own: [max_own]u8 = undefined,
     own_length: usize = 0,
-    instead: []const u8 = "",
+    replacement: []const u8 = "",
     /// Where in a line it was last.
     at: usize = 0,
 

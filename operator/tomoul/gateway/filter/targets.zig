@@ -2,7 +2,7 @@
 
 const std = @import("std");
 const catalogue = @import("catalogue.zig");
-const course = @import("course.zig");
+const cluster_specifier = @import("cluster_specifier.zig");
 const documents = @import("document.zig");
 const errors = @import("errors.zig");
 const salts = @import("salt.zig");
@@ -89,7 +89,7 @@ fn sendToPermitted(call: *Call, model: *const Model, pool: []const documents.Tar
 fn take(call: *Call, target: documents.Target) Refused!void {
     call.trial = target.trial;
     call.clusters = target.clusters;
-    try course.begin(call);
+    try cluster_specifier.begin(call);
 }
 
 /// Sends the call to another region's gateways.

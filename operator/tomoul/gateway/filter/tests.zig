@@ -2,7 +2,6 @@
 
 comptime {
     _ = @import("affinity.zig");
-    _ = @import("alive.zig");
     _ = @import("asked.zig");
     _ = @import("choices.zig");
     _ = @import("completion.zig");
@@ -13,6 +12,7 @@ comptime {
     _ = @import("failure.zig");
     _ = @import("ids.zig");
     _ = @import("json.zig");
+    _ = @import("keepalive.zig");
     _ = @import("limits_tests.zig");
     _ = @import("line.zig");
     _ = @import("loads.zig");

@@ -45,7 +45,7 @@ pub fn ofStranger(call: *Call) !void {
     stream.setHeader(.response, "x-tomoul-region", call.document.source.region);
     call.code = "region_capacity_unavailable";
     call.answer = .replaced;
-    call.instead = try errors.body(
+    call.replacement = try errors.body(
         allocator,
         503,
         try std.fmt.allocPrint(allocator, "\"What answers at the other region's endpoint is not its gateway; it answered {d}\"", .{call.status}),

@@ -129,5 +129,5 @@ export fn envoy_dynamic_module_on_cluster_specifier_config_destroy(_: *anyopaque
 /// False where there is nothing to say: before the filter has seen the call, and where a call has one place to go.
 export fn envoy_dynamic_module_on_cluster_specifier_select(_: *anyopaque, routing: *abi_routing.Routing) bool {
     const call = asking orelse kept.get(routing.header("x-request-id") orelse return false) orelse return false;
-    return guard.guarded("course", choose, .{ call, routing }) orelse false;
+    return guard.guarded("cluster specifier", choose, .{ call, routing }) orelse false;
 }

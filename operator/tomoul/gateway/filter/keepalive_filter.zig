@@ -8,11 +8,11 @@ const abi = @import("abi.zig");
 const Call = @import("call.zig").Call;
 
 /// `filter_name` in its configuration.
-pub const name = "voice";
+pub const name = "keepalive";
 
 var mark: Call = undefined;
 
-/// The call of this thread whose voice comes next.
+/// The call of this thread whose keep-alive filter comes next.
 threadlocal var expecting: ?*Call = null;
 
 pub fn is(call: *const Call) bool {
@@ -29,7 +29,7 @@ pub fn forget(call: *const Call) void {
 
 /// What stands for the second filter of `stream`.
 pub fn create(stream: *abi.Stream) *Call {
-    if (expecting) |call| call.voice = stream;
+    if (expecting) |call| call.commenter = stream;
     expecting = null;
     return &mark;
 }
