@@ -10,6 +10,7 @@ from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from tomoul.api.meta import ApiModel
 from tomoul.api.names import ANNOTATION_KEYS, LABEL_KEYS, LabelValue
@@ -112,5 +113,9 @@ def read_overlay(text: str) -> GatewayOverlay:
     try:
         return GatewayOverlay.model_validate_json(text, by_alias=True, by_name=False)
     except ValidationError as error:
-        found = [(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors()]
+        found = [(".".join(str(part) for part in each["loc"]), _told(each)) for each in error.errors()]
         raise ValueError("; ".join(f"{field}: {message}" if field else message for field, message in found)) from error
+
+
+def _told(error: ErrorDetails) -> str:
+    return "is unknown" if error["type"] == "extra_forbidden" else error["msg"]
