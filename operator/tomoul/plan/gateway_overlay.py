@@ -63,6 +63,13 @@ class GatewayResources(ApiModel):
         """How much Envoy may allocate: two thirds of its memory, since a heap is not all that a process has."""
         return whole(str(self.envoy.limits["memory"])) * 2 // 3
 
+    @property
+    def max_held_bytes(self) -> int:
+        """How much of that answers of engines may take while they arrive: a quarter, since of each that has come whole
+        there are two or three copies for a moment.
+        """
+        return self.max_heap_bytes // 4
+
 
 class GatewayPods(ApiModel):
     """What gateway pods have besides what their Region gives them. Terms and constraints that select no pods mean
