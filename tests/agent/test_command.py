@@ -49,11 +49,17 @@ def test_flags_reach_the_gateway_as_they_are_given(folder: Path, monkeypatch: py
 
     monkeypatch.setattr("tomoul.cli.agent.run_agent", run_agent)
     given = {"max-body-bytes": "2097152", "stream-comment-seconds": "0", "listen-port": "8443"}
+    given["max-held-bytes"] = "4194304"
     for flags in (given, {}):
         assert CliRunner().invoke(command, words(folder, **flags)).exit_code == 0
     asked, default = (options.gateway for options in started)
     assert asked == GatewayOptions(
-        "eu-west", listen_port=8443, max_body_bytes=2 * 1024 * 1024, comment_seconds=0, salt_key=b"x" * 32
+        "eu-west",
+        listen_port=8443,
+        max_body_bytes=2 * 1024 * 1024,
+        max_held_bytes=4 * 1024 * 1024,
+        comment_seconds=0,
+        salt_key=b"x" * 32,
     )
     assert default == GatewayOptions("eu-west", salt_key=b"x" * 32)
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from tests.gateway.tables import NAMESPACE
 from tests.gateway.wire import receive
-from tomoul.api.gatewaylimits import COMMENT_SECONDS
+from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_HELD_BYTES
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
@@ -85,6 +85,7 @@ class Gateway:
         body_seconds: int = 300,
         listen_address: str = "127.0.0.1",
         max_heap_bytes: int = MAX_HEAP_BYTES,
+        max_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         """With `faults` the filter has bugs that calls can ask for: `x-tomoul-fault`, the hook that is to fail."""
         self.options = GatewayOptions(
@@ -92,6 +93,7 @@ class Gateway:
             listen_address=listen_address,
             listen_port=0,
             max_body_bytes=max_body_bytes,
+            max_held_bytes=max_held_bytes,
             comment_seconds=comment_seconds,
             body_seconds=body_seconds,
             salt_key=SALT_KEY,

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
+from threading import Event
 
 import pytest
 
@@ -11,7 +13,7 @@ from tests.gateway.raw.cases import told_of
 from tests.gateway.raw.connection import Connection, chat_body, request
 from tests.gateway.raw.http2 import RESET, Upload, head
 from tests.gateway.tables import model, table
-from tests.gateway.wire import Answer, FakeEngine, call, reply
+from tests.gateway.wire import Answer, FakeEngine, Reply, call, chunk, reply, stream
 
 MIB = 1024 * 1024
 HEAP = 64 * MIB
@@ -48,18 +50,19 @@ def serves(gateway: Gateway) -> bool:
 
 def test_bodies_that_would_use_up_all_memory_are_503_before_they_have_arrived_and_calls_go_on(small: Gateway) -> None:
     with ExitStack() as stack:
-        connections = [stack.enter_context(Connection(small.port)) for _ in range(CALLS)]
+        connections: list[Connection] = []
+        while pressure(small) < 98 and len(connections) < CALLS:
+            connections.append(stack.enter_context(Connection(small.port)))
+            with suppress(ConnectionError):  # memory may be up while the body is sent
+                connections[-1].send(request(f"Content-Length: {len(BODY)}", body=BODY[:-1]))
+        told = []
         for connection in connections:
-            connection.send(request(f"Content-Length: {len(BODY)}", body=BODY[:-1]))
-        eventually(lambda: pressure(small) >= 98)
-        for connection in connections:
-            connection.send(BODY[-1:])
-        answers = [connection.answer() for connection in connections]
-        told = [told_of(answer) if answer else None for answer in answers]
-        assert BUSY in told
-        assert set(told) <= {BUSY, "200 eu-west"}, "what was let in is answered"
-        [retry_after] = {answer.header("retry-after") for answer in answers if answer and answer.status == 503}
-        assert 0 < int(retry_after or 0) <= 60
+            with suppress(ConnectionError):
+                connection.send(BODY[-1:])
+                if answer := connection.answer():
+                    told.append((told_of(answer), answer.header("retry-after")))
+        assert (BUSY, "30") in told
+        assert set(told) <= {(BUSY, "30"), ("200 eu-west", None)}, "what was let in is answered"
     eventually(lambda: pressure(small) < 98)
     eventually(lambda: serves(small))
 
@@ -73,6 +76,64 @@ def test_streams_that_would_use_up_all_memory_are_reset_and_calls_go_on(small: G
         ended = [upload.ended.get(stream) for stream in streams]
         assert RESET in ended
         assert set(ended) <= {RESET, None}, "what was let in goes on"
+
+
+@pytest.fixture
+def narrow(engine: FakeEngine) -> Iterator[Gateway]:
+    """A gateway that has room for a single answer of 1 MiB at a time."""
+    gateway = Gateway(max_body_bytes=4 * MIB, max_held_bytes=3 * MIB // 2)
+    gateway.publish([table([model("acme/both")])], {"acme-both": [engine]})
+    yield gateway
+    gateway.stop()
+
+
+PART = b"a" * MIB
+
+
+class Gated(list[Reply]):
+    """An answer whose last part waits for `gate`."""
+
+    def __init__(self, parts: list[Reply], gate: Event) -> None:
+        super().__init__(parts)
+        self._gate = gate
+
+    def __iter__(self) -> Iterator[Reply]:
+        yield from self[:-1]
+        self._gate.wait(20)
+        yield self[-1]
+
+
+def test_answers_that_would_take_too_much_memory_while_they_arrive_are_503_and_all_others_pass(
+    narrow: Gateway, engine: FakeEngine
+) -> None:
+    released = Event()
+    [whole] = reply(200, b'{"object":"chat.completion","choices":[],"x":"%s"}' % PART)
+    assert isinstance(whole, bytes)
+    engine.behave = lambda _: Gated([whole[:-1], whole[-1:]], released)
+    body = {"model": "acme/both", "messages": [{}]}
+    with ThreadPoolExecutor(2) as executor:
+        answers = [executor.submit(call, narrow.port, body=body) for _ in range(2)]
+        refused = next(as_completed(answers)).result()
+        assert told_of(refused) == BUSY
+        assert 0 < int(refused.header("retry-after") or 0) <= 60
+        line = narrow.access_log(refused.header("x-request-id") or "")
+        assert (line["code"], line["status"], line["served"]) == ("region_capacity_unavailable", 503, "pool")
+        released.set()
+        assert sorted(answer.result().status for answer in answers) == [200, 503]
+    assert call(narrow.port, body=body).status == 200, "there is room again"
+
+
+def test_lines_of_streams_that_would_take_too_much_memory_end_in_an_error_event(
+    narrow: Gateway, engine: FakeEngine
+) -> None:
+    begun = f"data: {chunk('c-1', 'a')}\n\n".encode()
+    engine.behave = lambda _: stream(begun, b'data: {"choices":[],"x":"', PART, PART, b'"}\n\ndata: [DONE]\n\n')
+    answer = call(narrow.port, body={"model": "acme/both", "messages": [{}], "stream": True})
+    first, last = answer.events()
+    assert json.loads(first)["choices"]
+    assert json.loads(last)["error"]["code"] == "engine_failed"
+    engine.behave = None
+    assert serves(narrow), "there is room again"
 
 
 def test_a_body_of_just_the_maximum_is_served_over_http2_too(small: Gateway) -> None:

@@ -15,7 +15,7 @@ from tests.gateway.counting import ASKED, TOKENS, counting
 from tests.gateway.harness import Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import pools
-from tests.gateway.wire import FakeEngine, Received, Reply, call, reply
+from tests.gateway.wire import FakeEngine, Received, Reply, call, reply, stream
 
 CALLS = 1000
 HOMES = {"acme/one": "eu-west", "acme/two": "us-east"}
@@ -163,6 +163,27 @@ def test_calls_that_name_no_model_are_counted_without_one_and_no_clients_text_be
     for code in ("not_found", "model_not_found"):
         assert total(found, "calls_total", "model=", f"code={code}", "status=404", "served=", "region=eu-west") == 1
     assert "secret" not in eu.admin("/stats/prometheus")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_no_engines_own_word_becomes_a_label_and_the_line_has_it(
+    gateways: dict[str, Gateway], engines: dict[str, FakeEngine], is_stream: bool
+) -> None:
+    """Each word would be a series more, which Envoy keeps for as long as it runs."""
+    eu = gateways["eu-west"]
+
+    def refuse(request: Received) -> Sequence[Reply]:
+        error = json.dumps({"error": {"message": "no", "code": f"own-{len(engines['acme/one'].received)}"}})
+        return stream(f"data: {error}\n\n".encode()) if is_stream else reply(400, error.encode())
+
+    engines["acme/one"].behave = refuse
+    body = {"model": "acme/one", "messages": [{}], "stream": is_stream}
+    for _ in range(3):
+        call(eu.port, body=body)
+    eventually(lambda: [line["code"] for line in lines(eu)] == ["own-1", "own-2", "own-3"])
+    word = "engine_failed" if is_stream else "invalid_request"
+    eventually(lambda: total(samples(eu), "calls_total", f"code={word}") == 3)
+    assert "own-" not in eu.admin("/stats/prometheus")
 
 
 def test_a_kubelets_probes_are_not_counted(gateways: dict[str, Gateway]) -> None:

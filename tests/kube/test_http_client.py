@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import yaml
+from kubernetes.aio.config import ConfigException
 
 from tests.controlplane.harness import REPOSITORY, ControlPlane
 from tomoul.kube import http_client
@@ -136,3 +138,11 @@ async def test_a_reflector_follows_what_is_added_changed_and_deleted(client: Htt
         await client.delete(SERVICE_ACCOUNTS, key, uid=made["metadata"]["uid"])
         await until(None)
         reflecting.cancel()
+
+
+@pytest.mark.parametrize("content", [b"", b"a: [", b"a: 1\n---\nb: 2\n", b"- a\n", b"\xff\xfe", b"clusters: 1\n"])
+async def test_a_file_that_is_no_kubeconfig_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "config"
+    file.write_bytes(content)
+    with pytest.raises(ConfigException):
+        await HttpKubeClient.connect(str(file))

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tomoul.local import local_platform
 from tomoul.local.desired import Desired, InvalidFilesError, desired_state
 from tomoul.local.local_platform import LocalPlatform
 from tomoul.local.options import LocalError
+from tomoul.local.probe import free_port, reserve
 from tomoul.local.replicas import Engine
 
 EAST, WEST = region("east"), region("west")
@@ -244,13 +246,20 @@ def folder_of_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_two_that_choose_one_port_at_the_same_time_do_not_share_its_calls(
     files: Path, served: RunningPlatform, monkeypatch: pytest.MonkeyPatch, folder_of_logs: Path
 ) -> None:
-    monkeypatch.setattr(local_platform, "why_not_free", lambda port: None)
+    monkeypatch.setattr(local_platform, "reserve", lambda port: socket.socket())
     port = served.platform.gateways["east"].port
     with (
         pytest.raises(LocalError, match=r"refuses its configuration: .*Address already in use"),
         running(files, port=port),
     ):
         pass
+
+
+def test_a_port_is_reserved_before_anybody_listens_there() -> None:
+    port = free_port()
+    with reserve(port), pytest.raises(OSError, match="in use"):
+        reserve(port)
+    reserve(port).close()
 
 
 def test_an_engine_that_breaks_while_it_serves_is_told_once_with_the_end_of_its_log(

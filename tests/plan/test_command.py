@@ -375,3 +375,29 @@ def test_a_comment_says_why_the_files_are_refused_and_that_there_is_nothing_to_d
 def test_a_pipe_in_a_folder_is_not_waited_for(files: Path) -> None:
     os.mkfifo(files / "pipe.yaml")
     assert run(files, "--against", EXAMPLES).exit_code == 0
+
+
+def test_a_tab_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "tab.yaml").write_text("kind: Region\nmetadata:\n\tname: a\n")
+    message = (
+        "tab.yaml: document 1: is not valid YAML in line 3, column 1: found character '\\t' that cannot start any token"
+    )
+    assert f"{message}: YAML is indented by spaces, never by tabs\n" in run(tmp_path).stderr
+
+
+def test_a_name_that_the_api_server_would_make_up_cannot_be_applied() -> None:
+    text = "apiVersion: tomoul.ai/v1alpha1\nkind: Region\nmetadata: {generateName: eu-}\nspec: {}\n"
+    assert "metadata.name: is required: `generateName` cannot be applied, only created\n" in run("-", stdin=text).stderr
+
+
+def test_a_list_of_one_kind_is_read_as_a_list_of_any() -> None:
+    head = {"apiVersion": "tomoul.ai/v1alpha1", "kind": "Region", "metadata": {"name": "eu-west"}, "spec": {}}
+    text = json.dumps({"apiVersion": "tomoul.ai/v1alpha1", "kind": "RegionList", "items": [head]})
+    assert "+ RoutingTable        eu-west" in run("-", stdin=text).stdout
+
+
+def test_custom_resource_definitions_that_cannot_be_written_are_an_error_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["crds", "--output", str(tmp_path / "file" / "crds")])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {tmp_path / 'file' / 'crds'}: Not a directory\n"

@@ -143,7 +143,7 @@ def test_a_surge_of_which_only_a_part_finds_a_node_becomes_a_replacement() -> No
 
 
 def test_gpus_are_counted_for_all_pods_of_a_replica() -> None:
-    (diff,) = diff_worlds(world(chat(1)), world(chat(2)))
+    (diff,) = diff_worlds(world(chat(1)), world(chat(2))).regions
     assert diff.gpus == (GpuTotal("nvidia-l4", Demand(4, 4), Demand(8, 8)),)
     changes = {(change.kind, change.name): change.action for change in diff.objects}
     assert (changes[MADE], changes[GROUPED]) == (Action.REMOVE, Action.CREATE)

@@ -154,7 +154,7 @@ def test_the_entries_of_a_model_that_cannot_be_read_stay_wherever_they_are_to_be
 
 def test_a_diff_tells_which_models_come_whichever_tables_they_are_in() -> None:
     before, after = found_with(*models(MOST)), found_with(*models(MOST + 1))
-    (here, _) = diff_worlds(before, after)
+    (here, _) = diff_worlds(before, after).regions
     assert [(route.action, route.model) for route in here.routes] == [("create", f"acme/m{MOST}")]
     tables = [(each.action, each.name) for each in here.objects if each.kind == "RoutingTable"]
     assert tables == [("create", name) for name in SHARD_NAMES], "that of the region is as it was, but for its models"

@@ -10,7 +10,7 @@ import pytest
 from tests.plan.groups import group_lines
 from tests.plan.specs import spec
 from tomoul.api.cache import Offload
-from tomoul.plan.engines import sglang
+from tomoul.plan.engines import sglang, sglang_reserved
 
 HF = {"hf": {"repo": "microsoft/phi-4", "revision": "187ef0342fff0eb3333be9f00389385e95ef0b61"}}
 FULL = spec(
@@ -84,14 +84,14 @@ def test_the_pods_of_a_group_find_each_other_at_the_first_one(told: dict[str, An
 
 
 def test_sglang_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:
-    assert set(sglang._RESERVED) - {flag for action in told["flags"] for flag in action} == set()
-    for name in sglang._RESERVED_ENV:
+    assert set(sglang_reserved.ARGUMENTS) - {flag for action in told["flags"] for flag in action} == set()
+    for name in sglang_reserved.VARIABLES:
         assert [known for known in told["variables"] if known == name or known.startswith(name.rstrip("*"))], name
 
 
 def test_a_flag_of_sglangs_that_is_refused_is_refused_by_each_of_its_names(told: dict[str, Any]) -> None:
     for action in told["flags"]:
-        if not sglang._RESERVED.keys() & set(action):
+        if not sglang_reserved.ARGUMENTS.keys() & set(action):
             continue
         for flag in action:
             found = sglang.refusal(spec("SGLang", args=[flag]))

@@ -10,7 +10,7 @@ import pytest
 from tests.plan.groups import group_lines
 from tests.plan.specs import spec
 from tomoul.api.cache import Offload
-from tomoul.plan.engines import vllm
+from tomoul.plan.engines import vllm, vllm_reserved
 from tomoul.plan.engines.base import model_path
 
 NOT_STORED = {"mode": "Tenant", "noStore": "NotStored"}
@@ -97,8 +97,8 @@ def test_the_pods_of_a_group_find_each_other_and_only_the_first_has_a_server(tol
 
 
 def test_vllm_knows_each_flag_and_variable_that_is_refused(told: dict[str, Any]) -> None:
-    assert set(vllm._RESERVED) - {flag for action in told["flags"] for flag in action} == set()
-    assert set(vllm._RESERVED_ENV) - set(told["variables"]) == GONE
+    assert set(vllm_reserved.ARGUMENTS) - {flag for action in told["flags"] for flag in action} == set()
+    assert set(vllm_reserved.VARIABLES) - set(told["variables"]) == GONE
 
 
 def test_vllm_has_the_gauges_that_are_documented(vllm_home: Path) -> None:
@@ -108,6 +108,6 @@ def test_vllm_has_the_gauges_that_are_documented(vllm_home: Path) -> None:
 
 
 def test_a_flag_of_vllms_that_is_refused_is_refused_by_each_of_its_names(told: dict[str, Any]) -> None:
-    refused = [action for action in told["flags"] if vllm._RESERVED.keys() & set(action)]
+    refused = [action for action in told["flags"] if vllm_reserved.ARGUMENTS.keys() & set(action)]
     passed = {flag for action in refused for flag in action if vllm.refusal(spec(args=[flag])) is None}
     assert passed == OFF_ANYWAY

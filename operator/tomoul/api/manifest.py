@@ -163,6 +163,14 @@ def parse_resource(obj: Mapping[str, Any], *, ignore_unknown: bool = False) -> R
         except ValidationError as error:
             errors = error.errors(include_url=False)
     fields = [each for details in errors for each in field_errors(KINDS[kind], details)]
+    if "generateName" in (pruned.get("metadata") or {}):
+        # kubectl says the same.
+        fields = [
+            each._replace(message=f"{each.message}: `generateName` cannot be applied, only created")
+            if each == ("metadata.name", "is required")
+            else each
+            for each in fields
+        ]
     raise InvalidResource(sorted([*unknown, *fields]))
 
 

@@ -43,7 +43,10 @@ def documents(text: str) -> Iterator[object]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise YamlError(f"is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from error
+        problem = str(getattr(error, "problem", None) or error)
+        # Which editors show as spaces.
+        hint = ": YAML is indented by spaces, never by tabs" if "'\\t'" in problem else ""
+        raise YamlError(f"is not valid YAML{where}: {problem}{hint}") from error
     except ValueError as error:
         # Such as `!!int one`, or a number of thousands of digits.
         raise YamlError(f"is not valid YAML: {error}") from error

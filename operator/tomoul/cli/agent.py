@@ -6,7 +6,13 @@ from pathlib import Path
 import click
 from kubernetes.aio.config import ConfigException
 
-from tomoul.api.gatewaylimits import COMMENT_SECONDS, HIGHEST_BODY_BYTES, MAX_BODY_BYTES, MIN_BODY_BYTES
+from tomoul.api.gatewaylimits import (
+    COMMENT_SECONDS,
+    HIGHEST_BODY_BYTES,
+    MAX_BODY_BYTES,
+    MAX_HELD_BYTES,
+    MIN_BODY_BYTES,
+)
 from tomoul.cli.logs import LogFormat, setup_logging
 from tomoul.cli.options import kubeconfig_option, log_format_option, no_api_server, option
 from tomoul.gateway.agent.ads import check_socket_path
@@ -95,6 +101,13 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
     help="Largest body of a call; what is larger is answered 413.",
 )
 @option(
+    "--max-held-bytes",
+    envvar="TOMOUL_MAX_HELD_BYTES",
+    type=click.IntRange(min=MIN_BODY_BYTES),
+    default=MAX_HELD_BYTES,
+    help="Most that answers of engines take of memory while they arrive, all together; past it they give way to a 503.",
+)
+@option(
     "--stream-comment-seconds",
     envvar="TOMOUL_STREAM_COMMENT_SECONDS",
     type=click.IntRange(min=0),
@@ -148,6 +161,7 @@ def command(
     listen_address: str,
     listen_port: int,
     max_body_bytes: int,
+    max_held_bytes: int,
     stream_comment_seconds: int,
     health_port: int,
     admin_socket: Path | None,
@@ -170,6 +184,7 @@ def command(
             listen_address=listen_address,
             listen_port=listen_port,
             max_body_bytes=max_body_bytes,
+            max_held_bytes=max_held_bytes,
             comment_seconds=stream_comment_seconds,
             salt_key=salt_key,
         ),

@@ -25,8 +25,11 @@ def command(folders: tuple[Path, ...], check: bool) -> None:
                 click.echo(f"{file} is stale: run `make generate`", err=True)
                 stale += 1
                 continue
-            folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+            except OSError as error:
+                raise click.ClickException(f"{error.filename}: {error.strerror}") from error
             click.echo(f"wrote {file}")
     if stale:
         raise SystemExit(1)

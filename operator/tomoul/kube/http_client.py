@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+import yaml
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import incluster_config, kube_config
+from kubernetes.aio.config import ConfigException, incluster_config, kube_config
 
 from tomoul import __version__
 from tomoul.kube.client import Listing, Object, WatchEvent
@@ -57,7 +58,11 @@ class HttpKubeClient:
         if kubeconfig is None and incluster_config.SERVICE_HOST_ENV_NAME in os.environ:
             incluster_config.load_incluster_config(configuration)
         else:
-            await kube_config.load_kube_config(kubeconfig, client_configuration=configuration)
+            try:
+                await kube_config.load_kube_config(kubeconfig, client_configuration=configuration)
+            except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+                # What the official client meets where the file is something else.
+                raise ConfigException(f"{kubeconfig or 'the kubeconfig'} is none: {error}") from error
         return cls(configuration)
 
     async def __aenter__(self) -> Self:

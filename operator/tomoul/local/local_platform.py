@@ -7,6 +7,7 @@ looked at again, and only what differs is started or stopped.
 import asyncio
 import secrets
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from tomoul.local.files import socket_folder, watches
 from tomoul.local.gateway import Gateway
 from tomoul.local.guard import ProcessGroup
 from tomoul.local.options import DEFAULT_PORT, LocalError, LocalOptions
-from tomoul.local.probe import free_port, why_not_free
+from tomoul.local.probe import free_port, reserve
 from tomoul.local.process import Process
 from tomoul.local.replicas import Engine, new_engine, obsolete_engines, ready_endpoints
 from tomoul.local.tasks import Tasks
@@ -69,7 +70,9 @@ class LocalPlatform:
             raise LocalError(f"{where}{error.strerror or error}; {OTHER_FOLDERS}") from error
         async with AsyncExitStack() as stack:
             stack.push_async_exit(self._tidy)
-            self._port = self._choose_port()
+            self._port, reservation = self._choose_port()
+            if reservation is not None:
+                stack.enter_context(reservation)
             self._group = stack.enter_context(ProcessGroup()).id
             self._running = await stack.enter_async_context(Tasks())
             work = [self._keep(), *(self._watch(each) for each in watches(self._paths))]
@@ -144,17 +147,20 @@ class LocalPlatform:
         engines = [engine.process for engine in self.engines.values()]
         return [*engines, *(gateway.envoy for gateway in self.gateways.values())]
 
-    def _choose_port(self) -> int:
+    def _choose_port(self) -> tuple[int, socket.socket | None]:
+        """The port of the first region's gateway, and what keeps others from it."""
         wanted = DEFAULT_PORT if self._options.port is None else self._options.port
         if wanted == 0:
-            return free_port()
-        if (why := why_not_free(wanted)) is None:
-            return wanted
+            return free_port(), None
+        try:
+            return wanted, reserve(wanted)
+        except OSError as error:
+            why = f"port {wanted} is {'for root alone' if isinstance(error, PermissionError) else 'taken'}"
         if self._options.port is not None:
-            raise LocalError(f"port {wanted} {why}; choose another with --port, or --port 0 for any")
+            raise LocalError(f"{why}; choose another with --port, or --port 0 for any")
         other = free_port()
-        self._report(f"port {wanted} {why}: serving on {other}")
-        return other
+        self._report(f"{why}: serving on {other}")
+        return other, None
 
     def _read(self) -> Desired:
         return desired_state(self._paths, self._options.models, self._options.auth)

@@ -38,14 +38,19 @@ def free_port() -> int:
         return port
 
 
-def why_not_free(port: int) -> str | None:
-    """Why no server could listen on the loopback port now, such as `is taken`; None if one could."""
+def reserve(port: int) -> socket.socket:
+    """Keep a loopback port from other processes that reserve it, until the socket is closed. OSError if it is taken.
+
+    Envoy listens on it seconds later, and until then nobody else could see that it will. The reservation is a name of
+    Linux' abstract sockets, which ends with the process.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except PermissionError:
-            return "is for root alone"
-        except OSError:
-            return "is taken"
-        return None
+        probe.bind(("127.0.0.1", port))
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0tomoul/port/{port}")
+    except OSError:
+        reservation.close()
+        raise
+    return reservation

@@ -131,6 +131,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "--listen-address": _listen_address(settings),
         "--listen-port": str(HTTP_PORT),
         "--max-body-bytes": str(settings.gateway_max_body_bytes),
+        "--max-held-bytes": str(settings.gateway_overlay.resources.max_held_bytes),
         "--stream-comment-seconds": str(settings.gateway_comment_seconds),
         "--health-port": str(AGENT_PORT),
         "--admin-socket": _ADMIN_SOCKET,

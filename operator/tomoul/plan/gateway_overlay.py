@@ -10,6 +10,7 @@ from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from tomoul.api.meta import ApiModel
 from tomoul.api.names import ANNOTATION_KEYS, LABEL_KEYS, LabelValue
@@ -62,6 +63,13 @@ class GatewayResources(ApiModel):
         """How much Envoy may allocate: two thirds of its memory, since a heap is not all that a process has."""
         return whole(str(self.envoy.limits["memory"])) * 2 // 3
 
+    @property
+    def max_held_bytes(self) -> int:
+        """How much of that answers of engines may take while they arrive: a quarter, since of each that has come whole
+        there are two or three copies for a moment.
+        """
+        return self.max_heap_bytes // 4
+
 
 class GatewayPods(ApiModel):
     """What gateway pods have besides what their Region gives them. Terms and constraints that select no pods mean
@@ -112,5 +120,9 @@ def read_overlay(text: str) -> GatewayOverlay:
     try:
         return GatewayOverlay.model_validate_json(text, by_alias=True, by_name=False)
     except ValidationError as error:
-        found = [(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors()]
+        found = [(".".join(str(part) for part in each["loc"]), _told(each)) for each in error.errors()]
         raise ValueError("; ".join(f"{field}: {message}" if field else message for field, message in found)) from error
+
+
+def _told(error: ErrorDetails) -> str:
+    return "is unknown" if error["type"] == "extra_forbidden" else error["msg"]

@@ -45,6 +45,7 @@ def filter_document(
     return {
         "region": options.region,
         "max_body_bytes": options.max_body_bytes,
+        "max_held_bytes": options.max_held_bytes,
         "comment_seconds": options.comment_seconds,
         "longest_timeouts": timeouts_entry(longest_timeouts([route for route, _ in routes])),
         "auth": callers.auth.value,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES
+from tomoul.api.gatewaylimits import COMMENT_SECONDS, MAX_BODY_BYTES, MAX_HELD_BYTES
 from tomoul.plan.listening import ALL_IPV4
 
 EnvoyResource = Mapping[str, Any]
@@ -35,6 +35,7 @@ class GatewayOptions:
     own_port: bool = False
     """Whether no other Envoy may listen there too, each getting a part of the calls."""
     max_body_bytes: int = MAX_BODY_BYTES
+    max_held_bytes: int = MAX_HELD_BYTES
     body_seconds: int = 300
     """How long a call's body may take to arrive, from the call's first byte on."""
     comment_seconds: int = COMMENT_SECONDS

@@ -9,17 +9,25 @@ const Call = @import("call.zig").Call;
 pub fn ofNoCompletion(call: *Call) ![]const u8 {
     const allocator = call.allocator();
     const message = try std.fmt.allocPrint(allocator, "\"The engine answered {d}, and with no completion\"", .{call.status});
-    return failed(call, message, "engine_failed");
+    return failed(call, 502, message, "engine_failed");
 }
 
-fn failed(call: *Call, message: []const u8, code: []const u8) ![]const u8 {
+fn failed(call: *Call, status: u16, message: []const u8, code: []const u8) ![]const u8 {
     const stream, const allocator = .{ call.stream, call.allocator() };
-    call.status = 502;
+    call.status = status;
     call.code = code;
-    stream.setHeader(.response, ":status", "502");
+    var digits: [20]u8 = undefined;
+    stream.setHeader(.response, ":status", text.decimal(&digits, status));
     stream.setHeader(.response, "content-type", "application/json");
     for ([_][]const u8{ "retry-after", "x-tomoul-seed" }) |name| stream.removeHeader(.response, name);
-    return errors.body(allocator, 502, message, "null", try text.quoted(allocator, code), "");
+    return errors.body(allocator, status, message, "null", try text.quoted(allocator, code), "");
+}
+
+/// The gateway holds as much of other answers as it may.
+pub fn ofNoRoom(call: *Call) ![]const u8 {
+    const made = try failed(call, 503, "\"The gateway has no room for the answer now; a stream (`stream: true`) needs none\"", "region_capacity_unavailable");
+    call.stream.setHeader(.response, "retry-after", errors.retry_after_seconds);
+    return made;
 }
 
 /// What an engine answered is more than a body may be.
@@ -27,7 +35,7 @@ pub fn ofTooLarge(call: *Call) ![]const u8 {
     const allocator = call.allocator();
     const message = try std.fmt.allocPrint(allocator, "\"The answer is larger than {d} bytes; ask for less of it, or for a stream (`stream: true`)\"", .{call.document.source.max_body_bytes});
     call.stream.setHeader(.response, "x-should-retry", "false"); // it would cost as much, and be as large
-    return failed(call, message, "answer_too_large");
+    return failed(call, 502, message, "answer_too_large");
 }
 
 /// What stands before another region's gateway, such as a load balancer, has answered in its place.

@@ -3,6 +3,7 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const documents = @import("document.zig");
+const Held = @import("held.zig").Held;
 const limits = @import("limits.zig");
 const Tenant = @import("tenants.zig").Tenant;
 const Usage = @import("usage.zig").Usage;
@@ -83,6 +84,8 @@ pub const Call = struct {
     /// Which pods it is meant for; null where no new revision is tried.
     trial: ?documents.Trial = null,
     code: ?[]const u8 = null,
+    /// What is counted in its place where it is an engine's own word, of which there could be any number.
+    code_label: ?[]const u8 = null,
     usage: Usage = .{},
     ttft_ms: ?u64 = null,
     /// Whether an engine of this region answered.
@@ -101,6 +104,8 @@ pub const Call = struct {
     status: u16 = 0,
     /// What leaves in the place of a body that is `replaced`.
     replacement: []const u8 = "",
+    /// Of an answer that has not left yet.
+    held: Held = .{},
     /// Of one that is too large: what is looked through before it goes.
     oversize: ?Oversize = null,
     /// Of an answer that is a stream.
@@ -167,6 +172,7 @@ pub const Call = struct {
         logger.forget(self);
         cluster_specifier.forget(self);
         oversizes.forget(self);
+        self.held.release();
         if (spare_count < spare.len) {
             _ = self.arena.reset(.{ .retain_with_limit = spare_bytes });
             spare[spare_count] = self;

@@ -12,7 +12,7 @@ const Text = text.Text;
 
 pub const ChunkNames = struct {
     names: completion.Names,
-    swaps: std.EnumArray(Shared, ?Swap) = .initFill(null),
+    swaps: std.EnumArray(Shared, Swap) = .initFill(.{}),
     /// How the choices begin in each chunk; it stays.
     choices: Swap = .{},
     /// What the engine does not tell, and stands beside the id.
@@ -20,7 +20,7 @@ pub const ChunkNames = struct {
 
     /// Appends a line that is like those before; false, and nothing is appended, if it is not.
     pub fn swapAll(self: *ChunkNames, whole: []const u8, out: *Text, to: std.mem.Allocator) !bool {
-        if (self.swaps.get(.id) == null or !self.looksWhole(whole)) return false;
+        if (self.swaps.getPtr(.id).own_length == 0 or !self.looksWhole(whole)) return false;
         // What an engine does not tell stands beside the id, unless it tells it after all.
         var untold = self.untold.iterator();
         while (untold.next()) |which| {
@@ -28,8 +28,8 @@ pub const ChunkNames = struct {
         }
         var found: [std.enums.values(Shared).len]*Swap = undefined;
         var count: usize = 0;
-        for (&self.swaps.values) |*maybe| {
-            const swap = if (maybe.*) |*one| one else continue;
+        for (&self.swaps.values) |*swap| {
+            if (swap.own_length == 0) continue;
             // Inside a string of the answer the quotes would be escaped, so this finds the member and nothing else.
             const at = swap.find(whole) orelse return false;
             var place = count;
@@ -37,10 +37,13 @@ pub const ChunkNames = struct {
             found[place] = swap;
             count += 1;
         }
+        for (found[1..count], found[0 .. count - 1]) |swap, before| {
+            if (swap.at < before.at + before.own_length) return false;
+        }
         var from: usize = 0;
         for (found[0..count]) |swap| {
             try out.appendSlice(to, whole[from..swap.at]);
-            try out.appendSlice(to, swap.replacement);
+            try out.appendSlice(to, swap.replacement.items);
             from = swap.at + swap.own_length;
         }
         try out.appendSlice(to, whole[from..]);
@@ -53,7 +56,8 @@ pub const ChunkNames = struct {
         return whole[end] == '}' and self.choices.find(whole) != null;
     }
 
-    /// Appends a line by its members, of which `choices` is one; the chunk begins at `start`.
+    /// Appends a line by its members, of which `choices` is one; the chunk begins at `start`. `allocator` is an arena's, for
+    /// what is kept.
     pub fn learn(
         self: *ChunkNames,
         allocator: std.mem.Allocator,
@@ -71,10 +75,11 @@ pub const ChunkNames = struct {
         for (std.enums.values(Shared)) |which| self.untold.setPresent(which, members.get(@tagName(which)) == null);
         // Each in the place of a member of the engine's; where there is no id, before all.
         var beside: Text = .{};
+        defer beside.deinit(to);
         var untold = self.untold.iterator();
         while (untold.next()) |which| {
-            for ([_][]const u8{ ",", which.key(), ":", which.of(names) }) |piece| try beside.appendSlice(allocator, piece);
-            self.swaps.set(which, null);
+            for ([_][]const u8{ ",", which.key(), ":", which.of(names) }) |piece| try beside.appendSlice(to, piece);
+            self.swaps.getPtr(which).own_length = 0;
         }
         var from: usize = members.list[0].key;
         try out.appendSlice(to, whole[0 .. start + from]);
@@ -86,17 +91,19 @@ pub const ChunkNames = struct {
             const which = std.meta.stringToEnum(Shared, member.name) orelse continue;
             const name = which.of(names);
             if (which == .model and std.mem.eql(u8, member.raw(chunk), name)) continue;
-            const replacement = try std.mem.concat(allocator, u8, &.{ chunk[member.key..member.start], name, if (which == .id) beside.items else "" });
+            const replacement = [_][]const u8{ chunk[member.key..member.start], name, if (which == .id) beside.items else "" };
             try out.appendSlice(to, chunk[from..member.key]);
-            try out.appendSlice(to, replacement);
+            for (replacement) |piece| try out.appendSlice(to, piece);
             from = member.end;
             const own = chunk[member.key..member.end];
             // Others stand in other places as well: a tool call's id may be null, and 1 begins 12.
             const is_own = member.kind == .string or (member.kind == .null and which == .system_fingerprint);
             if (own.len > swaps.max_own or !is_own) continue;
-            self.swaps.set(which, .{ .own_length = own.len, .replacement = replacement, .at = start + member.key });
-            const place = self.swaps.getPtr(which);
-            @memcpy(place.*.?.own[0..own.len], own);
+            const swap = self.swaps.getPtr(which);
+            swap.own_length, swap.at = .{ own.len, start + member.key };
+            @memcpy(swap.own[0..own.len], own);
+            swap.replacement.clearRetainingCapacity();
+            for (replacement) |piece| try swap.replacement.appendSlice(allocator, piece);
         }
         return out.appendSlice(to, chunk[from..]);
     }

@@ -85,6 +85,8 @@ pub const Auth = enum { None, Required };
 const Source = struct {
     region: []const u8,
     max_body_bytes: usize,
+    /// Most that answers take while they arrive, all together.
+    max_held_bytes: usize,
     /// After how long an engine's silence the client of a stream gets a comment; 0 for never.
     comment_seconds: u64 = 0,
     /// Of calls for other regions, whose gateways keep their models' timeouts themselves.

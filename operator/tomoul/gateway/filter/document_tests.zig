@@ -7,7 +7,7 @@ const Document = @import("document.zig").Document;
 const Tenant = tenants.Tenant;
 
 const example =
-    \\{"region":"eu","max_body_bytes":9,"auth":"None","shared_salt_key":"azE=","longest_timeouts":{"request_seconds":9,"idle_seconds":9},
+    \\{"region":"eu","max_body_bytes":9,"max_held_bytes":9,"auth":"None","shared_salt_key":"azE=","longest_timeouts":{"request_seconds":9,"idle_seconds":9},
     \\ "tenants":[{"name":"anonymous","salt_key":"azI="}],
     \\ "regions":[{"name":"eu"},{"name":"us","cluster":"region/us"}],
     \\ "models":[{"id":"a","aliases":["b","c"],"card":"{\"id\":1}","fingerprint":"f","timeouts":{"request_seconds":9,"idle_seconds":9},"regions":["eu","us"],
@@ -43,7 +43,7 @@ test "a tenant is shown the models and regions that it may reach" {
 test "a document that is refused holds no tenant's usage" {
     var where: usize = 0;
     const before = limits.registry.by_name.count();
-    const twice = "{\"region\":\"eu\",\"max_body_bytes\":9,\"auth\":\"Required\",\"shared_salt_key\":\"\",\"longest_timeouts\":{\"request_seconds\":9,\"idle_seconds\":9},\"regions\":[],\"models\":[]," ++
+    const twice = "{\"region\":\"eu\",\"max_body_bytes\":9,\"max_held_bytes\":9,\"auth\":\"Required\",\"shared_salt_key\":\"\",\"longest_timeouts\":{\"request_seconds\":9,\"idle_seconds\":9},\"regions\":[],\"models\":[]," ++
         "\"tenants\":[{\"name\":\"a/b\",\"salt_key\":\"\"},{\"name\":\"a/c\",\"salt_key\":\"\",\"keys\":[\"no hash\"]}]}";
     try std.testing.expectError(error.NotASha256, Document.read(std.testing.allocator, twice, &where));
     try std.testing.expectEqual(before, limits.registry.by_name.count());

@@ -15,6 +15,8 @@ pub const Facts = struct {
     pin: ?[]const u8 = null,
     cache: ?[]const u8 = null,
     code: ?[]const u8 = null,
+    /// What is counted in its place.
+    code_label: ?[]const u8 = null,
     region: []const u8,
     served: ?[]const u8 = null,
     status: u32 = 0,
@@ -72,6 +74,7 @@ pub const Facts = struct {
         // Envoy's own answer is what left, though the filter may have begun another.
         made.code = code orelse seen.code orelse
             if (seen.served and !isDone(seen)) brokenCode(made.flags) else null;
+        made.code_label = if (code == null) seen.code_label else null;
         made.usage = seen.usage;
         made.ttft_ms = seen.ttft_ms;
         made.answered = seen.served;

@@ -33,9 +33,9 @@ const too_long = [_][]const u8{
     "maximum context length", "longer than the model's context length", "maximum model length", "exceeds the available context size",
 };
 
-/// An engine's error as OpenAI's, its code for the log, and the status that it should have had. Engines nest it under
-/// `error` or not, and give the code as a number or a word.
-pub const Normal = struct { body: []const u8, code: []const u8, status: u16 };
+/// An engine's error as OpenAI's, its code for the log, the status that it should have had and that one's word. Engines
+/// nest it under `error` or not, and give the code as a number or a word.
+pub const Normal = struct { body: []const u8, code: []const u8, status: u16, word: []const u8 };
 
 pub fn normal(allocator: std.mem.Allocator, engines: []const u8, engines_status: u16) !Normal {
     var found = engines;
@@ -57,9 +57,10 @@ pub fn normal(allocator: std.mem.Allocator, engines: []const u8, engines_status:
     const code = string(members, found, "code") orelse try text.quoted(allocator, word);
     return .{
         .body = try errors.body(allocator, status, message, string(members, found, "param") orelse "null", code, ""),
-        // Text of an engine's could hold anything; a log and a metric's label get words only.
+        // Text of an engine's could hold anything; a log gets words only.
         .code = if (isWord(code[1 .. code.len - 1])) try allocator.dupe(u8, code[1 .. code.len - 1]) else word,
         .status = status,
+        .word = word,
     };
 }
 

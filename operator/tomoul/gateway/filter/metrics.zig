@@ -123,7 +123,7 @@ pub fn keyOf(told: *const Facts, buffer: []u8) []const u8 {
             .region => told.region,
             .tenant => told.tenant orelse "",
             .status => text.decimal(&status, told.status),
-            .code => told.code orelse "",
+            .code => told.code_label orelse told.code orelse "",
             .served => told.served orelse "",
             .flags => facts.flagsText(told.flags, &flags),
             .pin => told.pin orelse "",

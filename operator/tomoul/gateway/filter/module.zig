@@ -193,7 +193,7 @@ export fn envoy_dynamic_module_on_http_filter_response_trailers(_: *abi.Stream, 
 
 /// Ends an answer in a way that no client takes for its end.
 fn breakOff(call: *Call) void {
-    call.code = "internal_error";
+    call.code, call.code_label = .{ "internal_error", null };
     call.answer = .passes;
     call.watch.stop();
     call.stream.reset("tomoul");

@@ -21,7 +21,7 @@ pub const Oversize = struct {
 
     /// Usage that is told there. Inside a string of the answer the quotes would be escaped, so that
     /// this finds the member and nothing else.
-    fn look(self: *Oversize, allocator: std.mem.Allocator) ?Usage {
+    pub fn look(self: *Oversize, allocator: std.mem.Allocator) ?Usage {
         const there = self.tail.items;
         var found: ?Usage = null;
         var from: usize = 0;
@@ -48,12 +48,16 @@ fn usageAt(there: []const u8, at: usize) ?Usage {
     return .of(there[start..reader.at]);
 }
 
-/// Answers in the place of an engine whose answer is too large.
-pub fn begin(call: *Call) !void {
+/// Answers in the place of an engine whose answer is too large, or for which there is no room beside others'.
+pub fn begin(call: *Call, why: enum { too_large, no_room }) !void {
     call.answer = .replaced;
-    call.replacement = try bad_gateway.ofTooLarge(call);
+    call.replacement = switch (why) {
+        .too_large => try bad_gateway.ofTooLarge(call),
+        .no_room => try bad_gateway.ofNoRoom(call),
+    };
     call.oversize = .{};
     try pass(call);
+    call.held.release();
 }
 
 /// Lets go of what has arrived.

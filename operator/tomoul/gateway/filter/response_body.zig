@@ -35,9 +35,13 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
         },
         .failure, .completion => {
             const buffered = call.stream.bodySize(.buffered_response) + call.stream.bodySize(.received_response);
-            if (call.answer == .completion and buffered > call.document.source.max_body_bytes) {
-                try oversize.begin(call);
-                if (!end_of_stream) return .stop_iteration_no_buffer;
+            if (call.answer == .completion) {
+                const may = &call.document.source;
+                const has_room = call.held.hold(buffered, may.max_held_bytes);
+                if (!has_room or buffered > may.max_body_bytes) {
+                    try oversize.begin(call, if (has_room) .too_large else .no_room);
+                    if (!end_of_stream) return .stop_iteration_no_buffer;
+                }
             }
             // Not `and_buffer`, by which Envoy answers 500 once its own limit is passed, be it by what is to pass on.
             if (!end_of_stream) return if (call.answer == .failure and buffered > max_failure) forgetFailure(call) else .stop_iteration_and_watermark;
@@ -118,6 +122,7 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
             try call.rewriter.feed(copy.items, out, allocator);
         }
     }
+    if (!call.held.hold(call.rewriter.rest.items.len, call.document.source.max_held_bytes)) try call.rewriter.breakOff(out, allocator);
     if (end_of_stream) try call.rewriter.finish(out, allocator);
     faults.at(stream, "rewritten chunk");
     stream.drain(.received_response, size);
@@ -125,7 +130,7 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
     if (call.rewriter.names == null) return;
     // At once, since a client that goes away ends this without a word.
     if (call.rewriter.usage) |usage| call.usage = usage;
-    if (call.rewriter.code) |code| call.code = code;
+    if (call.rewriter.code) |code| call.code, call.code_label = .{ code, call.rewriter.code_label };
     if (call.ttft_ms == null and call.rewriter.has_token) call.ttft_ms = call.elapsedMilliseconds();
 }
 
@@ -168,7 +173,7 @@ pub fn wholeBody(call: *Call, answered: []const u8) !?[]const u8 {
         .replaced => return call.replacement,
         .failure => {
             const made = try failures.normal(allocator, answered, call.status);
-            call.code = made.code;
+            call.code, call.code_label = .{ made.code, made.word };
             judge(call, made.status);
             return made.body;
         },

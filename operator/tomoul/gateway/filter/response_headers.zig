@@ -93,7 +93,7 @@ fn ofEngine(call: *Call, head: *const Head, end_of_stream: bool) !void {
         if (!std.ascii.startsWithIgnoreCase(head.content_type, "application/json"))
             stream.setHeader(.response, "content-type", "application/json");
         call.answer = .completion;
-        if (head.content_length > source.max_body_bytes) try oversize.begin(call);
+        if (head.content_length > source.max_body_bytes) try oversize.begin(call, .too_large);
     }
 }
 

@@ -22,6 +22,7 @@ threadlocal var chunk_members: json.Members = .{};
 const max_line = 64 * 1024 * 1024;
 
 pub const Rewriter = struct {
+    /// An arena's: what a chunk needs for itself is not for it, since a stream has any number of them.
     allocator: std.mem.Allocator,
     hidden: Hidden,
     /// What all chunks say of the completion; null for another gateway's answer, which has counted the tokens
@@ -43,8 +44,9 @@ pub const Rewriter = struct {
     completed: ?u64 = null,
     /// Those that chunks told beside their choice.
     of_choices: Choices = .{},
-    /// Code of an error that the engine sent as an event.
+    /// Code of an error that the engine sent as an event, and its status's word.
     code: ?[]const u8 = null,
+    code_label: ?[]const u8 = null,
     /// Whether the answer's status stands: its headers have left, or a chunk has come. Until then what goes wrong is an
     /// answer of its own, `failed`, and no event.
     committed: bool = true,
@@ -104,13 +106,13 @@ pub const Rewriter = struct {
     }
 
     /// Ends the answer where its engine has failed; nothing leaves after it.
-    fn breakOff(self: *Rewriter, out: *Text, to: std.mem.Allocator) !void {
+    pub fn breakOff(self: *Rewriter, out: *Text, to: std.mem.Allocator) !void {
         const code = "engine_failed";
         const body = try errors.body(self.allocator, 502, "\"The engine broke off the answer\"", "null", "\"" ++ code ++ "\"", "");
         self.code = code;
         self.done = true;
         self.rest.clearRetainingCapacity();
-        if (!self.committed) self.failed = .{ .body = body, .code = code, .status = 502 };
+        if (!self.committed) self.failed = .{ .body = body, .code = code, .status = 502, .word = code };
         if (!self.between_events) try out.append(to, '\n');
         self.between_events = true;
         for ([_][]const u8{ events.data ++ " ", body, "\n\n" }) |piece| try out.appendSlice(to, piece);
@@ -126,7 +128,9 @@ pub const Rewriter = struct {
         }
         const was_between = self.between_events;
         self.between_events = blank;
-        if (blank or whole[0] == ':') return out.appendSlice(to, whole);
+        if (blank) return out.appendSlice(to, whole);
+        if (self.names != null and !text.isUtf8(whole)) return self.breakOff(out, to);
+        if (whole[0] == ':') return out.appendSlice(to, whole);
         var start: usize = events.data.len;
         if (std.mem.startsWith(u8, whole, events.data) and whole[start] == ' ') start += 1;
         if (!std.mem.startsWith(u8, whole, events.data) or whole[start] != '{') {
@@ -141,7 +145,6 @@ pub const Rewriter = struct {
             self.dropped = was_between;
             return;
         }
-        if (self.names != null and !text.isUtf8(whole)) return self.breakOff(out, to);
         self.chunks += 1;
         if (!self.has_token) self.has_token = events.bringsToken(whole[start..]);
         const told = events.told(whole);
@@ -172,33 +175,36 @@ pub const Rewriter = struct {
             .each_but_the_last => !only_usage,
         };
         if (only_usage and (hide or self.names != null)) {
-            if (!hide) try self.keepLast(whole, start, usage.*, if (before != null) told else null);
+            if (!hide) try self.keepLast(whole, start, usage.*, if (before != null) told else null, to);
             self.dropped = true;
             self.between_events = true;
             return;
         }
         if (!hide) return self.named(whole, start, out, to);
         var hidden: Text = .{};
-        defer hidden.deinit(self.allocator);
-        try hidden.appendSlice(self.allocator, whole[0 .. start + usage.start]);
-        try hidden.appendSlice(self.allocator, "null");
-        try hidden.appendSlice(self.allocator, chunk[usage.end..]);
+        defer hidden.deinit(to);
+        try hidden.appendSlice(to, whole[0 .. start + usage.start]);
+        try hidden.appendSlice(to, "null");
+        try hidden.appendSlice(to, chunk[usage.end..]);
         return self.named(hidden.items, start, out, to);
     }
 
     /// Keeps a line that tells only usage until the end comes. `all` is that of all choices, where lines before have told
     /// of others.
-    fn keepLast(self: *Rewriter, whole: []const u8, start: usize, usage: json.Member, all: ?Usage) !void {
+    fn keepLast(self: *Rewriter, whole: []const u8, start: usize, usage: json.Member, all: ?Usage, to: std.mem.Allocator) !void {
         const chunk = whole[start..];
         var told: Text = .{};
-        defer told.deinit(self.allocator);
+        defer told.deinit(to);
         if (all) |used| {
-            try told.appendSlice(self.allocator, whole[0 .. start + usage.start]);
-            try used.write(&told, self.allocator, usage.raw(chunk));
-            try told.appendSlice(self.allocator, chunk[usage.end..]);
+            try told.appendSlice(to, whole[0 .. start + usage.start]);
+            try used.write(&told, to, usage.raw(chunk));
+            try told.appendSlice(to, chunk[usage.end..]);
         }
+        var last: Text = .{};
+        defer last.deinit(to);
+        try self.named(if (all != null) told.items else whole, start, &last, to);
         self.last.clearRetainingCapacity();
-        try self.named(if (all != null) told.items else whole, start, &self.last, self.allocator);
+        try self.last.appendSlice(self.allocator, last.items);
         try self.last.appendSlice(self.allocator, if (std.mem.endsWith(u8, whole, "\r\n")) "\r\n" else "\n");
     }
 
@@ -212,7 +218,7 @@ pub const Rewriter = struct {
         if (events.isError(members, chunk)) {
             self.done = true;
             const made = try failures.normal(self.allocator, chunk, try failures.statusOf(self.allocator, chunk));
-            self.code = made.code;
+            self.code, self.code_label = .{ made.code, made.word };
             if (!self.committed) self.failed = made;
             try out.appendSlice(to, whole[0..start]);
             try out.appendSlice(to, made.body);

@@ -159,3 +159,37 @@ test "chunks whose id is no string, or that have none, get the completion's" {
         try testing.expectEqualStrings(wanted, try rewritten(arena.allocator(), &rewriter, sent, 7));
     }
 }
+
+test "a stream whose chunks are all unlike each other takes no more memory the longer it is" {
+    const chunks = [_][]const u8{
+        "data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[]}\n\n",
+        "data: {\"id\":\"b\",\"choices\":[1],\"model\":\"n\",\"system_fingerprint\":\"x\"}\n\n",
+        "data: {\"choices\":[2],\"usage\":{\"completion_tokens\":1}}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"completion_tokens\":1}}\n\n",
+        "data: {\"id\":\"c\",\"model\":7,\"choices\":[3]}\n\n",
+    };
+    for (std.enums.values(@TypeOf(@as(Rewriter, undefined).hidden))) |hidden| {
+        var arena: std.heap.ArenaAllocator = .init(testing.allocator);
+        defer arena.deinit();
+        var rewriter: Rewriter = .init(arena.allocator(), test_names, hidden);
+        var out: Text = .{};
+        defer out.deinit(testing.allocator);
+        var after_some: usize = 0;
+        for (0..2000) |round| {
+            for (chunks) |chunk| try rewriter.feed(chunk, &out, testing.allocator);
+            out.clearRetainingCapacity();
+            if (round == 10) after_some = arena.queryCapacity();
+        }
+        try testing.expectEqual(after_some, arena.queryCapacity());
+        try testing.expect(rewriter.code == null);
+    }
+}
+
+test "members that run into each other are no chunk" {
+    const sent = "data: {\"id\":\"e\",\"model\":\"id\",\"choices\":[]}\n\ndata: {\"model\":\"id\":\"e\",\"choices\":[]}\n\n";
+    var arena: std.heap.ArenaAllocator = .init(testing.allocator);
+    defer arena.deinit();
+    var rewriter: Rewriter = .init(arena.allocator(), test_names, .nothing);
+    _ = try rewritten(arena.allocator(), &rewriter, sent, sent.len);
+    try testing.expectEqualStrings("engine_failed", rewriter.code.?);
+}

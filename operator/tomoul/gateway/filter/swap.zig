@@ -3,15 +3,16 @@
 const std = @import("std");
 const completion = @import("completion.zig");
 const text = @import("text.zig");
+const Text = text.Text;
 
 /// The longest member that is swapped.
 pub const max_own = 512;
 
-/// What stands in every chunk the same, and what takes its place.
+/// What stands in every chunk the same, nothing while that is not known, and what takes its place.
 pub const Swap = struct {
     own: [max_own]u8 = undefined,
     own_length: usize = 0,
-    replacement: []const u8 = "",
+    replacement: Text = .{},
     /// Where in a line it was last.
     at: usize = 0,
 

@@ -10,6 +10,8 @@ comptime {
     _ = @import("events.zig");
     _ = @import("facts.zig");
     _ = @import("failure.zig");
+    _ = @import("fuzz_tests.zig");
+    _ = @import("held.zig");
     _ = @import("ids.zig");
     _ = @import("json.zig");
     _ = @import("keepalive.zig");

@@ -7,6 +7,7 @@ from typing import Any
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName
+from tomoul.plan.engines import sglang_reserved as reserved
 from tomoul.plan.engines.base import (
     GROUP_PORT,
     LEADER_ADDRESS,
@@ -61,70 +62,6 @@ _ADAPTERS_SINCE = _SALT_SINCE
 # The version whose source was read: `_calculate_rank_ranges` of srt/entrypoints/engine.py gives each node whole stages,
 # or each stage whole nodes. Of older ones nothing was found against it, and nothing was looked at.
 _JOINS_SINCE = Version(0, 5, 23)
-_ADAPTERS = "`spec.adapters` lists the LoRA adapters"
-_CACHE = "`spec.cache` decides who shares the prompt cache"
-_ADDRESS = "the gateway reaches the engine where the operator says"
-_SOURCE = "`spec.source` names the weights"
-_COUNT = "`spec.resources.count` decides how many GPUs work together"
-_SESSION = "it keeps what calls said for later calls"
-_PIPELINE = "`spec.resources.pipeline` decides how many stages the GPUs form"
-_NODES = "`spec.resources.nodes` decides how many pods one replica is made of"
-_RESERVED = {
-    "--model": _SOURCE,
-    "--model-path": _SOURCE,
-    "--revision": _SOURCE,
-    "--served-model-name": "`spec.model.id` is the name that the engine serves",
-    "--host": _ADDRESS,
-    "--port": _ADDRESS,
-    "--ssl-keyfile": _ADDRESS,
-    "--ssl-certfile": _ADDRESS,
-    "--api-key": "the gateway alone calls the engine, and without a key",
-    "--config": "a file could set what the operator sets",
-    "--disable-radix-cache": _CACHE,
-    "--enable-hierarchical-cache": _CACHE,
-    "--enable-hicache": _CACHE,
-    "--enable-lmcache": _CACHE,
-    "--enable-flexkv": _CACHE,
-    "--enable-unified-cache-external-linker": _CACHE,
-    "--radix-cache-backend": f"{_CACHE}, and another backend may ignore the salt",
-    "--enable-session-radix-cache": _SESSION,
-    "--enable-streaming-session": _SESSION,
-    "--enable-response-store": _SESSION,
-    "--enable-custom-logit-processor": "code that a call brings would run among the calls of others",
-    "--debug-tensor-dump-output-folder": "prompts must not be written to files",
-    "--enable-deterministic-inference": "`spec.capabilities.seed` decides what a seed is worth",
-    "--rl-on-policy-target": "`spec.capabilities.seed` decides what a seed is worth",
-    "--kv-events-config": "it publishes the tokens of prompts",
-    "--hicache-size": _CACHE,
-    "--hicache-ratio": _CACHE,
-    "--hicache-storage-backend": _CACHE,
-    "--enable-lora": _ADAPTERS,
-    "--lora-paths": _ADAPTERS,
-    "--max-loras-per-batch": _ADAPTERS,
-    "--context-length": "`spec.capabilities.contextWindow` is the longest context",
-    "--tensor-parallel-size": _COUNT,
-    "--tp-size": _COUNT,
-    "--pipeline-parallel-size": _PIPELINE,
-    "--pp-size": _PIPELINE,
-    "--nnodes": _NODES,
-    "--node-rank": _NODES,
-    "--dist-init-addr": _NODES,
-    "--nccl-init-addr": _NODES,
-    "--tool-call-parser": "`spec.capabilities.tools` decides about tool calling",
-    "--enable-cache-report": "usage is counted by it",
-    "--crash-dump-folder": "prompts must not be written to files",
-    "--log-requests": "prompts must not be logged",
-    "--log-requests-level": "prompts must not be logged",
-}
-_RESERVED_ENV = {
-    "SGLANG_ENABLE_DETERMINISTIC_INFERENCE": "the operator decides what a seed promises",
-    "SGLANG_HICACHE_*": _CACHE,
-    "SGLANG_HTTP_SERVER_APP_PATH": "it could change what calls and answers say",
-    "SGLANG_LOG_REQUEST_*": "calls must not be logged",
-    "SGLANG_PLUGINS": "they could change what calls and answers say",
-    "SGLANG_PORT": _ADDRESS,
-    "SGLANG_RADIX_*": _CACHE,
-}
 
 
 def default_image(version: str) -> str:
@@ -175,8 +112,8 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
         )
         return Refusal(Reason.UNSUPPORTED_BY_ENGINE, "spec.adapters", message)
     return (
-        reserved_argument(spec.engine.args, _RESERVED, abbreviates=True)
-        or reserved_variable(spec, _RESERVED_ENV)
+        reserved_argument(spec.engine.args, reserved.ARGUMENTS, abbreviates=True)
+        or reserved_variable(spec, reserved.VARIABLES)
         or offload_refusal(spec, version, _OFFLOADS_SINCE)
         or _too_little(spec)
         or group_refusal(spec, version, _JOINS_SINCE)
@@ -213,17 +150,9 @@ def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
     return {"lora_path": spec.adapters[index].id}
 
 
-# Beside the cache's: other calls' ids and sessions, the order of calls, which rank or host takes part in one, and code.
-_NOT_A_CLIENTS = (
-    *("bootstrap_host", "bootstrap_port", "bootstrap_room", "cache_salt", "custom_logit_processor"),
-    *("data_parallel_rank", "disagg_prefill_dp_rank", "extra_key", "lora_path", "priority", "rid", "routed_dp_rank"),
-    *("session_id", "session_params"),
-)
-
-
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that SGLang has beside OpenAI's."""
-    return BodyFields(salt="cache_salt", remove=_NOT_A_CLIENTS, usage_option="continuous_usage_stats")
+    return BodyFields(salt="cache_salt", remove=reserved.BODY_FIELDS, usage_option="continuous_usage_stats")
 
 
 def _torn_stages(spec: ModelDeploymentSpec) -> Refusal | None:
