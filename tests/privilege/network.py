@@ -3,6 +3,7 @@
 Only what the policies of this repository use is understood; anything else raises.
 """
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ class Peer:
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     """Container ports by name."""
+    address: str = "192.0.2.1"
+    """Of what is outside; where pods are, policies of ours do not say by addresses."""
 
 
 def connects(policies: Iterable[Policy], source: Peer, target: Peer, port: int, protocol: str = "TCP") -> bool:
@@ -62,7 +65,11 @@ def _peer(peers: list[Mapping[str, Any]] | None, other: Peer, namespace: str) ->
     if not peers:
         return True  # a rule that names nobody means everybody
     for peer in peers:
-        assert peer.keys() <= {"namespaceSelector", "podSelector"}, peer
+        assert peer.keys() <= {"namespaceSelector", "podSelector", "ipBlock"}, peer
+        if "ipBlock" in peer:
+            if not other.namespace and _in_block(other.address, peer["ipBlock"]):
+                return True
+            continue
         if not other.namespace:
             continue
         if "namespaceSelector" in peer:
@@ -72,6 +79,12 @@ def _peer(peers: list[Mapping[str, Any]] | None, other: Peer, namespace: str) ->
         if where and _matches(peer.get("podSelector", {}), other.labels):
             return True
     return False
+
+
+def _in_block(address: str, block: Mapping[str, Any]) -> bool:
+    found = ipaddress.ip_address(address)
+    left_out = any(found in ipaddress.ip_network(each) for each in block.get("except", ()))
+    return found in ipaddress.ip_network(block["cidr"]) and not left_out
 
 
 def _matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

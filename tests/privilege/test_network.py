@@ -139,6 +139,31 @@ def test_an_engine_begins_no_connection_but_to_download_its_weights() -> None:
             assert not connects(policies, pods[engine], pods[other], 8000), (engine, other)
 
 
+def test_no_engine_reaches_what_gives_out_the_nodes_credentials_wherever_its_weights_are() -> None:
+    found = documents("regions")
+    sources = {
+        "by-hub": {"hf": {"repo": "acme/chat", "revision": "0" * 40, "endpoint": "http://hub.example.com"}},
+        "by-registry": {"oci": {"reference": "registry.example.com/chat:v1", "plainHttp": True}},
+        "by-bucket": {"s3": {"bucket": "weights", "folder": "chat", "endpoint": "http://minio.models"}},
+    }
+    for name, source in sources.items():
+        model = documents("tiny-solo")[-1]
+        model["metadata"]["name"] = name
+        model["spec"] |= {"model": {"id": f"acme/{name}"}, "source": source, "engine": {"type": "VLLM"}}
+        model["spec"]["capabilities"] = {}
+        found.append(model)
+    objects = plan(world_of(found)).objects
+    policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
+    engines = [item for item in objects if item["kind"] == "Deployment" and item["metadata"]["namespace"] == "models"]
+    assert len(engines) >= len(sources)
+    for item in engines:
+        engine = Peer("models", item["spec"]["template"]["metadata"]["labels"])
+        for store in (Peer(""), Peer("", address="2001:db8::1"), Peer("stores")):
+            assert connects(policies, engine, store, 80), "its weights"
+        for metadata in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "fd00:ec2::254"):
+            assert not connects(policies, engine, Peer("", address=metadata), 80), metadata
+
+
 def test_engines_reach_what_they_like_where_the_installation_says_so() -> None:
     policies, pods = cluster(egress="Open")
     assert all(connects(policies, pods[engine], pods["outside"], 8443) for engine in engines(pods))

@@ -8,6 +8,12 @@ from tomoul.plan.engines.base import PORT
 from tomoul.plan.settings import Settings
 from tomoul.plan.weights import LOADER_PORT
 
+# Where clouds tell a node's pods who the node is, and hand out its credentials: over plain HTTP, at port 80.
+_METADATA = {
+    "0.0.0.0/0": ["169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32"],
+    "::/0": ["fe80::/10", "fd00:ec2::/32"],
+}
+_METADATA_PORT = 80
 _DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
@@ -58,10 +64,23 @@ def _policy_of_pods(
         # Prompts go into an engine and answers come out of it: nothing in its pod has to begin a connection but the
         # loader, from which Kubernetes' policies cannot tell it, and what works with the other pods of the replica.
         spec["policyTypes"].append("Egress")
-        stores = [{"port": port, "protocol": "TCP"} for port in downloads]
-        egress = ([{"ports": stores}] if stores else []) + ([{"to": others}] if others else [])
+        egress = _stores(downloads) + ([{"to": others}] if others else [])
         spec["egress"] = [_DNS, *egress] if egress else []
     return spec
+
+
+def _stores(downloads: Sequence[int]) -> list[dict[str, Any]]:
+    """Rules for the ports at which stores are, wherever they are. What an address in a call has an engine fetch goes by
+    them too.
+    """
+    anywhere = [{"port": port, "protocol": "TCP"} for port in downloads if port != _METADATA_PORT]
+    rules: list[dict[str, Any]] = [{"ports": anywhere}] if anywhere else []
+    if _METADATA_PORT in downloads:
+        blocks = [{"ipBlock": {"cidr": every, "except": but}} for every, but in _METADATA.items()]
+        rules.append(
+            {"to": [*blocks, {"namespaceSelector": {}}], "ports": [{"port": _METADATA_PORT, "protocol": "TCP"}]}
+        )
+    return rules
 
 
 def gateway_policy(
