@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from tests.plan.specs import KEY, region
+from tests.plan.specs import KEY, planned_table, region
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.rollout import RolloutStatus
+from tomoul.api.routingtable import ModelRoute, RoutingTable
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.revision import revision_of
@@ -80,6 +81,7 @@ class Cluster:
         self.going: list[tuple[Key, Pod]] = []
         """Pods of Deployments that are gone, which end by these names."""
         self.counts: dict[Key, CanaryFact] = {}
+        self.tables: dict[str, RoutingTable] = {}
         self._made = 0
 
     @property
@@ -89,6 +91,7 @@ class Cluster:
             pods=self._pods(),
             nodes=[self.node],
             canaries=dict(self.counts),
+            tables=self.tables,
         )
         return World(settings=Settings(), regions={"eu-west": region()}, models={KEY: self.model}, facts=facts)
 
@@ -132,9 +135,18 @@ class Cluster:
         if wrote:
             status = plan_model(self.world, KEY, said=status).status
         self.model = self.model.model_copy(update={"status": status})
+        self.publish()
         running = {key for key in self.counts if key in self.deployments}
         self.counts = {key: self.counts[key] for key in running if self.counts[key].revision == self.rollout.revision}
         return plan
+
+    def publish(self) -> ModelRoute:
+        """Write the region's table; returns the model's entry."""
+        found = planned_table(self.world, "eu-west")
+        assert found is not None
+        self.tables = {"eu-west": RoutingTable.model_validate(found)}
+        (route,) = self.tables["eu-west"].spec.models
+        return route
 
     def roll(self) -> None:
         """What the Deployment controller does at one look at each Deployment."""
@@ -192,6 +204,11 @@ class Cluster:
             each.pods = [pod for pod in each.pods if not pod.ends]
         self.going = []
 
+    def lose(self, key: Key) -> None:
+        """A node gives up the oldest pod of a Deployment."""
+        if key in self.deployments:
+            self.deployments[key].pods = self.deployments[key].pods[1:]
+
     def count(self, calls: int, errors: int, seconds: int) -> None:
         """The gateways have counted calls of each canary that is tried."""
         canary = self.rollout.canary
@@ -215,6 +232,10 @@ class Cluster:
         pods = [(key, replace(pod)) for key, pod in self._all()]
         kept = {key: (each.revision, each.replicas, each.surge) for key, each in self.deployments.items()}
         return pods, kept, self.model
+
+    def pods(self, *keys: Key) -> list[Pod]:
+        """All that there are of these Deployments, those that end included."""
+        return [pod for key, pod in self._all() if key in keys]
 
     def _all(self) -> list[tuple[Key, Pod]]:
         return [(key, pod) for key, each in self.deployments.items() for pod in each.pods] + self.going

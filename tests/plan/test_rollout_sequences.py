@@ -11,19 +11,34 @@ from tests.plan.specs import KEY, model
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import pool_name
+from tomoul.plan.running import wanted_revision
 from tomoul.plan.world import Key
 
 POOL = Key("models", pool_name("chat", "eu-west", "default"))
 CANARY = Key("models", pool_name("chat", "eu-west", "canary"))
+NO_STORE = Key("models", pool_name("chat", "eu-west", "no-store"))
+VERSIONS = {"VLLM": "0.32.0", "SGLang": "0.5.23"}
+CACHES = (("Tenant", "Refuse"), ("Tenant", "Isolated"), ("Tenant", "NotStored"), ("Disabled", "Isolated"))
 IMAGES = ("one", "two", "three", f"{BROKEN}-one", f"{BROKEN}-two")
 
 
-def chat(image: str, replicas: int, *, canary: bool = False, strategy: str = "Auto") -> ModelDeployment:
+def chat(
+    image: str,
+    replicas: int,
+    *,
+    canary: bool = False,
+    strategy: str = "Auto",
+    engine: str = "VLLM",
+    cache: tuple[str, str] = ("Tenant", "Refuse"),
+    tools: bool = False,
+) -> ModelDeployment:
     rollout: dict[str, Any] = {"strategy": strategy}
     if canary:
         rollout["canary"] = {"minCalls": 10, "durationSeconds": 60}
     return model(
-        image=f"acme/engine:{image}",
+        engine={"type": engine, "image": f"acme/engine:{image}", "version": VERSIONS[engine]},
+        cache={"mode": cache[0], "noStore": cache[1]},
+        capabilities={"tools": {"parser": "hermes"} if tools else None},
         resources={"accelerator": "nvidia-l4"},
         regions=[{"name": "eu-west", "replicas": replicas}],
         rollout=rollout,
@@ -178,6 +193,10 @@ class Rollouts(RuleBasedStateMachine):
         self.cluster.count(20, errors, seconds)
 
     @rule()
+    def lose_a_pod(self) -> None:
+        self.cluster.lose(POOL)
+
+    @rule()
     def restart_the_operator(self) -> None:
         self.cluster.counts = {}
 
@@ -205,5 +224,72 @@ class Rollouts(RuleBasedStateMachine):
         assert found is None or found.revision not in self.failed
 
 
+class Routes(RuleBasedStateMachine):
+    """The same of a model whose engine, cache policy and capabilities change: what its route promises is so."""
+
+    @initialize(replicas=st.integers(1, 2), canary=st.booleans())
+    def begin(self, replicas: int, canary: bool) -> None:
+        self.spec: dict[str, Any] = {"replicas": replicas, "canary": canary}
+        self.with_tools: set[str] = set()
+        """Revisions whose pods parse tool calls."""
+        self.cluster = Cluster(chat("one", **self.spec), gpus=8)
+        self.cluster.settle()
+
+    @rule(
+        engine=st.sampled_from(sorted(VERSIONS)),
+        cache=st.sampled_from(CACHES),
+        tools=st.booleans(),
+        canary=st.booleans(),
+    )
+    def change(self, **fields: Any) -> None:
+        self.spec |= fields
+        found = chat("one", **self.spec)
+        changed(self.cluster, found)
+        if self.spec["tools"]:
+            revision = wanted_revision(self.cluster.world, found, self.cluster.world.regions["eu-west"], "default")
+            self.with_tools.add(revision)
+
+    @rule()
+    def reconcile(self) -> None:
+        self.cluster.reconcile()
+
+    @rule(seconds=st.sampled_from([30, 60]), errors=st.sampled_from([0, 10]))
+    def count(self, seconds: int, errors: int) -> None:
+        self.cluster.count(20, errors, seconds)
+
+    @rule()
+    def go_on(self) -> None:
+        for step in (self.cluster.roll, self.cluster.schedule, self.cluster.start):
+            step()
+
+    @rule()
+    def drain(self) -> None:
+        self.cluster.drain()
+
+    @rule(key=st.sampled_from([POOL, CANARY]))
+    def lose(self, key: Key) -> None:
+        self.cluster.lose(key)
+
+    @rule()
+    def settle(self) -> None:
+        self.cluster.settle()
+
+    @rule()
+    def what_is_routed_is_so(self) -> None:
+        route = self.cluster.publish()
+        pods = self.cluster.pods(POOL, CANARY)
+        caches = {pod.prompt_cache for pod in pods}
+        if "salted" in caches:
+            assert (route.cache.mode, route.cache.salt_field) == ("Tenant", "cache_salt"), "tenants are kept apart"
+        if route.cache.mode != "Disabled" and route.cache.no_store == "NotStored":
+            assert {pod.prompt_cache for pod in self.cluster.pods(NO_STORE)} <= {"none"}
+        elif route.cache.no_store == "Isolated":
+            assert caches <= {"none", "salted"}
+        if route.capabilities.tools and pods:
+            assert {pod.revision for pod in pods} <= self.with_tools
+
+
 Rollouts.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+Routes.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestRollouts = Rollouts.TestCase
+TestRoutes = Routes.TestCase
