@@ -106,6 +106,24 @@ def test_a_tenant_whose_keys_have_a_problem_need_not_be_acknowledged_again() -> 
     assert enforced(with_table(after, 3, repaired)).status == "True"
 
 
+def test_a_region_without_gateways_does_not_hide_what_those_of_others_say_of_a_tenant() -> None:
+    dark = {"kind": "Region", "metadata": {"name": "ap-south"}, "spec": {"jurisdiction": "IN"}}
+    start = world(dark, tenant())
+
+    def told(said: GatewayAcknowledgement) -> Condition:
+        found = with_table(start, 2, said)
+        planned = planned_table(found, "ap-south")
+        assert planned is not None
+        tables = {**found.facts.tables, "ap-south": RoutingTable.model_validate(planned)}
+        return enforced(replace(found, facts=replace(found.facts, tables=tables)))
+
+    held = told(GatewayAcknowledgement(name=GATEWAY, accepted_generation=2))
+    assert (held.status, held.message) == ("True", "No gateway is ready in `ap-south`, which takes no calls")
+    problem = TenantProblem(namespace="tenants", name="acme", reason=Reason.SECRET_NOT_FOUND, message="there is none")
+    gone = told(GatewayAcknowledgement(name=GATEWAY, accepted_generation=2, tenant_problems=(problem,)))
+    assert (gone.reason, gone.message) == (Reason.SECRET_NOT_FOUND, "eu-west: there is none")
+
+
 def test_without_authentication_a_tenant_is_told_that_nothing_of_it_applies() -> None:
     found = world(tenant())
     open_world = replace(found, settings=replace(found.settings, gateway_auth=GatewayAuth.NONE))

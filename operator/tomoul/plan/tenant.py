@@ -76,6 +76,11 @@ def _enforced(world: World, verdicts: Mapping[str, Verdict]) -> Verdict:
         return Verdict("False", Reason.AUTH_DISABLED, message)
     if not verdicts:
         return Verdict("Unknown", Reason.HOSTED_ELSEWHERE, "This operator runs no gateway")
+    dark = [name for name, verdict in verdicts.items() if verdict.reason is Reason.NO_LIVE_GATEWAY]
+    # A region without gateways takes no calls: nothing of a tenant is to be enforced there before it has some.
+    if 0 < len(dark) < len(verdicts):
+        lit = first_unmet(verdict for name, verdict in verdicts.items() if name not in dark)
+        return lit or Verdict("True", Reason.ENFORCED, f"No gateway is ready in {_listed(dark)}, which takes no calls")
     return first_unmet(verdicts.values()) or Verdict("True", Reason.ENFORCED)
 
 
