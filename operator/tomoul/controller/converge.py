@@ -39,8 +39,16 @@ class NotYetError(Exception):
     """Something has to go first; worth another look in a second."""
 
 
-class BeingDeletedError(NotYetError):
-    """An object is being deleted that is to be there. Somebody's finalizer may keep it for long."""
+class LateError(NotYetError):
+    """One object has to wait, perhaps for long; others need not."""
+
+
+class BeingDeletedError(LateError):
+    """An object is being deleted that is to be there. Somebody's finalizer may keep it."""
+
+
+class ContestedError(LateError):
+    """Somebody else changes an object back as often as it is repaired."""
 
 
 class Refused(Exception):  # noqa: N818 - what the API server did, not a fault of ours
@@ -77,14 +85,14 @@ async def converge(
     Of these also stay those that are `still_serving`, by kind and name.
 
     Autoscalers that are not wanted go first: they would fight with what takes their place. An object that is refused,
-    that the API server fails to make, or that is still being deleted, does not keep the others from being applied.
-    Returns whether anything was asked of the API server; `planned` as in `Writer.apply`. Raises KubeError, NotYetError,
-    or BeingDeletedError or Refused after all others are done.
+    that the API server fails to make, or that has to wait, does not keep the others from being applied. Returns whether
+    anything was asked of the API server; `planned` as in `Writer.apply`. Raises KubeError, NotYetError, or LateError or
+    Refused after all others are done.
     """
     refusals: dict[str, list[str]] = {}
     errors: list[KubeError] = []
     away: dict[Resource, WebhookAway] = {}
-    late: list[BeingDeletedError] = []
+    late: list[LateError] = []
     wanted = {(resource_of(manifest), key_of(manifest)) for manifest in objects}
     unwanted = [
         (resource, key)
@@ -119,7 +127,7 @@ async def converge(
             continue
         try:
             wrote |= await ensure(observed, writer, owner_uid, manifest, planned=planned)
-        except BeingDeletedError as reason:
+        except LateError as reason:
             late.append(reason)
         except (*REFUSALS, *PASSING) as error:
             if NAMESPACE_ENDS in str(error):
@@ -170,8 +178,15 @@ async def ensure(
             # A former owner of the same name: Kubernetes is about to delete it, and two cannot both control it.
             await writer.delete(resource, key, live.uid)
             raise NotYetError(f"{resource.kind} {key.name} belongs to an owner that is gone")
-        if live.owner_uid == owner_uid and live.hash == stamp and owns(parsed_fields(live), stamped):
-            return False
+        if live.owner_uid == owner_uid and live.hash == stamp:
+            if owns(parsed_fields(live), stamped):
+                return False
+            if wait := writer.contests.wait(resource, key):
+                writer.metrics.contested.labels(resource.kind).inc()
+                raise ContestedError(
+                    f"{resource.kind} {key.name} is changed by somebody else as often as it is repaired: "
+                    f"`kubectl get --show-managed-fields` tells whom; it is repaired again in {wait:.0f} s"
+                )
         if resource in _SCALED:
             await _hand_over_replicas(writer, live, stamped)
     await writer.apply(stamped, planned=planned)

@@ -61,6 +61,12 @@ class Metrics:
         self.writes = Counter(
             "tomoul_api_writes", "Writes to the API server by verb and kind", ["verb", "kind"], registry=self.registry
         )
+        self.contested = Counter(
+            "tomoul_contested",
+            "Repairs that were put off, because somebody else changes the object back as often, by kind",
+            ["kind"],
+            registry=self.registry,
+        )
         self.events = Counter(
             "tomoul_events",
             "Events of Kubernetes by outcome: written, counted as the same again, failed, or dropped as too many",

@@ -6,7 +6,7 @@ from tomoul.api.modelstatus import ModelDeploymentStatus
 from tomoul.api.rollout import RolloutPhase
 from tomoul.controller.canary_watch import Tried
 from tomoul.controller.context import Context
-from tomoul.controller.converge import TOLD_AFTER, BeingDeletedError, NotYetError, Refused, converge, is_told
+from tomoul.controller.converge import TOLD_AFTER, LateError, NotYetError, Refused, converge, is_told
 from tomoul.controller.declared import spec_of
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.presence import may_have
@@ -41,12 +41,12 @@ async def reconcile_model(context: Context, key: Key) -> None:
     if not await may_have(context, MODEL_DEPLOYMENTS, key, found, plan.objects):
         return
     status, wrote = plan.status, True
-    trouble: Refused | BeingDeletedError | None = None
+    trouble: Refused | LateError | None = None
     try:
         wrote = await converge(
             context.observed, context.writer, found.uid, plan.objects, plan.keep, plan.still_serving, planned=True
         )
-    except (Refused, BeingDeletedError) as error:
+    except (Refused, LateError) as error:
         if isinstance(error, Refused) and not is_told(error.passing, context.attempts(WorkKey(Kind.MODEL, *key))):
             raise
         trouble = error

@@ -1,7 +1,7 @@
 """Reconcile a Region: its gateways, if it is hosted here, and its status."""
 
 from tomoul.controller.context import Context
-from tomoul.controller.converge import BeingDeletedError, Refused, converge, is_told
+from tomoul.controller.converge import LateError, Refused, converge, is_told
 from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.presence import may_have
 from tomoul.controller.status import refused_region, write_going, write_invalid, write_status
@@ -27,14 +27,14 @@ async def reconcile_region(context: Context, key: Key) -> None:
     if not await may_have(context, REGIONS, key, found, plan.objects):
         return
     status = plan.status
-    trouble: Refused | BeingDeletedError | None = None
+    trouble: Refused | LateError | None = None
     try:
         await converge(context.observed, context.writer, found.uid, plan.objects)
     except Refused as error:
         if not is_told(error.passing, context.attempts(WorkKey(Kind.REGION, *key))):
             raise
         status, trouble = refused_region(status, str(error)), error
-    except BeingDeletedError as error:
+    except LateError as error:
         trouble = error
     before = found.resource.status
     now = await write_status(context, REGIONS, key, found.uid, before, status)

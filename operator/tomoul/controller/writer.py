@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tomoul.controller.children import MANAGER, STATUS_MANAGER
+from tomoul.controller.contests import Contests
 from tomoul.controller.lease import Lease, LeaseLostError
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.observed import Observed
@@ -63,7 +64,8 @@ class Writer:
         self._client = client
         self._lease = lease
         self._observed = observed
-        self._metrics = metrics
+        self.metrics = metrics
+        self.contests = Contests(monotonic)
         self._bucket = TokenBucket(WRITES_PER_SECOND, BURST, monotonic=monotonic)
 
     async def apply(self, manifest: Manifest, *, manager: str = MANAGER, planned: bool = False) -> None:
@@ -130,7 +132,7 @@ class Writer:
         # After the wait, and with nothing awaited between here and the request.
         if not self._lease.held:
             raise LeaseLostError(f"{verb} of a {kind} is the leader's, and this process is not the leader")
-        self._metrics.writes.labels(verb, kind).inc()
+        self.metrics.writes.labels(verb, kind).inc()
 
     def _seen(self, item: Object) -> None:
         if (store := self._observed.store(resource_of(item))) is not None:

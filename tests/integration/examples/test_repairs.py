@@ -1,8 +1,11 @@
 """What others do to what the operator makes."""
 
+import time
+
 from tests.controlplane.api import eventually
 from tests.integration.cluster import Cluster, model
 from tests.integration.operators import path
+from tomoul.controller.contests import BURST
 
 
 def test_what_others_change_of_ours_is_repaired_and_what_is_theirs_is_left_alone(
@@ -94,3 +97,20 @@ def test_an_object_that_takes_its_time_to_be_deleted_keeps_neither_other_regions
     eventually(lambda: [goes_on()])
     examples.api.patch(service, {"metadata": {"finalizers": None}})
     eventually(lambda: "deletionTimestamp" not in examples.api.get(service)["metadata"])
+
+
+def test_somebody_who_changes_an_object_back_at_once_does_not_make_us_write_for_ever_and_loses_in_the_end(
+    examples: Cluster, namespace: str
+) -> None:
+    examples.apply(model("contested", namespace, regions=[{"name": "eu-west", "replicas": 1}]))
+    (before,) = eventually(lambda: examples.of("contested", namespace, "Service"))
+    service, changes = path("Service", before["metadata"]["name"], namespace), 0
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if examples.api.get(service)["spec"]["selector"] == before["spec"]["selector"]:
+            examples.api.patch(service, {"spec": {"selector": {"tomoul.ai/pool": "theirs"}}})
+            changes += 1
+    assert 3 <= changes <= BURST + 2
+    examples.apply(model("beside", namespace, regions=[{"name": "eu-west", "replicas": 1}]))
+    eventually(lambda: len(examples.of("beside", namespace)) == 5, 20, "others are not held up")
+    eventually(lambda: examples.api.get(service)["spec"]["selector"] == before["spec"]["selector"], 60)
