@@ -14,7 +14,7 @@ from tomoul.controller.keys import Kind, WorkKey
 from tomoul.controller.metrics import Metrics
 from tomoul.controller.worker import RECONCILERS, work
 from tomoul.controller.workqueue import WorkQueue
-from tomoul.kube.errors import InternalError, Throttled, Unavailable
+from tomoul.kube.errors import Conflict, Forbidden, InternalError, Throttled, Unavailable
 from tomoul.plan.world import Key
 
 
@@ -39,6 +39,8 @@ async def working(
         (NotYetError("its namespace is being deleted"), "not_yet", 25, 30),
         (Unavailable("503"), "unavailable", 17, 60),
         (Throttled("429", 40.0), "throttled", 13, 60),
+        (Conflict("409"), "conflict", 17, 60),
+        (Forbidden("403"), "forbidden", 11, 300),
         (Refused({"eu": "no"}), "refused", 11, 300),
         (Refused({"eu": "no"}, InternalError("no address")), "refused", 17, 60),
         (ValueError("a bug"), "bug", 11, 300),

@@ -16,7 +16,7 @@ from tomoul.controller.reconcile_region import reconcile_region
 from tomoul.controller.reconcile_table import reconcile_table
 from tomoul.controller.reconcile_tenant import reconcile_tenant
 from tomoul.controller.workqueue import LONGEST_DELAY, WorkQueue
-from tomoul.kube.errors import KubeError, Unavailable
+from tomoul.kube.errors import Forbidden, Invalid, KubeError, Unavailable
 from tomoul.plan.world import Key
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ async def _reconcile(context: Context, queue: WorkQueue[WorkKey], key: WorkKey) 
         cause = error.passing if isinstance(error, Refused) else error
         asked = (cause.retry_after or 0.0) if isinstance(cause, Unavailable) else 0.0
         # What is refused for good waits longer than what only has to come back.
-        delay = queue.retry(key, asked, LONGEST_OUTAGE_DELAY if isinstance(cause, Unavailable) else LONGEST_DELAY)
+        for_good = cause is None or isinstance(cause, Invalid | Forbidden)
+        delay = queue.retry(key, asked, LONGEST_DELAY if for_good else LONGEST_OUTAGE_DELAY)
         logger.warning("%s: %s; again in %.1f s", key, error, delay)
         return "refused" if isinstance(error, Refused) else type(error).__name__.lower()
     except Exception:
