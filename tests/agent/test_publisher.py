@@ -157,7 +157,7 @@ async def test_a_restored_state_is_published_at_once_and_replaced_when_more_is_k
 
 
 async def test_after_a_refused_table_endpoints_go_on_changing_with_the_last_accepted_one(world: World) -> None:
-    good, bad = routing_table(generation=1), routing_table(generation=2, models=("acme/bad",))
+    good, bad = routing_table(generation=1), routing_table(generation=2, models=("acme/phi", "acme/bad"))
     world.now(GatewayState({"eu-west": good}, at("10.0.0.1")))
     await eventually(lambda: world.published)
     world.answer(ok=True)
@@ -201,6 +201,90 @@ async def test_tables_that_changed_together_with_a_refused_one_are_served_withou
     await world.quiet()
     assert world.published[-1].tables == good
     assert world.refused[-1] == ({"eu-west.01": TableVersion("u", 2)}, "no")
+
+
+def has(state: GatewayState, bad: set[str]) -> bool:
+    return any(route.id in bad for table in state.tables.values() for route in table.spec.models)
+
+
+async def answered(world: World, bad: set[str], seen: int) -> int:
+    """Answer whatever is published as an Envoy would that refuses these models; how much was published in the end."""
+    while True:
+        with contextlib.suppress(AssertionError):
+            await eventually(lambda seen=seen: len(world.published) > seen, within=DEBOUNCE_SECONDS * 10)
+        if len(world.published) == seen:
+            return seen
+        seen = len(world.published)
+        world.answer(ok=not has(world.published[-1], bad), message="no")
+
+
+@pytest.mark.parametrize("bad", [{"acme/07"}, {"acme/00", "acme/15"}, {"acme/03", "acme/04", "acme/05"}])
+@pytest.mark.looptime
+async def test_models_that_changed_together_with_a_bad_one_are_served_without_it(bad: set[str]) -> None:
+    async with running() as world:
+        all_models = tuple(f"acme/{number:02}" for number in range(16))
+        first = routing_table(models=("acme/old", "acme/gone"))
+        world.now(GatewayState({"eu-west": first}, at("10.0.0.1")))
+        await eventually(lambda: world.published)
+        world.answer(ok=True)
+        world.now(
+            GatewayState({"eu-west": routing_table(models=("acme/old", *all_models), generation=2)}, at("10.0.0.1"))
+        )
+        seen = await answered(world, bad, 1)
+        assert seen < 3 + 2 * 6 * len(bad)
+        served = world.published[-1]
+        assert {route.id for route in served.tables["eu-west"].spec.models} == {"acme/old", *all_models} - bad
+        assert served.versions == {"eu-west": TableVersion("u", 1)}, "its new generation is not all accepted"
+        assert world.refused[0] == ({"eu-west": TableVersion("u", 2)}, "no")
+        what = ", ".join(f"models `{model}`" for model in sorted(bad))
+        told = ({"eu-west": TableVersion("u", 2)}, f"{what} cannot be served as changed, all else is: no")
+        assert world.refused[1:] == [told]
+
+        world.now(
+            GatewayState({"eu-west": routing_table(models=("acme/old", *all_models), generation=2)}, at("10.0.0.2"))
+        )
+        seen = await answered(world, bad, seen)
+        assert world.published[-1] == GatewayState(served.tables, at("10.0.0.2"))
+        fixed = routing_table(models=("acme/old",), generation=3)
+        world.now(GatewayState({"eu-west": fixed}, at("10.0.0.2")))
+        await answered(world, bad, seen)
+        assert world.published[-1].tables == {"eu-west": fixed}
+
+
+@pytest.mark.looptime
+async def test_a_changed_table_is_not_tried_by_parts_while_another_is_new() -> None:
+    async with running() as world:
+        tables = {name: routing_table(name, models=(f"acme/{name}",)) for name in ("eu-west", "eu-west.01")}
+        world.now(GatewayState(tables, {}))
+        await eventually(lambda: world.published)
+        world.answer(ok=True)
+        bad = routing_table(models=("acme/a", "acme/bad"), generation=2)
+        world.now(GatewayState({**tables, "eu-west": bad}, {}))
+        await eventually(lambda: len(world.published) == 2)
+        world.answer(ok=False, message="no")
+        new = routing_table("eu-west.01", models=("acme/b",), generation=2)
+        world.now(GatewayState({"eu-west": bad, "eu-west.01": new}, {}))
+        await eventually(lambda: len(world.published) == 3)
+        assert world.published[-1].tables == {"eu-west": tables["eu-west"], "eu-west.01": new}
+        await answered(world, {"acme/bad"}, 2)
+        served = {route.id for table in world.published[-1].tables.values() for route in table.spec.models}
+        assert served == {"acme/a", "acme/b"}
+
+
+@pytest.mark.looptime
+async def test_what_is_told_of_a_bad_entry_stays_when_it_is_tried_again() -> None:
+    async with running() as world:
+        world.now(GatewayState({"eu-west": routing_table(models=("acme/old",))}, {}))
+        await eventually(lambda: world.published)
+        world.answer(ok=True)
+        world.now(GatewayState({"eu-west": routing_table(models=("acme/a", "acme/bad"), generation=2)}, {}))
+        seen = await answered(world, {"acme/bad"}, 1)
+        told = world.refused[-1]
+        assert "`acme/bad`" in told[1]
+        await asyncio.sleep(61)
+        assert await answered(world, {"acme/bad"}, seen) > seen
+        assert world.refused[-1] == told
+        assert world.refused.count(told) == len(world.refused) - 1
 
 
 async def test_a_gateway_that_has_never_served_is_told_all_of_its_regions_tables_or_nothing(world: World) -> None:

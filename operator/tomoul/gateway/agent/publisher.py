@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from tomoul.api.routingtable import RoutingTable
 from tomoul.gateway.agent.ads import Acknowledgement, AdsServer
+from tomoul.gateway.agent.salvage import Salvage
 from tomoul.gateway.agent.state import GatewayState, TableVersion, version_of
 from tomoul.gateway.compile.resources import EnvoyResources
 from tomoul.gateway.compile.tenants import secret_refs
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 DEBOUNCE_SECONDS = 0.02
 RETRY_SECONDS = 60.0
+# How many of the bad entries of a table its status names.
+_NAMED = 8
 
 
 class Publisher:
@@ -22,8 +25,9 @@ class Publisher:
 
     A table that disappears is served as it was last: whatever took it away, an empty gateway is no improvement; not so
     one that held a part of the models, if it had none left or all are in one table again. A table that Envoy refuses is
-    replaced by its last accepted state, so that endpoints go on changing; it is tried again when it changes, and once a
-    minute, as is whatever else was refused. Of several that are new in what is refused, each is tried by itself.
+    replaced by its last accepted state, so that endpoints go on changing, and then by that with all changes but the bad
+    ones (salvage.py); it is tried again when it changes, and once a minute, as is whatever else was refused. Of several
+    that are new in what is refused, each is tried by itself.
     A gateway that has never served gets all tables or none: with some of them it would be ready, and know neither all
     models nor, perhaps, anybody's key.
     """
@@ -52,6 +56,10 @@ class Publisher:
         self._suspects: list[str] = []
         """Of the refused tables those that were refused together; each is tried again without the others."""
         self._refused_state: GatewayState | None = None
+        self._salvages: dict[str, Salvage] = {}
+        """By the refused tables of which something may be served."""
+        self._reasons: dict[str, tuple[TableVersion, str]] = {}
+        """Why tables are refused, once it is known because of which of their entries."""
 
     @property
     def published(self) -> GatewayState | None:
@@ -72,9 +80,15 @@ class Publisher:
         state = acknowledgement.label
         assert isinstance(state, GatewayState)
         if acknowledgement.ok:
+            tried = self._tried(state)
             self._accepted = state
             self._refused_state = None
             self._on_accepted(state)
+            if tried:
+                self._salvages[tried].was_accepted()
+                self._tell_bad(tried)
+            if self._trial():
+                self.changed()
             self._try_suspect()
         else:
             self._refuse(state, acknowledgement.message)
@@ -94,6 +108,7 @@ class Publisher:
                 retry_at = now() + RETRY_SECONDS
                 self._refused.clear()
                 self._suspects.clear()
+                self._salvages.clear()
             await asyncio.sleep(DEBOUNCE_SECONDS)
             self._changed.clear()
             known = self._read()
@@ -122,6 +137,14 @@ class Publisher:
             for name, table in self._accepted.tables.items()
             if name in known.tables or not (_is_shard(table) and (one or not table.spec.models))
         }
+        self._salvages = {
+            name: salvage
+            for name, salvage in self._salvages.items()
+            if name in known.tables and version_of(known.tables[name]) == salvage.version
+        }
+        # Beside a table that is new it would not be known what to blame for a refusal.
+        if all(name in old and version_of(old[name]) == version_of(table) for name, table in new.items()):
+            new.update(self._trial())
         tables = dict(sorted({**old, **new}.items()))
         keys = {**self._accepted.keys, **known.keys}
         return GatewayState(
@@ -143,15 +166,47 @@ class Publisher:
     def _refuse(self, state: GatewayState, message: str) -> None:
         """Go on without the tables that are new in a refused state."""
         self._refused_state = state
+        if tried := self._tried(state):
+            self._salvages[tried].was_refused(message)
+            self._tell_bad(tried)
+            self.changed()
+            return
         accepted = self._accepted.versions
         new = {name: version for name, version in state.versions.items() if accepted.get(name) != version}
         self._refused.update(new)
-        self._on_refused(new or state.versions, message)
+        for name in new:
+            self._salvages.pop(name, None)
         if len(new) > 1:
             self._suspects = list(dict.fromkeys([*new, *self._suspects]))
+        elif new and (name := next(iter(new))) in accepted:
+            self._salvages[name] = Salvage(self._accepted.tables[name], state.tables[name])
+            version, reason = self._reasons.get(name, (None, ""))
+            message = reason if version == new[name] else message
+        self._on_refused(new or state.versions, message)
         if new:
             self.changed()
             self._try_suspect()
+
+    def _trial(self) -> dict[str, RoutingTable]:
+        """One table to try, of which a part was refused."""
+        for name, salvage in self._salvages.items():
+            if (trial := salvage.trial) is not None:
+                return {name: trial}
+        return {}
+
+    def _tried(self, state: GatewayState) -> str:
+        """The table that is tried in `state`, or nothing."""
+        return next((name for name, trial in self._trial().items() if state.tables.get(name) == trial), "")
+
+    def _tell_bad(self, name: str) -> None:
+        """Report what of that table is bad, once all of it is known."""
+        salvage = self._salvages[name]
+        if not salvage.bad or salvage.trial is not None:
+            return
+        what = ", ".join(map(str, salvage.bad[:_NAMED])) + (", …" if len(salvage.bad) > _NAMED else "")
+        message = f"{what} cannot be served as changed, all else is: {salvage.reason}"
+        self._reasons[name] = (salvage.version, message)
+        self._on_refused({name: salvage.version}, message)
 
     def _try_suspect(self) -> None:
         if self._suspects:
