@@ -46,7 +46,9 @@ envoy_cluster_upstream_rq{model="acme/chat",trial="canary"} 5
 
 def test_a_canarys_failures_are_what_engines_do_and_what_other_pods_had_to_answer_for_it() -> None:
     found = readings_of(METRICS)
-    assert found["acme/chat"].canary == CallCounts(calls=100, errors=6, streams=20, ttft_milliseconds=1234)
+    assert found["acme/chat"].canary == CallCounts(
+        calls=100, errors=6, refused=10 + 4, streams=20, ttft_milliseconds=1234
+    )
     assert found["acme/chat"].stable == CallCounts(calls=1010, errors=10)
     assert found["acme/chat"].missed == 1
     assert found["acme/code"].canary == CallCounts()

@@ -11,10 +11,11 @@ from tests.plan.worlds import POOL, table
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import ModelRoute
 from tomoul.plan.claims import claims
+from tomoul.plan.naming import pool_name
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.routing import model_route
 from tomoul.plan.running import wanted_revision
-from tomoul.plan.world import DeploymentFact, Facts, World
+from tomoul.plan.world import DeploymentFact, Facts, Key, World
 
 
 def routed(found: World) -> ModelRoute:
@@ -77,3 +78,11 @@ def test_a_capability_that_comes_is_not_advertised_while_a_pod_is_there_that_lac
     new = model(capabilities={"jsonMode": True, "tools": {"parser": "hermes"}})
     route = routed(rolling(old, new, "salted", "salted")[state])
     assert (route.capabilities.json_mode, route.capabilities.tools) == (True, state == "over")
+
+
+def test_a_capability_is_not_advertised_while_only_a_canary_that_has_it_is_left_beside_the_old_deployment() -> None:
+    old, new = model(), model(capabilities={"jsonMode": True}, image="acme/engine:2", rollout={"canary": {}})
+    found = rolling(old, new, "salted", "salted")["it begins"]
+    canary = Key("models", pool_name("chat", "eu-west", "canary"))
+    lost = replace(found, facts=replace(found.facts, pods={canary: [pod(new, "salted")]}))
+    assert not routed(lost).capabilities.json_mode, "the next pod is an old one again"

@@ -124,7 +124,8 @@ def _counted(name: str, labels: Mapping[str, str], value: int) -> CallCounts:
         return CallCounts()
     broken = status < 400 and labels.get("code", "") not in _NO_FAILURES
     failed = _missed(labels) or broken or status >= 500
-    return CallCounts(calls=value, errors=value if failed else 0)
+    refused = not failed and (status >= 400 or labels.get("code", "") != "")
+    return CallCounts(calls=value, errors=value if failed else 0, refused=value if refused else 0)
 
 
 def _missed(labels: Mapping[str, str]) -> bool:
@@ -150,6 +151,7 @@ def _pairs(one: CallCounts, other: CallCounts) -> list[tuple[int, int]]:
         (one.errors, other.errors),
         (one.streams, other.streams),
         (one.ttft_milliseconds, other.ttft_milliseconds),
+        (one.refused, other.refused),
     ]
 
 

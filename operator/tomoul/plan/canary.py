@@ -4,6 +4,7 @@ While a canary is tried, and after it failed, the old pods' Deployment keeps its
 into the status first and acted upon after that, so that an operator that is restarted in between goes on from there.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact
 
 MIN_STREAMS = 10
 """Streams that both sides need before their times to first token are compared."""
+MIN_REFUSED, DEVIATIONS = 10, 4
+"""Refused calls that a canary needs before their share is compared, and by how many standard deviations that has to be
+the higher, for it to be no chance."""
 
 
 class CanaryFacts(NamedTuple):
@@ -101,6 +105,10 @@ def judge(canary: Canary, fact: CanaryFact) -> Judgement:
             f"{new.errors} of its {new.calls} calls failed ({_percent(new):.1f} %), {_percent(old):.1f} % elsewhere"
         )
         return Judgement(CanaryVerdict.ROLLED_BACK, message)
+    if new.calls >= canary.min_calls and _refuses(new, old, canary.max_error_percent):
+        shares = f"({_share(new.refused, new):.1f} %), {_share(old.refused, old):.1f} % elsewhere"
+        message = f"{new.refused} of its {new.calls} calls were refused {shares}"
+        return Judgement(CanaryVerdict.ROLLED_BACK, message)
     waits = [f"gateway `{name}`, which cannot be read" for name in fact.unreadable[:1]]
     if new.calls < canary.min_calls:
         waits.append(f"{canary.min_calls - new.calls} more calls")
@@ -131,8 +139,25 @@ def _ready(revision: str, pods: Sequence[PodFact]) -> bool:
     return any(pod.ready and not pod.terminating and not pod.is_worker and pod.revision == revision for pod in pods)
 
 
+def _refuses(new: CallCounts, old: CallCounts, percent: int) -> bool:
+    """Whether a canary refuses what the old pods take.
+
+    Which call it gets is drawn by lot, so that it has its share of clients' mistakes, and now and then more than that.
+    """
+    if not old.calls or new.refused < MIN_REFUSED:
+        return False
+    both = (new.refused + old.refused) / (new.calls + old.calls)
+    deviation = 100 * math.sqrt(both * (1 - both) * (1 / new.calls + 1 / old.calls))
+    return _share(new.refused, new) - _share(old.refused, old) > max(percent, DEVIATIONS * deviation)
+
+
 def _percent(counts: CallCounts) -> float:
-    return 100 * counts.errors / counts.calls if counts.calls else 0.0
+    return _share(counts.errors, counts)
+
+
+def _share(some: int, counts: CallCounts) -> float:
+    """Of the calls, in percent."""
+    return 100 * some / counts.calls if counts.calls else 0.0
 
 
 def _ttft(counts: CallCounts) -> float:

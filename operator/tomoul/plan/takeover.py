@@ -7,10 +7,12 @@ both revisions have in common, whether the newest one takes over at once or is t
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import MAX_REMOVED, ModelRoute, RouteCapabilities
+from tomoul.plan.naming import pool_name
+from tomoul.plan.poolpods import pool_fact
 from tomoul.plan.running import pool_revisions, wanted_revision
 from tomoul.plan.seeds import weaker
 from tomoul.plan.workload import pools
-from tomoul.plan.world import World
+from tomoul.plan.world import Key, World
 
 
 def common_route(
@@ -52,8 +54,11 @@ def _common(route: ModelRoute, last: ModelRoute) -> ModelRoute:
 
 
 def _renewed(world: World, model: ModelDeployment, region: Region) -> bool:
-    """Whether all pods that may answer are of the newest revision."""
-    return all(
-        pool_revisions(world, model, region, pool) <= {wanted_revision(world, model, region, pool)}
-        for pool in pools(model.spec)
-    )
+    """Whether all pods that may answer are of the newest revision, and so are all that Kubernetes would make."""
+    for pool in pools(model.spec):
+        wanted = wanted_revision(world, model, region, pool)
+        key = Key(model.metadata.namespace, pool_name(model.metadata.name, region.metadata.name, pool))
+        fact = pool_fact(world.facts, model.spec, key)
+        if pool_revisions(world, model, region, pool) != {wanted} or (fact is not None and fact.revision != wanted):
+            return False
+    return True

@@ -108,6 +108,8 @@ class CallCounts:
     """Those whose time to first token is known."""
     ttft_milliseconds: int = 0
     """The sum of these times."""
+    refused: int = 0
+    """Those that were refused as a client's mistake."""
 
 
 @dataclass(frozen=True)
