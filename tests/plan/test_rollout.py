@@ -195,6 +195,19 @@ def test_a_surge_whose_place_a_former_pod_holds_that_is_not_ready_becomes_a_repl
     assert rollout(planned(going)).strategy == "Surge", "it leaves its place"
 
 
+def test_a_surge_waits_for_no_pod_that_ends_on_a_node_that_is_lost() -> None:
+    wanted = rollout(planned(Facts())).revision
+    ending = PodFact("ending", "lost", "Running", terminating=True, scheduled=True, revision=OLD, requests=GPUS)
+    facts = Facts(
+        deployments={POOL: fact(wanted, surge=True, updated=1, total=3)},
+        pods={POOL: [*old_pods(), refused(wanted), ending]},
+        nodes=[*nodes(4), NodeFact("lost")],
+    )
+    assert rollout(planned(facts)).strategy == "Surge"
+    lost = replace(facts, nodes=[*nodes(4), NodeFact("lost", ready=False, reachable=False)])
+    assert rollout(planned(lost)).strategy == "Replace"
+
+
 def test_a_surge_that_was_asked_for_waits_for_its_node() -> None:
     wanted = rollout(planned(Facts(), "Surge")).revision
     pods = [*old_pods(), refused(wanted)]

@@ -49,7 +49,8 @@ def choose(
     if fact is None or (fact.revision != revision_of(template) and not fact.total and not fact.replicas):
         return NOTHING_TO_REPLACE
     if fact.revision == revision_of(template):
-        return _kept(template, fact, pods, before)
+        lost = {node.name for node in facts.nodes if not node.reachable}
+        return _kept(template, fact, [pod for pod in pods if not (pod.terminating and pod.node in lost)], before)
     room = room_for(facts, serving_pod(template), at_once * pods_of_replica(template), leaving)
     if room.fits:
         return Choice(RolloutStrategy.SURGE, RolloutReason.REPLICA_FITS, f"One more replica fits: {room.words}")
