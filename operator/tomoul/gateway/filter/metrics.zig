@@ -35,9 +35,7 @@ const Metric = enum {
             .pinned_calls_total => &.{ .pin, .status, .code, .served },
             .no_store_calls_total => &.{ .model, .region, .code, .served },
             .trial_calls_total => &(tried ++ [_]Label{ .answered_by, .status, .code }),
-            .prompt_tokens_total, .completion_tokens_total, .cached_tokens_total => &metered,
-            // Without the tenant: each is more than twenty series, and tenants are many.
-            .duration_ms, .ttft_ms => &.{ .model, .region },
+            .prompt_tokens_total, .completion_tokens_total, .cached_tokens_total, .duration_ms, .ttft_ms => &metered,
             .trial_ttft_ms => &tried,
         };
     }
