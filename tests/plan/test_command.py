@@ -401,3 +401,21 @@ def test_custom_resource_definitions_that_cannot_be_written_are_an_error_and_no_
     result = CliRunner().invoke(main, ["crds", "--output", str(tmp_path / "file" / "crds")])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"Error: {tmp_path / 'file' / 'crds'}: Not a directory\n"
+
+
+def test_aliases_that_would_make_a_hundred_million_values_are_an_error_at_once() -> None:
+    lines = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 9)]
+    text = "\n".join(["apiVersion: tomoul.ai/v1alpha1", "kind: Region", "a0: &a0 [x]", *lines])
+    result = run("-", stdin=text)
+    assert result.exit_code == 1
+    assert "standard input: document 1: has aliases such as `*name` that make more than 1000000 values" in result.stderr
+
+
+def test_aliases_and_merges_that_mean_something_are_read(files: Path) -> None:
+    edit(files / "tiny-chat.yaml", "- name: eu-west\n", "- &pool\n      name: eu-west\n")
+    edit(
+        files / "tiny-chat.yaml",
+        "- name: us-east\n      replicas: 1\n      noStoreReplicas: 1",
+        "- {<<: *pool, name: us-east, replicas: 1}",
+    )
+    assert run(files, "--against", EXAMPLES).stdout == "Nothing to do.\n"

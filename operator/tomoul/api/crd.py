@@ -7,6 +7,7 @@ what is stored shows the policy that holds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import yaml
@@ -160,8 +161,9 @@ def _printer_column(column: Column) -> Schema:
     return entry
 
 
+@cache
 def root_schema(model: type[ApiModel]) -> Schema:
-    """Structural schema of a kind."""
+    """Structural schema of a kind; it is made once, and not to be changed."""
     source = model.model_json_schema(by_alias=True)
     definitions = source["$defs"]
     properties = source["properties"]

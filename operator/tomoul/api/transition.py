@@ -11,6 +11,8 @@ from tomoul.api.rules import VALIDATIONS, is_immutable
 
 def forbidden_changes(before: Resource, after: Resource) -> list[FieldError]:
     """Fields that differ between two states of an object and must not."""
+    if before.spec == after.spec:
+        return []
     old, new = (each.model_dump(mode="json", by_alias=True, include={"spec"}) for each in (before, after))
     return list(_changed(root_schema(type(after)), old, new, ""))
 

@@ -20,6 +20,7 @@ _BOOLEAN = "|".join(f"{word}|{word.title()}|{word.upper()}" for word in _BOOLEAN
 _DIGITS = re.compile(r"[-+]?(0b[01]+|0x[0-9a-fA-F]+|0o?[0-7]+|[0-9]+)")
 _NUMBER = r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o[0-7_]+|(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?)"
 _INFINITE = r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_MOST_VALUES = 1_000_000
 _PREFIX = "tag:yaml.org,2002:"
 
 
@@ -39,7 +40,13 @@ def documents(text: str) -> Iterator[object]:
         return
     try:
         # A subclass of SafeLoader constructs plain values only.
-        yield from yaml.load_all(text, Loader=_Loader)
+        loader = _Loader(text)
+        while loader.check_node():
+            node = loader.get_node()
+            assert node is not None, "there is one"
+            if _values(node, {}) > _MOST_VALUES:
+                raise YamlError(f"has aliases such as `*name` that make more than {_MOST_VALUES} values of a document")
+            yield loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -52,6 +59,16 @@ def documents(text: str) -> Iterator[object]:
         raise YamlError(f"is not valid YAML: {error}") from error
     except RecursionError:
         raise YamlError("is nested too deep") from None
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for, with all that its aliases repeat; one that contains itself counts once."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        entries = node.value if isinstance(node, yaml.SequenceNode) else [each for pair in pairs for each in pair]
+        known[id(node)] += sum(_values(each, known) for each in entries)
+    return known[id(node)]
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:

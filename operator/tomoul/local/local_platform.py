@@ -67,7 +67,8 @@ class LocalPlatform:
             raise LocalError(str(error)) from error
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise LocalError(f"{where}{error.strerror or error}; {OTHER_FOLDERS}") from error
+            words = error.strerror or f"{error}: is the disk full?"
+            raise LocalError(f"{where}{words}; {OTHER_FOLDERS}") from error
         async with AsyncExitStack() as stack:
             stack.push_async_exit(self._tidy)
             self._port, reservation = self._choose_port()
