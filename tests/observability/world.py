@@ -203,7 +203,7 @@ class World:
         engine = FakeEngine(behave=counting(40, 12, 25), address=own_address())
         engine.start()
         self._stops.append(engine.stop)
-        services = eventually(lambda: self._services(5))
+        services = eventually(lambda: self._services(6))
         for service in services:
             metadata = service["metadata"]
             if metadata["labels"]["tomoul.ai/model-deployment"] == "huge":
