@@ -30,9 +30,10 @@ def test_what_envoy_writes_is_read_by_cluster_and_what_else_it_writes_is_passed_
 envoy_cluster_upstream_rq_active{envoy_cluster_name="pool/models/chat"} 3
 envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="pool/models/chat"} 2
 envoy_cluster_upstream_cx_none_healthy{envoy_cluster_name="pool/models/chat"} 7
+envoy_cluster_upstream_rq_total{envoy_cluster_name="pool/models/chat"} 70
 envoy_cluster_upstream_cx_total{envoy_cluster_name="pool/models/chat"} 99
 """
-    assert parse_stats(text) == {POOL: Reading(in_flight=5, refused=7)}
+    assert parse_stats(text) == {POOL: Reading(in_flight=5, refused=7, sent=70)}
 
 
 def test_calls_are_those_of_all_gateways_and_those_of_one_that_ends_count_too() -> None:
@@ -77,6 +78,19 @@ def test_a_refused_call_counts_for_a_minute_and_those_before_the_first_look_do_n
     for clock.now in (REFUSED_SECONDS, REFUSED_SECONDS + 1):
         demand.hear("a", {POOL: Reading(0, 8)})
         assert demand.calls([POOL], ["a"]) == (1 if clock.now <= REFUSED_SECONDS else 0)
+
+
+def test_a_call_that_is_over_before_anybody_looks_counts_until_everybody_has_looked() -> None:
+    clock = Clock()
+    demand = Demand(STALE_SECONDS, clock)
+    demand.hear("a", {POOL: Reading(sent=7)})
+    assert demand.calls([POOL], ["a"]) == 0, "nobody knows when those were"
+    demand.hear("a", {POOL: Reading(sent=9)})
+    for clock.now, counted in ((0, 1), (STALE_SECONDS, 1), (STALE_SECONDS + 1, 0)):
+        demand.hear("a", {POOL: Reading(sent=9)})
+        assert demand.calls([POOL], ["a"]) == counted
+    demand.hear("a", {POOL: Reading(in_flight=3, sent=12)})
+    assert demand.calls([POOL], ["a"]) == 3
 
 
 def test_a_refused_call_counts_after_the_gateway_began_anew() -> None:

@@ -70,14 +70,19 @@ def ask(gateway: Gateway, model_id: str, *headers: tuple[str, str]) -> Answer:
 def test_calls_are_in_flight_from_their_arrival_to_their_last_byte_whether_they_name_the_region_or_not(
     busy: Gateway, held: threading.Event
 ) -> None:
-    demand = Demand(stale_seconds=60)
+    now = [0.0]
+    demand = Demand(stale_seconds=60, monotonic=lambda: now[0])
     with ThreadPoolExecutor(5) as clients:
         asked = [clients.submit(ask, busy, "acme/busy", ("x-tomoul-region", "eu-west")) for _ in range(3)]
         asked += [clients.submit(ask, busy, "acme/busy") for _ in range(2)]
         eventually(lambda: calls(busy, demand, "acme/busy", "busy") == 5)
         held.set()
         assert [each.result().status for each in asked] == [200] * 5
-    eventually(lambda: calls(busy, demand, "acme/busy", "busy") == 0)
+    eventually(lambda: calls(busy, demand, "acme/busy", "busy") == 1)
+    now[0] = 61.0
+    assert calls(busy, demand, "acme/busy", "busy") == 0, "none was sent since"
+    assert ask(busy, "acme/busy").status == 200
+    eventually(lambda: calls(busy, demand, "acme/busy", "busy") == 1)
 
 
 def test_a_no_store_call_is_refused_until_its_pool_has_woken_and_never_answered_by_the_pool_with_a_cache(
@@ -100,9 +105,9 @@ def test_a_no_store_call_is_refused_until_its_pool_has_woken_and_never_answered_
             refused = ask(gateway, "acme/empty", *headers)
             assert (refused.status, refused.error["code"]) == (503, "region_capacity_unavailable")
             assert 0 < int(refused.header("retry-after") or 0) <= 60
-        assert ask(gateway, "acme/empty").status == 200, "other calls do not wait for it"
         eventually(lambda: wanted("empty-no-store", "no-store") == 1)
         assert wanted("empty", "default") == 0
+        assert ask(gateway, "acme/empty").status == 200, "other calls do not wait for it"
         gateway.publish([table(ROUTES)], awake)
         assert ask(gateway, "acme/empty", no_store).status == 200
         gateway.publish([table(ROUTES)], asleep)
