@@ -85,6 +85,21 @@ def test_pods_that_are_made_anew_lose_what_they_cached(rollout: Mapping[str, Any
     ]
 
 
+def test_pods_without_a_prompt_cache_have_none_to_lose() -> None:
+    cache = {"cache": {"mode": "Disabled"}}
+    before = two(**cache)
+    found = noticed(before, changed(before, **cache, engine={"type": "VLLM", "args": ["--max-num-seqs", "8"]}))
+    assert {each[3] for each in found} == {"2 pods are replaced (rollout Auto)", "1 pod is replaced (rollout Auto)"}
+
+
+def test_a_region_that_is_disabled_is_told_once_and_not_again_of_each_model() -> None:
+    before = two()
+    after = replace(before, regions={**before.regions, "us-east": region("us-east", state="Disabled")})
+    found = noticed(before, after)
+    assert (Effect.REGION_STATE, "region us-east", (), "Active → Disabled") in found
+    assert Effect.REGION_LOST not in {each[0] for each in found}
+
+
 def test_weights_of_another_revision_are_brought_anew() -> None:
     before = two(source={"hf": {"repo": "acme/chat", "revision": "v1"}})
     found = noticed(before, changed(before, source={"hf": {"repo": "acme/chat", "revision": "v2"}}))

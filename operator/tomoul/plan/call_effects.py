@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tomoul.api.region import RegionState
 from tomoul.plan.diff import WorldDiff, routes_of
 from tomoul.plan.effect import Consequence, Effect, words
 from tomoul.plan.world import World
@@ -27,7 +28,9 @@ def call_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
             yield Consequence(Effect.MODEL_SERVED, model, (name,), "is served there from now on")
         if was is None:
             continue
-        for name in (name for name in was["regions"] if name not in becomes["regions"] and name in after.regions):
+        for name in (name for name in was["regions"] if name not in becomes["regions"]):
+            if name not in after.regions or after.regions[name].spec.state is RegionState.DISABLED:
+                continue  # what the region's own state says is enough
             rest = tables[name][1].get(model, becomes).get("fallback", ()) if name in tables else ()
             others = (
                 f"others are answered by {words(rest)}"

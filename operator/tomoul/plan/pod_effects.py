@@ -3,7 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tomoul.api.meta import COMPONENT_ENGINE, COMPONENT_GATEWAY, LABEL_COMPONENT, LABEL_MODEL_DEPLOYMENT, LABEL_REGION
+from tomoul.api.meta import (
+    COMPONENT_ENGINE,
+    COMPONENT_GATEWAY,
+    LABEL_COMPONENT,
+    LABEL_MODEL_DEPLOYMENT,
+    LABEL_PROMPT_CACHE,
+    LABEL_REGION,
+)
 from tomoul.plan.diff import Action, WorldDiff
 from tomoul.plan.effect import Consequence, Effect
 from tomoul.plan.planner import DesiredState, identity
@@ -59,7 +66,9 @@ def _how(was: Manifest, becomes: Manifest, owner: Key, after: World) -> str:
     first = f", first a canary of {rollout.canary.weight} % of the calls" if rollout.canary is not None else ""
     loaders = [_template(obj)["spec"].get("initContainers") for obj in (was, becomes)]
     anew = "; weights are brought anew" if loaders[0] != loaders[1] else ""
-    return f" (rollout {rollout.strategy}{first}): what their prompt caches hold is lost{anew}"
+    had_cache = _template(was)["metadata"]["labels"].get(LABEL_PROMPT_CACHE) != "none"
+    lost = ": what their prompt caches hold is lost" if had_cache else ""
+    return f" (rollout {rollout.strategy}{first}){lost}{anew}"
 
 
 def _runners(state: DesiredState) -> Mapping[tuple[str, str, str, str], Manifest]:
