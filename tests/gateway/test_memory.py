@@ -1,8 +1,9 @@
 """What a gateway does before its memory is used up, be it by bodies that each are small enough."""
 
 import json
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from threading import Event
 
@@ -13,7 +14,7 @@ from tests.gateway.raw.cases import told_of
 from tests.gateway.raw.connection import Connection, chat_body, request
 from tests.gateway.raw.http2 import RESET, Upload, head
 from tests.gateway.tables import model, table
-from tests.gateway.wire import Answer, FakeEngine, Reply, call, chunk, reply, stream
+from tests.gateway.wire import Answer, FakeEngine, Received, Reply, call, chunk, reply, stream
 
 MIB = 1024 * 1024
 HEAP = 64 * MIB
@@ -78,6 +79,44 @@ def test_streams_that_would_use_up_all_memory_are_reset_and_calls_go_on(small: G
         assert set(ended) <= {RESET, None}, "what was let in goes on"
 
 
+class Endless(list[Reply]):
+    """A stream without an end, which tells when it went on last."""
+
+    def __init__(self) -> None:
+        event = f"data: {chunk('c-1', 'a' * 1000)}\n\n".encode() * 50
+        super().__init__(stream(event, finished=False))
+        self.went_on = time.monotonic()
+
+    def __iter__(self) -> Iterator[Reply]:
+        yield self[0]
+        while True:
+            yield self[1]
+            self.went_on = time.monotonic()
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_streams_that_their_clients_do_not_read_take_little_memory(engine: FakeEngine, http2: bool) -> None:
+    streams: list[Endless] = []
+
+    def behave(_: Received) -> Endless:
+        streams.append(Endless())
+        return streams[-1]
+
+    engine.behave = behave
+    body = chat_body("u").replace(b"[{}]", b'[{}],"stream":true')
+    with ExitStack() as stack:
+        gateway = Gateway(max_body_bytes=16 * MIB, max_heap_bytes=128 * MIB)
+        stack.callback(gateway.stop)
+        gateway.publish([table([model("acme/both")])], {"acme-both": [engine]})
+        for _ in range(10):
+            if http2:
+                stack.enter_context(Upload(gateway.port)).send(head(), body, 64 * MIB)
+            else:
+                stack.enter_context(Connection(gateway.port)).send(request(body=body))
+        eventually(lambda: len(streams) == 10 and all(time.monotonic() - each.went_on > 1 for each in streams))
+        assert pressure(gateway) < 60
+
+
 @pytest.fixture
 def narrow(engine: FakeEngine) -> Iterator[Gateway]:
     """A gateway that has room for a single answer of 1 MiB at a time."""
@@ -112,14 +151,15 @@ def test_answers_that_would_take_too_much_memory_while_they_arrive_are_503_and_a
     engine.behave = lambda _: Gated([whole[:-1], whole[-1:]], released)
     body = {"model": "acme/both", "messages": [{}]}
     with ThreadPoolExecutor(2) as executor:
-        answers = [executor.submit(call, narrow.port, body=body) for _ in range(2)]
-        refused = next(as_completed(answers)).result()
-        assert told_of(refused) == BUSY
-        assert 0 < int(refused.header("retry-after") or 0) <= 60
-        line = narrow.access_log(refused.header("x-request-id") or "")
-        assert (line["code"], line["status"], line["served"]) == ("region_capacity_unavailable", 503, "pool")
+        calls = [executor.submit(call, narrow.port, body=body) for _ in range(2)]
+        arrived = "cluster.pool/models/acme-both.upstream_cx_rx_bytes_total"
+        eventually(lambda: narrow.stat(arrived) > 2 * (len(whole) - 2))
         released.set()
-        assert sorted(answer.result().status for answer in answers) == [200, 503]
+        answered, refused = sorted((each.result() for each in calls), key=lambda answer: answer.status)
+    assert (answered.status, told_of(refused)) == (200, BUSY)
+    assert 0 < int(refused.header("retry-after") or 0) <= 60
+    line = narrow.access_log(refused.header("x-request-id") or "")
+    assert (line["code"], line["status"], line["served"]) == ("region_capacity_unavailable", 503, "pool")
     assert call(narrow.port, body=body).status == 200, "there is room again"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset
+from h2.settings import SettingCodes
 
 from tests.gateway.raw.connection import TIMEOUT
 from tests.gateway.wire import Answer
@@ -81,6 +82,15 @@ class Upload:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    def send(self, headers: Http2Headers, body: bytes, window: int) -> None:
+        """A small call at once, of whose answer so many bytes may come without being read."""
+        self._client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self._client.increment_flow_control_window(window)
+        stream = self._client.get_next_available_stream_id()
+        self._client.send_headers(stream, headers)
+        self._client.send_data(stream, body, end_stream=True)
+        self._socket.sendall(self._client.data_to_send())
 
     def begin(self, headers: Http2Headers, body: bytes) -> int:
         """A stream whose body goes out as the other side takes it, without an end until `finish`."""

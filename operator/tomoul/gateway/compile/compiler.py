@@ -60,7 +60,7 @@ def compile_gateway(
     extension = filter_extension(filter_document(routed, known, gateways, options, callers, draining=draining))
     return EnvoyResources(
         listeners=_by_name([gateway_listener(options)]),
-        routes=_by_name([route_configuration()]),
+        routes=_by_name([route_configuration(options.max_body_bytes)]),
         extensions=_by_name([extension]),
         clusters=_by_name(cluster_resources),
         endpoints=dict(sorted(load_assignments(pools, endpoints, canaries).items())),

@@ -17,7 +17,8 @@ from tomoul.gateway.compile.names import (
 from tomoul.gateway.compile.resources import EnvoyResource, GatewayOptions
 from tomoul.plan.listening import envoy_address
 
-_ROOM_BESIDE_BODY = 64 * 1024
+_STREAM_BYTES = 1024 * 1024
+"""What of a stream waits in Envoy for who does not read it; what the filter reads whole has more room (routes.py)."""
 
 
 def gateway_listener(options: GatewayOptions) -> EnvoyResource:
@@ -26,8 +27,7 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
         "name": LISTENER,
         "address": envoy_address(options.listen_address, options.listen_port),
         **({"enable_reuse_port": False} if options.own_port else {}),
-        # The filter reads whole bodies and adds a salt; past this Envoy answers 413 by itself.
-        "per_connection_buffer_limit_bytes": _body_limit(options),
+        "per_connection_buffer_limit_bytes": _STREAM_BYTES,
         "filter_chains": [
             {
                 "filters": [
@@ -36,10 +36,6 @@ def gateway_listener(options: GatewayOptions) -> EnvoyResource:
             }
         ],
     }
-
-
-def _body_limit(options: GatewayOptions) -> int:
-    return options.max_body_bytes + _ROOM_BESIDE_BODY
 
 
 def _manager(options: GatewayOptions) -> dict[str, Any]:
@@ -68,10 +64,9 @@ def _manager(options: GatewayOptions) -> dict[str, Any]:
         },
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
-            # Envoy's buffers for a stream hold as much: past it a body is a 413, and an answer in one piece never ends.
-            "initial_stream_window_size": _body_limit(options),
+            "initial_stream_window_size": _STREAM_BYTES,
             # One stream that is not read on must not hold its neighbours up.
-            "initial_connection_window_size": 4 * _body_limit(options),
+            "initial_connection_window_size": 4 * _STREAM_BYTES,
             # A load balancer sends many clients' calls over one connection, which one client's bad header must not end.
             "override_stream_error_on_invalid_http_message": True,
         },

@@ -14,16 +14,20 @@ from tomoul.gateway.compile.resources import EnvoyResource
 # A call that the engine may have begun is never sent twice: only what failed before its first byte was sent.
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 _RETRIES = 2
+_ROOM_BESIDE_BODY = 64 * 1024
 
 
-def route_configuration() -> EnvoyResource:
-    """The route of all calls, and of probes."""
+def route_configuration(max_body_bytes: int) -> EnvoyResource:
+    """The route of all calls, whose bodies have up to so many bytes, and of probes."""
     return {
         "name": ROUTE_CONFIGURATION,
         "virtual_hosts": [
             {
                 "name": "gateway",
                 "domains": ["*"],
+                # The filter reads bodies and answers whole, of which connections and streams of HTTP/2 would hold but a
+                # part, and adds a salt; past this Envoy answers 413 by itself.
+                "request_body_buffer_limit": max_body_bytes + _ROOM_BESIDE_BODY,
                 "routes": [
                     {
                         "name": "probes",
