@@ -83,7 +83,13 @@ def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False, reuse_connec
 
 # TCP's own keep-alive does not look after a connection on which something was sent: what is dead without a word would
 # hold up all calls on it for a quarter of an hour.
-_HTTP2 = {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+_HTTP2 = {
+    "connection_keepalive": {"interval": "30s", "timeout": "10s"},
+    # Of an answer that its client does not read a stream's window waits here. A connection's is larger than those of all
+    # 100 streams that the other gateway lets in, or a few such clients would hold up all other calls to that region.
+    "initial_stream_window_size": 1024 * 1024,
+    "initial_connection_window_size": 128 * 1024 * 1024,
+}
 
 
 def _region_health_check(host: str) -> dict[str, Any]:
