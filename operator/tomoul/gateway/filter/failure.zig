@@ -123,16 +123,28 @@ fn isWellFormed(inner: []const u8) bool {
         switch (inner[at]) {
             '"', '\\', '/', 'b', 'f', 'n', 'r', 't' => {},
             'u' => {
-                if (inner.len - at < 5) return false;
-                for (inner[at + 1 ..][0..4]) |digit| {
-                    if (!std.ascii.isHex(digit)) return false;
-                }
+                const unit = hexUnit(inner[at..]) orelse return false;
                 at += 4;
+                // Half of a character, with which some readers refuse all of an answer.
+                if (std.unicode.utf16IsLowSurrogate(unit)) return false;
+                if (!std.unicode.utf16IsHighSurrogate(unit)) continue;
+                if (inner.len - at < 3 or inner[at + 1] != '\\') return false;
+                if (!std.unicode.utf16IsLowSurrogate(hexUnit(inner[at + 2 ..]) orelse return false)) return false;
+                at += 6;
             },
             else => return false,
         }
     }
     return true;
+}
+
+/// The number in `u` and four hexadecimal digits.
+fn hexUnit(escape: []const u8) ?u16 {
+    if (escape.len < 5 or escape[0] != 'u') return null;
+    for (escape[1..5]) |digit| {
+        if (!std.ascii.isHex(digit)) return null;
+    }
+    return std.fmt.parseInt(u16, escape[1..5], 16) catch null;
 }
 
 fn isWord(code: []const u8) bool {
@@ -202,6 +214,12 @@ test "an engine's error takes OpenAI's shape" {
         try std.testing.expectEqualStrings(case[2], made.body);
         try std.testing.expectEqualStrings(case[3], made.code);
     }
+}
+
+test "what is half of a character is no string" {
+    for ([_][]const u8{ "\\u00e9", "\\uD83D\\uDE00", "a\\ud83d\\ude00b" }) |inner| try std.testing.expect(isWellFormed(inner));
+    for ([_][]const u8{ "\\ude00", "\\ud83d", "\\ud83d\\", "\\ud83dx", "\\ud83d\\n1234", "\\ud83d\\ud83d", "\\ud83d\\u0041", "\\u12" }) |inner|
+        try std.testing.expect(!isWellFormed(inner));
 }
 
 test "an error in a stream is whose its code says" {

@@ -9,6 +9,8 @@ const Text = @import("text.zig").Text;
 
 const allocator = std.heap.c_allocator;
 const interval = 50 * std.time.ns_per_ms;
+/// The most bytes of a worker's lines that wait for who reads them: he may never come, and calls go on.
+const most_waiting = 64 * 1024 * 1024;
 
 /// One thread's. Under the locks here there is nothing that can panic, which would leave them held.
 pub const Worker = struct {
@@ -33,8 +35,9 @@ pub const Worker = struct {
         {
             self.mutex.lock();
             defer self.mutex.unlock();
-            try self.lines.appendSlice(allocator, line);
-            try self.counts.add(allocator, key, told);
+            const is_lost = self.lines.items.len + line.len > most_waiting;
+            if (!is_lost) try self.lines.appendSlice(allocator, line);
+            try self.counts.add(allocator, key, told, is_lost);
         }
         if (waiting.load(.monotonic) == 0 and waiting.swap(1, .release) == 0) std.Thread.Futex.wake(&waiting, 1);
     }
@@ -198,4 +201,16 @@ fn writeAll(bytes: []const u8) void {
         };
         left = left[written..];
     }
+}
+
+test "lines that nobody reads are lost at some point, and counted" {
+    var worker: Worker = .{};
+    defer worker.lines.deinit(allocator);
+    defer worker.counts.deinit(allocator);
+    const line = "x" ** (1024 * 1024);
+    for (0..70) |_| try worker.add(line, "key", &.{ .region = "eu" });
+    try std.testing.expectEqual(most_waiting, worker.lines.items.len);
+    const count = worker.counts.by_labels.get("key").?;
+    try std.testing.expectEqual(6, count.lines_lost);
+    try std.testing.expectEqual(70, count.calls);
 }

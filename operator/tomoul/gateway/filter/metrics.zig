@@ -21,6 +21,7 @@ const Metric = enum {
     pinned_calls_total,
     no_store_calls_total,
     trial_calls_total,
+    lines_lost_total,
     prompt_tokens_total,
     completion_tokens_total,
     cached_tokens_total,
@@ -35,6 +36,7 @@ const Metric = enum {
             .pinned_calls_total => &.{ .pin, .status, .code, .served },
             .no_store_calls_total => &.{ .model, .region, .code, .served },
             .trial_calls_total => &(tried ++ [_]Label{ .answered_by, .status, .code }),
+            .lines_lost_total => &.{.region},
             .prompt_tokens_total, .completion_tokens_total, .cached_tokens_total, .duration_ms, .ttft_ms => &metered,
             .trial_ttft_ms => &tried,
         };
@@ -77,6 +79,7 @@ pub const Home = struct {
         for (std.enums.values(Label)) |label| values.set(label, parts.next() orelse "");
 
         self.add(.calls_total, &values, count.calls);
+        if (count.lines_lost > 0) self.add(.lines_lost_total, &values, count.lines_lost);
         if (values.get(.pin).len > 0) self.add(.pinned_calls_total, &values, count.calls);
         if (std.mem.eql(u8, values.get(.cache), "no-store")) self.add(.no_store_calls_total, &values, count.calls);
         if (values.get(.trial).len > 0) self.add(.trial_calls_total, &values, count.calls);
@@ -102,6 +105,8 @@ pub const Home = struct {
 /// Of the calls with the same labels. A sum that is null: nobody told any.
 pub const Count = struct {
     calls: u64 = 0,
+    /// Of these, those whose line nobody will read.
+    lines_lost: u64 = 0,
     prompt: ?u64 = null,
     completion: ?u64 = null,
     cached: ?u64 = null,
@@ -145,7 +150,7 @@ pub fn keyOf(told: *const Facts, buffer: []u8) []const u8 {
 pub const Counts = struct {
     by_labels: std.StringHashMapUnmanaged(Count) = .{},
 
-    pub fn add(self: *Counts, allocator: std.mem.Allocator, key: []const u8, told: *const Facts) !void {
+    pub fn add(self: *Counts, allocator: std.mem.Allocator, key: []const u8, told: *const Facts, is_lost: bool) !void {
         const found = try self.by_labels.getOrPut(allocator, key);
         if (!found.found_existing) {
             errdefer self.by_labels.removeByPtr(found.key_ptr);
@@ -154,6 +159,7 @@ pub const Counts = struct {
         }
         const count = found.value_ptr;
         count.calls += 1;
+        count.lines_lost += @intFromBool(is_lost);
         sum(&count.prompt, told.usage.prompt_tokens);
         sum(&count.completion, told.usage.completion_tokens);
         sum(&count.cached, told.usage.cached_tokens);
@@ -186,7 +192,7 @@ test "calls with the same labels are added up, and others are not" {
     var buffer: [512]u8 = undefined;
     const first: Facts = .{ .region = "eu", .model = "a", .usage = .{ .prompt_tokens = 2 }, .answered = true, .duration_ms = 7 };
     const other: Facts = .{ .region = "eu", .code = "a", .ttft_ms = 3 };
-    for ([_]*const Facts{ &first, &first, &other }) |told| try counts.add(allocator, keyOf(told, &buffer), told);
+    for ([_]*const Facts{ &first, &first, &other }) |told| try counts.add(allocator, keyOf(told, &buffer), told, false);
     try std.testing.expectEqual(2, counts.by_labels.count());
     const count = counts.by_labels.get(keyOf(&first, &buffer)).?;
     try std.testing.expectEqual(2, count.calls);

@@ -13,6 +13,7 @@ comptime {
     _ = @import("fuzz_tests.zig");
     _ = @import("held.zig");
     _ = @import("ids.zig");
+    _ = @import("journal.zig");
     _ = @import("json.zig");
     _ = @import("keepalive.zig");
     _ = @import("limits_tests.zig");
