@@ -85,8 +85,8 @@ def pool_cluster_resource(pool: PoolKey, *, affinity: bool = False, reuse_connec
 # hold up all calls on it for a quarter of an hour.
 _HTTP2 = {
     "connection_keepalive": {"interval": "30s", "timeout": "10s"},
-    # Of an answer that its client does not read a stream's window waits here. A connection's is larger than those of all
-    # 100 streams that the other gateway lets in, or a few such clients would hold up all other calls to that region.
+    # Of an answer that its client does not read a stream's window waits here. A connection's is larger than those of
+    # all 100 streams that the other gateway lets in, or a few such clients would hold up all calls to that region.
     "initial_stream_window_size": 1024 * 1024,
     "initial_connection_window_size": 128 * 1024 * 1024,
 }
