@@ -6,7 +6,7 @@ import pytest
 from tests.gateway.harness import Gateway
 from tests.gateway.regions import Regions
 from tests.gateway.two_regions import Platform
-from tests.gateway.wire import Answer, call
+from tests.gateway.wire import Answer, FakeEngine, call
 
 Chat = Callable[..., Answer]
 
@@ -37,6 +37,15 @@ def chat(platform: Platform) -> Chat:
         return call(platform.eu.port, body=body, headers=headers)
 
     return chat
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    """An engine of one's own, that runs."""
+    engine = FakeEngine()
+    engine.start()
+    yield engine
+    engine.stop()
 
 
 @pytest.fixture

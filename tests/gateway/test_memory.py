@@ -24,14 +24,6 @@ BUSY = "503 region_capacity_unavailable"
 
 
 @pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    engine = FakeEngine()
-    engine.start()
-    yield engine
-    engine.stop()
-
-
-@pytest.fixture
 def small(engine: FakeEngine) -> Iterator[Gateway]:
     """A gateway whose memory is less than what `CALLS` bodies need."""
     gateway = Gateway(max_body_bytes=4 * MIB, max_heap_bytes=HEAP)

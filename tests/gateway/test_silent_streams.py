@@ -20,14 +20,6 @@ DONE = b"data: [DONE]\n\n"
 
 
 @pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    engine = FakeEngine()
-    engine.start()
-    yield engine
-    engine.stop()
-
-
-@pytest.fixture
 def gateway(engine: FakeEngine) -> Iterator[Gateway]:
     gateway = Gateway(comment_seconds=COMMENT_SECONDS)
     models = [

@@ -74,6 +74,11 @@ class RoutePool(ApiModel):
         default=None, max_length=63, description="`system_fingerprint` of its answers; changes with what runs in it"
     )
 
+    @property
+    def namespaced_service(self) -> str:
+        """What it is called in `GatewayAcknowledgement.pools_without_endpoints`."""
+        return f"{self.namespace}/{self.service}"
+
 
 class ModelRoute(ApiModel):
     """One model as a region's gateways see it, whether it runs in this region or only in others."""

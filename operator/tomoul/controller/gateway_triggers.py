@@ -77,7 +77,7 @@ class GatewayTriggers:
         ids = {
             route.base_id
             for route in change.new.fact.spec.models
-            if any(f"{pool.namespace}/{pool.service}" in pools for pool in route.pools)
+            if any(pool.namespaced_service in pools for pool in route.pools)
         }
         for key in self._observed.claimants(ids):
             self._queue.add(WorkKey(Kind.MODEL, *key))

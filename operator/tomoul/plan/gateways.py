@@ -47,18 +47,19 @@ def programmed(
         return Verdict("False", Reason.WAITING_FOR_TABLE, not_held(world, where, "route"))
     tables = {table.metadata.name: table for table, _ in found}
     verdicts = [accepted_by_all(world, region, table, known=acknowledged == wanted) for table in tables.values()]
-    verdicts += [reached(world, region, table, route, answering) for table, route in found[:1]]
+    # Adapters have the pools of the model that they are served with.
+    verdicts.append(_reached(world, region, *found[0], answering))
     return next((verdict for verdict in verdicts if verdict.status != "True"), verdicts[0])
 
 
-def reached(world: World, region: str, table: RoutingTable, route: ModelRoute, answering: Collection[str]) -> Verdict:
+def _reached(world: World, region: str, table: RoutingTable, route: ModelRoute, answering: Collection[str]) -> Verdict:
     """Whether every live gateway has an endpoint of each of the route's pools that has a ready pod."""
     entries = acknowledgements(table)
     live = [entries[pod.name] for pod in gateway_pods(world, region) if pod.ready and pod.name in entries]
     for pool in route.pools:
         if pool.service not in answering:
             continue
-        without = [each.name for each in live if f"{pool.namespace}/{pool.service}" in each.pools_without_endpoints]
+        without = [each.name for each in live if pool.namespaced_service in each.pools_without_endpoints]
         if without:
             names = ", ".join(f"`{name}`" for name in without)
             message = f"Gateways that have no endpoint of Service `{pool.service}` yet, which has ready pods: {names}"

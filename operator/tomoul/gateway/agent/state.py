@@ -55,7 +55,7 @@ class KnownTable:
 def _without_endpoints(table: RoutingTable, endpoints: Endpoints) -> tuple[str, ...]:
     # An adapter has the pools of the model that it is served with.
     found = {
-        f"{pool.namespace}/{pool.service}"
+        pool.namespaced_service
         for route in table.spec.models
         for pool in route.pools
         if PoolKey(pool.namespace, pool.service) not in endpoints
