@@ -159,8 +159,11 @@ def test_lines_of_streams_that_would_take_too_much_memory_end_in_an_error_event(
     narrow: Gateway, engine: FakeEngine
 ) -> None:
     begun = f"data: {chunk('c-1', 'a')}\n\n".encode()
-    engine.behave = lambda _: stream(begun, b'data: {"choices":[],"x":"', PART, PART, b'"}\n\ndata: [DONE]\n\n')
+    line = [b'data: {"choices":[],"x":"', PART, PART, b'"}\n\ndata: [DONE]\n\n']
+    told = Event()  # until then the line has no end, however much of it arrives at once
+    engine.behave = lambda _: Gated(stream(begun, *line, finished=False), told)
     answer = call(narrow.port, body={"model": "acme/both", "messages": [{}], "stream": True})
+    told.set()
     first, last = answer.events()
     assert json.loads(first)["choices"]
     assert json.loads(last)["error"]["code"] == "engine_failed"
