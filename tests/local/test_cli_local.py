@@ -125,6 +125,7 @@ def test_the_demo_shows_every_step_and_what_to_paste_and_ends_with_0_without_a_t
     assert "✗" not in result.stdout
     assert "curl -s http://127.0.0.1:" in result.stdout
     assert "from openai import OpenAI" in result.stdout
+    assert result.stdout.endswith("Ended with the walk. In a terminal it goes on serving until Ctrl-C.\n")
     assert result.stderr == ""
 
 

@@ -69,6 +69,7 @@ async def run_local(paths: Sequence[Path], options: LocalOptions, demo: bool) ->
                 walked = True
             _show_how_to_call(console, platform, options.auth)
             if demo and (not console.is_terminal or os.environ.get("CI") == "true"):
+                console.print("Ended with the walk. In a terminal it goes on serving until Ctrl-C.")
                 return passed
             console.print("Ctrl-C ends it.")
             await asyncio.Event().wait()
