@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.conftest import Chat
 from tests.gateway.counting import event, line, tokens
-from tests.gateway.harness import MAX_BODY, Gateway
+from tests.gateway.harness import MAX_BODY, Gateway, eventually
 from tests.gateway.tables import model, table
 from tests.gateway.two_regions import Platform, pools
 from tests.gateway.wire import COMPLETION, Answer, FakeEngine, Reply, call, chunk, reply, stream
@@ -149,6 +149,19 @@ def test_a_stream_in_which_something_is_no_chunk_ends_there_in_an_error_event(
     assert answer.whole
     assert b"INTERNAL" not in answer.body
     assert line(platform.eu, answer)["code"] == "engine_failed"
+
+
+@pytest.mark.parametrize("last", [BROKEN_EVENTS["text"], event('{"error":{"message":"x"}}')])
+def test_an_engine_that_goes_on_after_it_has_failed_is_cut_soon_and_its_client_let_go(
+    platform: Platform, chat: Chat, last: bytes
+) -> None:
+    engine = platform.engines["both"]
+    engine.behave = lambda _: stream(CHUNK, last, *[CHUNK, 0.1] * 100, DONE)
+    answer = chat(region="eu-west", stream=True)
+    assert not answer.whole, "its end is no clean one"
+    assert json.loads(answer.events()[-1])["error"]["code"] == "engine_failed"
+    assert line(platform.eu, answer)["code"] == "engine_failed"
+    eventually(lambda: engine.disconnects)
 
 
 @pytest.mark.parametrize(

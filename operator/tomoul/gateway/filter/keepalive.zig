@@ -1,6 +1,6 @@
 //! What becomes of streams whose engine is silent: clients are sent comments, so that nothing on the way takes the
 //! connection for dead, until the model's idle time is over. Envoy cannot count that time, since it takes a comment for a
-//! sign of life.
+//! sign of life. And of those whose engine has failed and goes on: they are ended.
 //!
 //! One thread for the process looks at every stream each second; a stream's worker pays a store per chunk.
 
@@ -42,9 +42,20 @@ pub const Watch = struct {
     /// Begins to watch. Both times in seconds, with no comments at 0.
     pub fn start(self: *Watch, stream: *abi.Stream, comment: u64, idle: u64) !void {
         if (comment == 0 or comment >= idle) return; // Envoy counts the idle time itself
+        try self.run(stream, .{ .comment = comment *| std.time.ns_per_s, .idle = idle *| std.time.ns_per_s });
+    }
+
+    /// From now on there are no comments, and what is over in `seconds` unless it is stopped before.
+    pub fn endIn(self: *Watch, stream: *abi.Stream, seconds: u64) !void {
+        self.stop();
+        try self.run(stream, .{ .comment = std.math.maxInt(u64), .idle = seconds *| std.time.ns_per_s });
+    }
+
+    fn run(self: *Watch, stream: *abi.Stream, clock: Clock) !void {
         const scheduler = stream.scheduler() orelse return error.NoScheduler;
         errdefer scheduler.delete();
-        self.clock = .{ .comment = comment *| std.time.ns_per_s, .idle = idle *| std.time.ns_per_s };
+        self.clock = clock;
+        self.spoke = .init(false);
         try begin();
         mutex.lock();
         defer mutex.unlock();

@@ -14,6 +14,8 @@ const oversize = @import("oversize.zig");
 const text = @import("text.zig");
 const Call = @import("call.zig").Call;
 
+/// Within how many seconds an engine has to end a stream that has failed.
+const end_seconds = 2;
 /// The most bytes of an engine's error that are read.
 const max_failure = 64 * 1024;
 
@@ -83,7 +85,9 @@ pub fn trailers(call: *Call) !void {
 /// The engine of a stream has been silent for so long that something is due.
 pub fn silence(call: *Call, event: u64) !void {
     // What was sent before the end may arrive after it.
-    if (!call.watch.isRunning() or call.rewriter.done) return;
+    if (!call.watch.isRunning()) return;
+    if (call.rewriter.code != null) return reset(call, "tomoul_failed");
+    if (call.rewriter.done) return;
     switch (@as(keepalive.Event, @enumFromInt(event))) {
         .comment => {
             call.comments = true;
@@ -96,17 +100,23 @@ pub fn silence(call: *Call, event: u64) !void {
             if (call.commenter) |commenter| commenter.sendData(call.rewriter.comment());
         },
         .over => {
-            call.watch.stop();
             call.code = "timeout";
-            call.answer = .passes;
-            call.stream.reset("tomoul_idle");
+            reset(call, "tomoul_idle");
         },
     }
 }
 
+/// Ends an answer that has begun, and its engine's work.
+fn reset(call: *Call, details: []const u8) void {
+    call.watch.stop();
+    call.answer = .passes;
+    call.stream.reset(details);
+}
+
 fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
     const stream, const allocator = .{ call.stream, std.heap.c_allocator };
-    if (end_of_stream) call.watch.stop() else call.watch.heard();
+    const failed_before = call.rewriter.code != null;
+    if (end_of_stream) call.watch.stop() else if (!failed_before) call.watch.heard();
     const out = output.begin();
     defer output.clear();
     const size = stream.bodySize(.received_response);
@@ -123,7 +133,7 @@ fn rewriteChunk(call: *Call, end_of_stream: bool) !void {
         }
     }
     if (!call.held.hold(call.rewriter.rest.items.len, call.document.source.max_held_bytes)) try call.rewriter.breakOff(out, allocator);
-    if (end_of_stream) try call.rewriter.finish(out, allocator);
+    if (end_of_stream) try call.rewriter.finish(out, allocator) else if (call.rewriter.code != null and !failed_before) try call.watch.endIn(stream, end_seconds);
     faults.at(stream, "rewritten chunk");
     stream.drain(.received_response, size);
     if (out.items.len > 0) stream.append(.received_response, out.items);
