@@ -72,6 +72,7 @@ def test_calls_are_in_flight_from_their_arrival_to_their_last_byte_whether_they_
 ) -> None:
     now = [0.0]
     demand = Demand(stale_seconds=60, monotonic=lambda: now[0])
+    assert calls(busy, demand, "acme/busy", "busy") == 0, "what is sent is counted from here"
     with ThreadPoolExecutor(5) as clients:
         asked = [clients.submit(ask, busy, "acme/busy", ("x-tomoul-region", "eu-west")) for _ in range(3)]
         asked += [clients.submit(ask, busy, "acme/busy") for _ in range(2)]
