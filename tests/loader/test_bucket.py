@@ -229,6 +229,24 @@ def test_only_who_signs_with_the_right_keys_gets_anything(
         server.for_everybody()
 
 
+def test_keys_whose_secret_ends_with_a_line_are_those_keys_and_of_other_characters_they_are_never_told(
+    store: S3Store, server: S3Server, bucket: type[Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstore.put(store, "chat/a.gguf", b"weights", use_multipart=False)
+    keys = server.only_with_keys()
+    try:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"{keys.access_key_id}\n")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{keys.secret_access_key}\n")
+        assert len(bucket.at("chat").files()) == 1
+    finally:
+        server.for_everybody()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "kn\nown")
+    with pytest.raises(LoadError, match="the access key id has a character that none has") as refused:
+        bucket.at("chat")
+    assert refused.value.kind is LoadFailure.REFUSED
+    assert "own" not in str(refused.value)
+
+
 @contextmanager
 def pod_identity_agent(keys: Keys, token: str) -> Iterator[str]:
     """What gives a pod on EKS the keys of its ServiceAccount's role, as the nodes' agent does. Its URL."""

@@ -206,6 +206,18 @@ def test_what_trying_again_cannot_help_says_what_to_change(
     assert refused.value.kind is kind
 
 
+def test_a_token_whose_secret_ends_with_a_line_is_that_token_and_one_of_other_characters_is_never_told(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.token = "right"
+    assert load(remote(hub, token="right\n"), tmp_path, "chat", Progress(), pause=at_once).is_dir()
+    for wrong in ("ri\nght", "ri ght", "ri\0ght", "ríght"):
+        with pytest.raises(LoadError, match="the token has a character that none has") as refused:
+            remote(hub, token=wrong)
+        assert refused.value.kind is LoadFailure.REFUSED
+        assert "ght" not in str(refused.value)
+
+
 def test_a_file_that_would_leave_its_folder_is_refused(tmp_path: Path) -> None:
     with serving(HubServer({"../evil": b"x"})) as hub, pytest.raises(LoadError, match=r"named `\.\./evil`"):
         load(remote(hub, file="../evil"), tmp_path, "chat", Progress(), pause=at_once)
@@ -216,6 +228,15 @@ def started(hub: HubServer, volume: Path, port: int = 0) -> subprocess.Popen[str
     command += ["--port", str(port)] if port else []
     env = {**os.environ, "HF_ENDPOINT": hub.url}
     return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_the_command_says_of_a_token_that_is_none_so_and_never_what_it_is(hub: HubServer, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tomoul", "load", "hf", str(tmp_path), "chat", "--repo", REPO, "--revision=main"]
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_first\nhf_second"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == LoadFailure.REFUSED
+    assert done.stderr.startswith("error: the token has a character that none has")
+    assert "hf_" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])

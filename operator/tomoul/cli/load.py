@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -45,7 +46,8 @@ def hugging_face(volume: Path, name: str, repo: str, revision: str, file: str | 
     from tomoul.loader.hub import DEFAULT_ENDPOINT, Hub
 
     endpoint = os.environ.get("HF_ENDPOINT", DEFAULT_ENDPOINT).rstrip("/")
-    _load(Hub(repo, revision, file, endpoint=endpoint, token=os.environ.get("HF_TOKEN")), volume, name, port)
+    token = os.environ.get("HF_TOKEN")
+    _load(lambda: Hub(repo, revision, file, endpoint=endpoint, token=token), volume, name, port)
 
 
 @command.command("s3")
@@ -70,7 +72,7 @@ def bucket(
     """From an S3 bucket; credentials from the environment as AWS' own tools take them, or none."""
     from tomoul.loader.bucket import Bucket
 
-    _load(Bucket(bucket, folder, file, endpoint=endpoint, region=region), volume, name, port)
+    _load(lambda: Bucket(bucket, folder, file, endpoint=endpoint, region=region), volume, name, port)
 
 
 @command.command("oci")
@@ -82,18 +84,17 @@ def bucket(
 @_PORT
 def artifact(volume: Path, name: str, reference: str, plain_http: bool, file: str | None, port: int | None) -> None:
     """From an OCI registry; OCI_DOCKER_CONFIG has the text of a Docker config with credentials, if it needs any."""
-    from tomoul.loader.registry import Registry
+    from tomoul.loader.registry import Reference, Registry
 
     try:
-        remote = Registry(reference, file, plain_http=plain_http, docker_config=os.environ.get("OCI_DOCKER_CONFIG"))
+        Reference.of(reference)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--reference") from error
-    except LoadError as error:
-        _give_up(error)
-    _load(remote, volume, name, port)
+    config = os.environ.get("OCI_DOCKER_CONFIG")
+    _load(lambda: Registry(reference, file, plain_http=plain_http, docker_config=config), volume, name, port)
 
 
-def _load(remote: Remote, volume: Path, name: str, port: int | None) -> None:
+def _load(opened: Callable[[], Remote], volume: Path, name: str, port: int | None) -> None:
     # As the first process of its container it would not be ended by a signal that it does not handle.
     signal.signal(signal.SIGTERM, _end)
     progress = Progress()
@@ -102,7 +103,7 @@ def _load(remote: Remote, volume: Path, name: str, port: int | None) -> None:
         if port is not None:
             stack.enter_context(serving(progress, port))
         try:
-            folder = load(remote, volume, name, progress)
+            folder = load(opened(), volume, name, progress)
         except LoadError as error:
             _give_up(error)
         except Exception:

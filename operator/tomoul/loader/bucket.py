@@ -11,7 +11,7 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from tomoul.loader.checksum import part_sizes
-from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
+from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error, sound_secret
 from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
 
@@ -24,6 +24,7 @@ _IDENTITIES = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
+_KEYS = {"access_key_id": "the access key id", "secret_access_key": "the secret access key"}
 _KINDS = (
     (exceptions.NotFoundError, LoadFailure.NOT_FOUND),
     (exceptions.PermissionDeniedError, LoadFailure.REFUSED),
@@ -54,7 +55,7 @@ class Bucket:
                 "read_timeout": timedelta(seconds=TIMEOUT_SECONDS),
             },
             retry_config={"max_retries": 2},
-            config={"endpoint": endpoint} if endpoint else {},
+            config=_keys() | ({"endpoint": endpoint} if endpoint else {}),
         )
 
     def files(self) -> Sequence[RemoteFile]:
@@ -133,3 +134,8 @@ class Bucket:
         if (status := _STATUS.search(words)) is not None:
             return http_error(int(status[1]), what, words)
         return TransientError(f"{what}: {words}")
+
+
+def _keys() -> dict[str, str]:
+    told = {name: os.environ.get(f"AWS_{name.upper()}", "") for name in _KEYS}
+    return {name: sound_secret(value, _KEYS[name]) for name, value in told.items() if value}

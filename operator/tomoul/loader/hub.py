@@ -7,7 +7,7 @@ from huggingface_hub import HfApi, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoSibling
 
-from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
+from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error, sound_secret
 from tomoul.loader.selection import nothing_wanted, wanted
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -22,8 +22,8 @@ class Hub:
         self._revision = revision
         self._file = file
         self._endpoint = endpoint
-        self._token = token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._token = sound_secret(token, "the token") if token else None
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         # A redirect to a content network takes the token along only within the same host.
         self._client = httpx2.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT_SECONDS)
 

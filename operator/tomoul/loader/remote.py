@@ -58,6 +58,17 @@ class Remote(Protocol):
         ...
 
 
+def sound_secret(text: str, what: str) -> str:
+    """A secret without the end of its line, which `echo` and editors leave in Secrets; LoadError if it is none.
+
+    HTTP clients repeat a header that they cannot send in their errors, which end in logs and statuses.
+    """
+    found = text.strip()
+    if not all("!" <= each <= "~" for each in found):
+        raise LoadError(f"{what} has a character that none has: a line's end, a space, or none of ASCII's", LoadFailure.REFUSED)
+    return found
+
+
 def http_error(status: int, what: str, told: str = "") -> LoadError | TransientError:
     """The error that an HTTP status of 400 or more means; `told` are the server's own words, if it has any."""
     message = f"{what}: HTTP {status}" + (f" ({' '.join(told.split())[:_TOLD]})" if told else "")
