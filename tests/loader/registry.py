@@ -36,6 +36,8 @@ class RegistryServer:
         """Requests for which each token is good."""
         self.redirect = False
         """Blobs lie in a store beside the registry, which takes no authorization."""
+        self.store_realm = ""
+        """Place for tokens that the store names, as if it had asked for some."""
         self.cut_after: int | None = None
         """Bytes of a blob after which each connection is cut."""
         self.corrupt = 0
@@ -97,8 +99,10 @@ def serving(registry: RegistryServer, address: str = "127.0.0.1") -> Iterator[Re
             url = urlsplit(self.path)
             if url.path == "/token":
                 return self.token(sent, parse_qs(url.query))
-            if url.path.startswith("/store/"):
+            if url.path.startswith(("/store/", "/elsewhere")):
                 registry.leaked += [sent] if sent else []
+                if registry.store_realm:
+                    return self.answer(401, b"{}", {"WWW-Authenticate": f'Bearer realm="{registry.store_realm}"'})
                 return self.blob(url.path.removeprefix("/store/"))
             if not registry.admits(sent):
                 realm = registry.realm or f"http://{registry.host}/token"

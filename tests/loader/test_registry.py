@@ -160,6 +160,15 @@ def test_a_store_that_blobs_lie_in_is_not_told_the_token(registry: RegistryServe
     assert registry.leaked == []
 
 
+def test_credentials_do_not_go_where_a_store_asks_for_them(registry: RegistryServer, tmp_path: Path) -> None:
+    registry.push("v1", FILES)
+    registry.user, registry.redirect = ("puller", "secret"), True
+    registry.store_realm = f"http://{registry.host}/elsewhere"
+    error = refused(remote(registry, login=PASSWORD), tmp_path)
+    assert error.kind is LoadFailure.REFUSED
+    assert registry.leaked == []
+
+
 def test_credentials_do_not_go_over_plain_http_to_where_the_registry_sends_them(
     registry: RegistryServer, tmp_path: Path
 ) -> None:

@@ -145,7 +145,9 @@ class Registry:
             except (httpx2.HTTPError, OSError) as error:
                 raise TransientError(f"{what}: {error!r}") from error
             try:
-                if answer.status_code == 401 and not renewed:
+                # Credentials are the registry's, and no store that it redirects to may say where they go.
+                own = all(each.url.netloc == answer.url.netloc for each in answer.history)
+                if answer.status_code == 401 and own and not renewed:
                     self._authorization = self._authorized(answer.headers.get("WWW-Authenticate", ""), what)
                     continue
                 if answer.status_code >= 400:
