@@ -161,7 +161,7 @@ def test_a_store_that_blobs_lie_in_is_not_told_the_token(registry: RegistryServe
 
 
 def test_credentials_do_not_go_where_a_store_asks_for_them(registry: RegistryServer, tmp_path: Path) -> None:
-    registry.push("v1", FILES)
+    registry.push("v1", {"a.gguf": WEIGHTS})
     registry.user, registry.redirect = ("puller", "secret"), True
     registry.store_realm = f"http://{registry.host}/elsewhere"
     error = refused(remote(registry, login=PASSWORD), tmp_path)

@@ -11,7 +11,15 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from tomoul.loader.checksum import part_sizes
-from tomoul.loader.remote import CHUNK_BYTES, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error, sound_secret
+from tomoul.loader.remote import (
+    CHUNK_BYTES,
+    TIMEOUT_SECONDS,
+    LoadError,
+    RemoteFile,
+    TransientError,
+    http_error,
+    sound_secret,
+)
 from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
 

@@ -7,7 +7,15 @@ from huggingface_hub import HfApi, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoSibling
 
-from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error, sound_secret
+from tomoul.loader.remote import (
+    AS_IT_IS,
+    TIMEOUT_SECONDS,
+    LoadError,
+    RemoteFile,
+    TransientError,
+    http_error,
+    sound_secret,
+)
 from tomoul.loader.selection import nothing_wanted, wanted
 
 DEFAULT_ENDPOINT = "https://huggingface.co"

@@ -65,7 +65,9 @@ def sound_secret(text: str, what: str) -> str:
     """
     found = text.strip()
     if not all("!" <= each <= "~" for each in found):
-        raise LoadError(f"{what} has a character that none has: a line's end, a space, or none of ASCII's", LoadFailure.REFUSED)
+        raise LoadError(
+            f"{what} has a character that none has: a line's end, a space, or none of ASCII's", LoadFailure.REFUSED
+        )
     return found
 
 
