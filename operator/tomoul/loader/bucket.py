@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore import exceptions
@@ -23,6 +24,9 @@ from tomoul.loader.remote import (
 from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
 
+if TYPE_CHECKING:
+    from obstore.store import S3Config  # of its stubs alone
+
 SUMS = "SHA256SUMS"
 """A file beside the weights, as `sha256sum` writes it, by which they are checked where ETags are no MD5s."""
 _SUM = re.compile(r"(?P<digest>[0-9A-Fa-f]{64})\s+\*?(\./)?(?P<name>.+)")
@@ -32,7 +36,6 @@ _IDENTITIES = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
-_KEYS = {"access_key_id": "the access key id", "secret_access_key": "the secret access key"}
 _KINDS = (
     (exceptions.NotFoundError, LoadFailure.NOT_FOUND),
     (exceptions.PermissionDeniedError, LoadFailure.REFUSED),
@@ -63,7 +66,7 @@ class Bucket:
                 "read_timeout": timedelta(seconds=TIMEOUT_SECONDS),
             },
             retry_config={"max_retries": 2},
-            config=_keys() | ({"endpoint": endpoint} if endpoint else {}),
+            config=_config(endpoint),
         )
 
     def files(self) -> Sequence[RemoteFile]:
@@ -144,6 +147,10 @@ class Bucket:
         return TransientError(f"{what}: {words}")
 
 
-def _keys() -> dict[str, str]:
-    told = {name: os.environ.get(f"AWS_{name.upper()}", "") for name in _KEYS}
-    return {name: sound_secret(value, _KEYS[name]) for name, value in told.items() if value}
+def _config(endpoint: str | None) -> "S3Config":
+    found: S3Config = {"endpoint": endpoint} if endpoint else {}
+    if key_id := os.environ.get("AWS_ACCESS_KEY_ID"):
+        found["access_key_id"] = sound_secret(key_id, "the access key id")
+    if key := os.environ.get("AWS_SECRET_ACCESS_KEY"):
+        found["secret_access_key"] = sound_secret(key, "the secret access key")
+    return found
