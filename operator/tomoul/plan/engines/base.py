@@ -185,8 +185,8 @@ def model_path(source: Source) -> str:
 def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbreviates: bool) -> Refusal | None:
     """The first of `args` that sets what a promise rests on; `reserved` maps flags to who sets them.
 
-    All engines take `_` for `-` in long flags. `abbreviates`: the engine's parser also takes `--serv` for
-    `--served-model-name` and `-t` for `-tp`, as argparse does.
+    All engines take `_` for `-` in long flags, and most take `-s42` for `-s 42`. `abbreviates`: the engine's parser also
+    takes `--serv` for `--served-model-name` and `-t` for `-tp`, as argparse does.
     """
     for index, arg in enumerate(args):
         flag = re.split(r"[=.\s]", arg, maxsplit=1)[0]
@@ -194,7 +194,7 @@ def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbre
             continue
         if flag.startswith("--"):
             flag = flag.replace("_", "-")
-        owner = reserved.get(flag)
+        owner = reserved.get(flag) or (reserved.get(flag[:2]) if re.match(r"-[A-Za-z][^A-Za-z]", flag) else None)
         if owner is None and abbreviates:
             owner = next((why for known, why in reserved.items() if known.startswith(flag)), None)
         if owner is not None:

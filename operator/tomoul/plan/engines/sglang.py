@@ -114,6 +114,7 @@ def refusal(spec: ModelDeploymentSpec) -> Refusal | None:
     return (
         reserved_argument(spec.engine.args, reserved.ARGUMENTS, abbreviates=True)
         or reserved_variable(spec, reserved.VARIABLES)
+        or _remembering(spec)
         or offload_refusal(spec, version, _OFFLOADS_SINCE)
         or _too_little(spec)
         or group_refusal(spec, version, _JOINS_SINCE)
@@ -153,6 +154,14 @@ def adapter_fields(spec: ModelDeploymentSpec, index: int) -> Mapping[str, Any]:
 def body_fields(spec: ModelDeploymentSpec) -> BodyFields:
     """The fields that SGLang has beside OpenAI's."""
     return BodyFields(salt="cache_salt", remove=reserved.BODY_FIELDS, usage_option="continuous_usage_stats")
+
+
+def _remembering(spec: ModelDeploymentSpec) -> Refusal | None:
+    for index, arg in enumerate(spec.engine.args):
+        if arg.rpartition("=")[2].upper() == reserved.REMEMBERING:
+            message = f"`{arg}` is not allowed: it keeps what calls said for later calls, whoever sends them; remove it"
+            return Refusal(Reason.UNSUPPORTED_BY_ENGINE, f"spec.engine.args[{index}]", message)
+    return None
 
 
 def _torn_stages(spec: ModelDeploymentSpec) -> Refusal | None:

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "--enable-flexkv": _CACHE,
     "--enable-unified-cache-external-linker": _CACHE,
     "--radix-cache-backend": f"{_CACHE}, and another backend may ignore the salt",
+    "--trust-mm-content-hashes": f"{_CACHE}, and a client could name another's image as its own",
     "--enable-session-radix-cache": _SESSION,
     "--enable-streaming-session": _SESSION,
     "--enable-response-store": _SESSION,
@@ -55,6 +56,9 @@ ARGUMENTS = {
     "--log-requests": "prompts must not be logged",
     "--log-requests-level": "prompts must not be logged",
 }
+# As `--speculative-algorithm`: `_update_ngram_corpus` of srt/speculative/ngram_worker.py puts ends of prompts and
+# the answers to them into one store, from which all calls' next tokens are guessed, whatever their salts.
+REMEMBERING = "NGRAM"
 VARIABLES = {
     "SGLANG_ENABLE_DETERMINISTIC_INFERENCE": "the operator decides what a seed promises",
     "SGLANG_HICACHE_*": _CACHE,
