@@ -59,7 +59,9 @@ class GitOpsCluster(Cluster):
 def manifests() -> list[Object]:
     """What is in git: the examples, and what tends to be normalised, defaulted or scaled by others."""
     regions = list(yaml.safe_load_all((REPOSITORY / "examples" / "regions.yaml").read_text()))
-    elsewhere = {"apiVersion": regions[0]["apiVersion"], "kind": "Region", "metadata": {"name": "ap-south"}, "spec": {}}
+    tolerations = [{"key": "gpu", "value": "yes"}]
+    placement = {"tolerations": tolerations, "accelerators": [{"name": "nvidia-l4", "tolerations": tolerations}]}
+    elsewhere = {**regions[0], "metadata": {"name": "ap-south"}, "spec": {"placement": placement}}
     odd = model("odd-quantities", "models", resources={"cpu": "0.5", "memory": "1024Mi"})
     scaled = model("scaled", "models", regions=[{"name": "eu-west"}])
     scaling = {"minReplicas": 1, "maxReplicas": 3, "targetInFlight": 8}

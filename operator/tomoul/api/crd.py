@@ -2,9 +2,11 @@
 
 pydantic emits JSON Schema; Kubernetes takes structural schemas, which have no `$ref`, `title`, `const`, `anyOf` with
 null or `additionalProperties: false`. Optional fields become absent ones, and defaults go into the spec only, so that
-what is stored shows the policy that holds.
+what is stored shows the policy that holds. Inside lists they are only told: who compares what is stored with a manifest
+compares lists as a whole (`kubectl apply`, Argo CD), and of what the API server adds there would see a change for ever.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +21,7 @@ from tomoul.api.routingtable import RoutingTable
 from tomoul.api.tenant import Tenant
 
 Schema = dict[str, Any]
+Defaults = Literal["kept", "told", "none"]
 
 KEPT = (
     "type", "format", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties",
@@ -175,29 +178,35 @@ def root_schema(model: type[ApiModel]) -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _structural(properties["spec"], definitions, defaults=True),
-            "status": _structural(properties["status"], definitions, defaults=False),
+            "spec": _structural(properties["spec"], definitions, defaults="kept"),
+            "status": _structural(properties["status"], definitions, defaults="none"),
         },
         **{key: source[key] for key in ("x-kubernetes-validations",) if key in source},
     }
 
 
-def _structural(node: Schema, definitions: Mapping[str, Schema], *, defaults: bool) -> Schema:
+def _structural(node: Schema, definitions: Mapping[str, Schema], *, defaults: Defaults) -> Schema:
     node = _resolved(node, definitions)
     unknown = set(node) - set(KEPT) - HANDLED
     assert not unknown, f"no structural form is known for {unknown}"
     schema: Schema = {}
+    default = node.get("default")
     if "description" in node:
         schema["description"] = node["description"]
+        if defaults != "none" and default not in (None, "") and isinstance(default, str | int):
+            # `kubectl explain` shows no default of a schema.
+            told = default if isinstance(default, str) else json.dumps(default)
+            schema["description"] = f"{schema['description'].removesuffix('.')}. Default: {told}"
     schema |= {key: node[key] for key in KEPT if key in node}
     if "const" in node:
         schema |= {"type": "string", "enum": [node["const"]]}
     if node["type"] == "integer" and "format" not in schema:
         schema["format"] = "int32"
-    if defaults and node.get("default") not in (None, "", []):
-        schema["default"] = node["default"]
+    if defaults == "kept" and default not in (None, "", []):
+        schema["default"] = default
     if "items" in node:
-        schema["items"] = _structural(node["items"], definitions, defaults=defaults)
+        inside: Defaults = "none" if defaults == "none" else "told"
+        schema["items"] = _structural(node["items"], definitions, defaults=inside)
         schema.setdefault("x-kubernetes-list-type", "atomic")
     if isinstance(node.get("additionalProperties"), dict):
         schema["additionalProperties"] = _structural(node["additionalProperties"], definitions, defaults=defaults)

@@ -47,7 +47,7 @@ class Toleration(ApiModel):
     )
 
     @rule(
-        "self.operator != 'Exists' || !has(self.value)",
+        "!has(self.operator) || self.operator != 'Exists' || !has(self.value)",
         field="value",
         message="must be left out where `operator` is Exists, which matches every value",
     )
@@ -55,7 +55,7 @@ class Toleration(ApiModel):
         return self.operator != "Exists" or self.value is None
 
     @rule(
-        "self.operator == 'Exists' || has(self.key)",
+        "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
         field="key",
         message="must be set where `operator` is Equal; a toleration of every taint has `operator: Exists` and no key",
     )
