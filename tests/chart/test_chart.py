@@ -1,5 +1,7 @@
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,12 +78,34 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
         ("commonLabels.team=a b", "at '/commonLabels/team'"),
         ("operator.logFormat=JSON", "value must be one of 'json', 'text'"),
         ("auth=None", "at '/auth': value must be 'left out"),
+        ("image.repository=registry.example.com/operator:v7", "at '/image/repository'"),
+        ("operator.resources.limits.memory=512MB", "at '/operator/resources/limits/memory'"),
+        ("gateway.resources.agent.requests.cpu=half", "at '/gateway/resources/agent/requests/cpu'"),
+        (
+            "gateway.podAnnotations.a/b/c=d",
+            "at '/gateway/podAnnotations/a~1b~1c': value must be 'left out: a name is letters",
+        ),
+        ("commonLabels.a b=c", "at '/commonLabels/a b': value must be 'left out: a name is letters"),
     ],
 )
 def test_a_value_that_does_not_exist_or_fit_is_refused_by_its_name(value: str, words: str) -> None:
     with pytest.raises(HelmError) as refused:
         render(value)
     assert words in str(refused.value)
+
+
+def test_a_build_of_the_chart_whose_version_is_no_label_has_labels_that_are(tmp_path: Path) -> None:
+    copy = tmp_path / "tomoul"
+    shutil.copytree(CHART, copy)
+    about = yaml.safe_load((copy / "Chart.yaml").read_text())
+    (copy / "Chart.yaml").write_text(
+        yaml.safe_dump({**about, "version": "0.1.0+build.5", "appVersion": f"0.1.0-{'a' * 56}.b"})
+    )
+    text = helm("template", "tomoul", str(copy), "--kube-version", "1.34.0", "--set", "crds.install=false")
+    for found in yaml.safe_load_all(text):
+        labels = found["metadata"]["labels"]
+        assert labels["helm.sh/chart"] == "tomoul-0.1.0_build.5"
+        assert labels["app.kubernetes.io/version"] == f"0.1.0-{'a' * 56}"
 
 
 def test_the_values_reach_the_operator() -> None:

@@ -9,9 +9,14 @@ app.kubernetes.io/component: operator
 {{ end }}
 {{- include "tomoul.selectorLabels" . }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "tomoul.labelValue" .Chart.AppVersion }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+helm.sh/chart: {{ include "tomoul.labelValue" (printf "%s-%s" .Chart.Name .Chart.Version) }}
+{{- end }}
+
+{{- /* A version, such as 0.1.0+build.5, as far as a label can hold it. */}}
+{{- define "tomoul.labelValue" -}}
+{{ . | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
 {{- end }}
 
 {{- define "tomoul.image" -}}
