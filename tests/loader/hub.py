@@ -28,6 +28,12 @@ class HubServer:
         """Compresses files for clients that take that, as content networks do with JSON."""
         self.broken = 0
         """How many of the next requests get 503."""
+        self.retry_after = ""
+        """For how many seconds those are told not to ask again."""
+        self.ranges_from = -1
+        """Where what is asked for from an offset on begins in fact: 0 as where nobody knows parts of files."""
+        self.page: bytes | None = None
+        """What a network answers in the place of the hub, until somebody logs in."""
         self.hold: threading.Event | None = None
         """What a download waits for after its first bytes."""
         self.ranges: list[tuple[str, int]] = []
@@ -56,6 +62,8 @@ def serving(hub: HubServer) -> Iterator[HubServer]:
             if hub.broken:
                 hub.broken -= 1
                 return self.answer(503, b"")
+            if hub.page is not None:
+                return self.answer(200, hub.page)
             if hub.token is not None and self.headers.get("Authorization") != f"Bearer {hub.token}":
                 return self.answer(401, b"{}")
             path = self.path.partition("?")[0]
@@ -73,8 +81,12 @@ def serving(hub: HubServer) -> Iterator[HubServer]:
             if hub.corrupt:
                 hub.corrupt -= 1
                 data = data[:-1] + bytes([data[-1] ^ 1])
+            if offset and hub.ranges_from >= 0:
+                offset = hub.ranges_from
             rest = data[offset:]
-            self.send_response(206)
+            self.send_response(206 if offset else 200)
+            if offset:
+                self.send_header("Content-Range", f"bytes {offset}-{len(data) - 1}/{len(data)}")
             if hub.compresses and "gzip" in self.headers.get("Accept-Encoding", ""):
                 rest = gzip.compress(rest)
                 self.send_header("Content-Encoding", "gzip")
@@ -93,6 +105,8 @@ def serving(hub: HubServer) -> Iterator[HubServer]:
 
         def answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
+            if status == 503 and hub.retry_after:
+                self.send_header("Retry-After", hub.retry_after)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

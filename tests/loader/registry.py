@@ -44,6 +44,8 @@ class RegistryServer:
         """How many of the next blobs have a wrong byte."""
         self.compresses = False
         """Compresses blobs for clients that take that, as content networks do."""
+        self.whole = False
+        """Answers with all of a blob to who asks for a part of it."""
         self.broken = 0
         """How many of the next requests get 503."""
         self.ranges: list[int] = []
@@ -133,6 +135,8 @@ def serving(registry: RegistryServer, address: str = "127.0.0.1") -> Iterator[Re
             asked = self.headers.get("Range")
             offset = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
             registry.ranges.append(offset)
+            if registry.whole:
+                asked, offset = None, 0
             if registry.corrupt:
                 registry.corrupt -= 1
                 data = data[:-1] + bytes([data[-1] ^ 1])

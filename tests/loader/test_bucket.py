@@ -18,7 +18,7 @@ from obstore.store import S3Store
 from tests.loader.s3_server import Keys, S3Server, s3_server
 from tomoul.loader.bucket import Bucket
 from tomoul.loader.progress import Progress
-from tomoul.loader.remote import LoadError, TransientError
+from tomoul.loader.remote import LoadError, RemoteFile, TransientError
 from tomoul.loader.volume import load
 from tomoul.plan.loading import LoadFailure
 
@@ -289,6 +289,69 @@ def test_without_keys_the_pods_own_identity_is_asked_for_some(
         assert (folder / "a.gguf").read_bytes() == b"weights"
     finally:
         server.for_everybody()
+
+
+@contextmanager
+def answering(status: int, body: str) -> Iterator[str]:
+    """A store that answers everything alike; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def said(code: str, message: str) -> str:
+    return f'<?xml version="1.0"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (301, said("PermanentRedirect", ""), LoadFailure.UNSUITABLE, "`us-east-1`, which `region` names, is not the"),
+        (400, said("AuthorizationHeaderMalformed", "expecting 'eu-west-1'"), LoadFailure.UNSUITABLE, "'eu-west-1'"),
+        (403, said("AccessDenied", "no identity-based policy"), LoadFailure.REFUSED, "AccessDenied: no identity-"),
+        (404, said("NoSuchBucket", "The bucket does not exist"), LoadFailure.NOT_FOUND, "NoSuchBucket: The bucket"),
+    ],
+)
+def test_what_a_store_says_of_a_mistake_is_told_by_its_own_words(
+    status: int, body: str, kind: LoadFailure, words: str
+) -> None:
+    with answering(status, body) as url:
+        found = Bucket("weights", "chat", None, endpoint=url, region="us-east-1")
+        for ask in (found.files, lambda: list(found.read(RemoteFile("a", 1, "md5:0", "chat/a"), 0))):
+            with pytest.raises(LoadError, match=re.escape(words)) as refused:
+                ask()
+            assert refused.value.kind is kind
+
+
+def test_a_store_that_fails_again_is_told_of_in_the_same_words() -> None:
+    """Others are another message in the status, and another Event."""
+    told = []
+    with answering(503, said("SlowDown", "Please reduce your request rate")) as url:
+        found = Bucket("weights", "chat", None, endpoint=url, region="us-east-1")
+        for _ in range(2):
+            with pytest.raises(TransientError, match="SlowDown: Please reduce your request rate") as busy:
+                found.files()
+            told.append(str(busy.value))
+    for _ in range(2):
+        with pytest.raises(TransientError) as away:
+            Bucket("weights", "chat", None, endpoint=url, region="us-east-1").files()
+        told.append(str(away.value))
+    assert len(set(told)) == 2
 
 
 def test_a_store_that_cannot_be_reached_is_tried_again(store: S3Store) -> None:

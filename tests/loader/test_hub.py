@@ -19,7 +19,7 @@ import pytest
 from tests.loader.hub import COMMIT, REPO, HubServer, serving
 from tomoul.loader.hub import Hub
 from tomoul.loader.progress import Progress
-from tomoul.loader.remote import LoadError, RemoteFile
+from tomoul.loader.remote import LoadError, RemoteFile, TransientError
 from tomoul.loader.volume import load
 from tomoul.plan.loading import LoadFailure
 
@@ -155,6 +155,52 @@ def test_a_content_network_that_compresses_changes_no_bytes(hub: HubServer, tmp_
 def test_a_hub_that_is_busy_is_asked_again(hub: HubServer, tmp_path: Path) -> None:
     hub.broken = 3
     assert load(remote(hub), tmp_path, "chat", Progress(), pause=at_once).is_dir()
+
+
+@pytest.mark.parametrize("begins", [0, 600_000, 1_999_999])
+def test_a_hub_that_answers_from_elsewhere_than_it_is_asked_to_gives_the_right_bytes_all_the_same(
+    hub: HubServer, tmp_path: Path, begins: int
+) -> None:
+    (tmp_path / ".chat.loading").mkdir()
+    (tmp_path / ".chat.loading" / "model.safetensors.part").write_bytes(WEIGHTS[:2_000_000])
+    hub.ranges_from = begins
+    folder = load(remote(hub, file="model.safetensors"), tmp_path, "chat", Progress(), pause=at_once)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert hub.ranges == [("model.safetensors", 2_000_000)]
+
+
+def test_of_an_answer_that_begins_behind_what_is_there_nothing_is_taken(hub: HubServer) -> None:
+    hub.ranges_from = 2_000_001
+    found = remote(hub, file="model.safetensors")
+    with pytest.raises(TransientError, match="began at 2000001 in the place of 2000000"):
+        list(found.read(found.files()[0], 2_000_000))
+
+
+def test_what_a_network_answers_in_the_place_of_a_hub_is_none_of_its_files(hub: HubServer, tmp_path: Path) -> None:
+    found = remote(hub, file="model.safetensors")
+    (file,) = found.files()
+    hub.page = b"<html>log in</html>"
+    with pytest.raises(TransientError, match="answered with 19 bytes in the place of 3000000"):
+        list(found.read(file, 0))
+    with pytest.raises(LoadError, match=rf"{hub.url} answered with something else than a hub does"):
+        found.files()
+
+
+@pytest.mark.parametrize("repo", ["a--b", "acme/chat.git"])
+def test_a_repository_that_no_hub_can_have_is_told_as_one_that_there_is_not(hub: HubServer, repo: str) -> None:
+    with pytest.raises(LoadError, match=repo) as refused:
+        Hub(repo, "main", None, endpoint=hub.url, token=None).files()
+    assert refused.value.kind is LoadFailure.NOT_FOUND
+
+
+@pytest.mark.parametrize(("told", "waits"), [("7", 7.0), ("86400", 300.0), ("soon", 1.0), ("", 1.0)])
+def test_a_busy_hub_is_left_alone_for_as_long_as_it_asks_within_reason(
+    hub: HubServer, tmp_path: Path, told: str, waits: float
+) -> None:
+    waited: list[float] = []
+    hub.broken, hub.retry_after = 1, told
+    load(remote(hub), tmp_path, "chat", Progress(), pause=waited.append)
+    assert waited == [waits]
 
 
 def test_the_log_of_a_loader_that_tries_again_says_once_why(hub: HubServer, tmp_path: Path) -> None:

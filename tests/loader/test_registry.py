@@ -80,6 +80,17 @@ def test_a_cut_download_goes_on_where_it_was(registry: RegistryServer, tmp_path:
     assert registry.ranges == [0, 1_500_000]
 
 
+def test_a_registry_that_knows_no_parts_of_blobs_is_asked_for_all_of_them(
+    registry: RegistryServer, tmp_path: Path
+) -> None:
+    registry.push("v1", {"a.gguf": WEIGHTS})
+    (tmp_path / ".chat.loading").mkdir()
+    (tmp_path / ".chat.loading" / "a.gguf.part").write_bytes(WEIGHTS[:1_500_000])
+    registry.whole = True
+    assert brought(remote(registry), tmp_path) == {"a.gguf": WEIGHTS}
+    assert registry.ranges == [1_500_000]
+
+
 def test_a_content_network_that_compresses_changes_no_bytes(registry: RegistryServer, tmp_path: Path) -> None:
     registry.push("v1", FILES)
     registry.compresses = True

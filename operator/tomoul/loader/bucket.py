@@ -18,8 +18,8 @@ from tomoul.loader.remote import (
     LoadError,
     RemoteFile,
     TransientError,
-    http_error,
     sound_secret,
+    status_error,
 )
 from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
@@ -36,14 +36,18 @@ _IDENTITIES = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
+# Of an object that is missing obstore raises Python's own error.
+_ERRORS = (exceptions.BaseError, FileNotFoundError)
 _KINDS = (
-    (exceptions.NotFoundError, LoadFailure.NOT_FOUND),
+    (FileNotFoundError, LoadFailure.NOT_FOUND),
     (exceptions.PermissionDeniedError, LoadFailure.REFUSED),
     (exceptions.UnauthenticatedError, LoadFailure.REFUSED),
     (exceptions.InvalidPathError, LoadFailure.UNSUITABLE),
 )
 # What has no exception of its own, such as a bucket that does not exist.
-_STATUS = re.compile(r"status code: (4\d\d)")
+_STATUS = re.compile(r"status code: ([45]\d\d)")
+_OWN_WORDS = re.compile(r"<Code>(.+?)</Code>.*?<Message>(.*?)</Message>")
+_HOW_LONG = re.compile(r" in [0-9.]+[nµm]?s\b")
 
 
 class Bucket:
@@ -53,6 +57,7 @@ class Bucket:
         self._name = f"s3://{bucket}/{folder}"
         self._folder = folder.rstrip("/")
         self._file = file
+        self._region = region
         anonymous = not any(os.environ.get(name) for name in _IDENTITIES)
         self._store = S3Store(
             bucket,
@@ -80,7 +85,7 @@ class Bucket:
                 if entry["path"].startswith(prefix)
             }
             sums = self._sums() if SUMS in listed else {}
-        except exceptions.BaseError as error:
+        except _ERRORS as error:
             raise self._error(error, self._name) from error
         # Consoles show a folder by an empty object of its name and `/`.
         folders = {str(parent) for name in listed for parent in PurePosixPath(name).parents}
@@ -111,7 +116,7 @@ class Bucket:
                 f"`{file.path}` in {self._name} was overwritten while it was read: give each version its own folder"
             )
             raise LoadError(message) from error
-        except exceptions.BaseError as error:
+        except _ERRORS as error:
             raise self._error(error, f"`{file.path}` in {self._name}") from error
 
     def _sums(self) -> Mapping[str, str]:
@@ -138,12 +143,17 @@ class Bucket:
         return f"md5-parts:{digest}-{parts}"
 
     def _error(self, error: Exception, what: str) -> LoadError | TransientError:
-        words = " ".join(str(error).split())[:300]
+        told = " ".join(str(error).split()).partition(" Debug source:")[0]
+        own = _OWN_WORDS.search(told)
+        # Words that stay the same while the cause does: else each try would be news.
+        words = f"{own[1]}: {own[2]}" if own else _HOW_LONG.sub("", told)[:300]
         for kind, failure in _KINDS:
             if isinstance(error, kind):
                 return LoadError(f"{what}: {words}", failure)
-        if (status := _STATUS.search(words)) is not None:
-            return http_error(int(status[1]), what, words)
+        if "redirect without LOCATION" in told:
+            return LoadError(f"{what}: `{self._region}`, which `region` names, is not the bucket's region")
+        if (status := _STATUS.search(told)) is not None:
+            return status_error(int(status[1]), what, words)
         return TransientError(f"{what}: {words}")
 
 

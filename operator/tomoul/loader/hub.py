@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import httpx2
 from huggingface_hub import HfApi, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.hf_api import RepoSibling
 
 from tomoul.loader.remote import (
@@ -13,10 +13,13 @@ from tomoul.loader.remote import (
     LoadError,
     RemoteFile,
     TransientError,
+    bytes_from,
     http_error,
     sound_secret,
+    status_error,
 )
 from tomoul.loader.selection import nothing_wanted, wanted
+from tomoul.plan.loading import LoadFailure
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -43,7 +46,12 @@ class Hub:
                 self._repo, revision=self._revision, files_metadata=True, timeout=TIMEOUT_SECONDS
             )
         except HfHubHTTPError as error:
-            raise http_error(error.response.status_code, what, error.server_message or "") from error
+            told, after = error.server_message or "", error.response.headers.get("Retry-After", "")
+            raise status_error(error.response.status_code, what, told, retry_after=after) from error
+        except HFValidationError as error:
+            raise LoadError(f"{what}: {error}", LoadFailure.NOT_FOUND) from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise LoadError(f"{what}: {self._endpoint} answered with something else than a hub does") from error
         except (httpx2.HTTPError, OSError) as error:
             raise TransientError(f"{what}: {error!r}") from error
         found = {entry.rfilename: entry for entry in info.siblings or ()}
@@ -54,17 +62,14 @@ class Hub:
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
         """The bytes of a file from `offset` on."""
-        headers = {**AS_IT_IS, "Range": f"bytes={offset}-"}
+        what = f"`{file.path}` of `{self._repo}`"
         try:
-            with self._client.stream("GET", file.address, headers=headers) as answer:
+            with self._client.stream("GET", file.address, headers={**AS_IT_IS, "Range": f"bytes={offset}-"}) as answer:
                 if answer.status_code >= 400:
-                    raise http_error(answer.status_code, f"`{file.path}` of `{self._repo}`")
-                if answer.status_code != 206 and offset:
-                    raise LoadError(f"{self._endpoint} does not serve parts of files, which a download resumes by")
-                # Without a size: what is gathered to one is lost when the connection is cut.
-                yield from answer.iter_raw()
+                    raise http_error(answer, what)
+                yield from bytes_from(answer, file, offset, what)
         except (httpx2.HTTPError, OSError) as error:
-            raise TransientError(f"`{file.path}` of `{self._repo}`: {error!r}") from error
+            raise TransientError(f"{what}: {error!r}") from error
 
     def _described(self, entry: RepoSibling, commit: str) -> RemoteFile:
         if entry.lfs is not None:

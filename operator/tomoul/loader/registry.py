@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tomoul.loader.remote import AS_IT_IS, TIMEOUT_SECONDS, LoadError, RemoteFile, TransientError, http_error
+from tomoul.loader.remote import (
+    AS_IT_IS,
+    TIMEOUT_SECONDS,
+    LoadError,
+    RemoteFile,
+    TransientError,
+    bytes_from,
+    http_error,
+)
 from tomoul.loader.selection import nothing_wanted, wanted
 from tomoul.plan.loading import LoadFailure
 
@@ -100,13 +108,7 @@ class Registry:
         what = f"`{file.path}` of {self._text}"
         headers = {**AS_IT_IS, **({"Range": f"bytes={offset}-"} if offset else {})}
         with self._get(f"blobs/{file.address}", headers, what) as answer:
-            if answer.status_code != 206 and offset:
-                raise LoadError(f"{self._at.host} does not serve parts of files, which a download resumes by")
-            try:
-                # Without a size: what is gathered to one is lost when the connection is cut.
-                yield from answer.iter_raw()
-            except (httpx2.HTTPError, OSError) as error:
-                raise TransientError(f"{what}: {error!r}") from error
+            yield from bytes_from(answer, file, offset, what)
 
     def _manifest(self, reference: str) -> Mapping[str, Any]:
         what = f"`{reference}` of {self._text}" if reference != self._at.tag_or_digest else self._text
@@ -151,7 +153,7 @@ class Registry:
                     self._authorization = self._authorized(answer.headers.get("WWW-Authenticate", ""), what)
                     continue
                 if answer.status_code >= 400:
-                    raise http_error(answer.status_code, what)
+                    raise http_error(answer, what)
                 yield answer
                 return
             finally:
@@ -178,7 +180,7 @@ class Registry:
                 realm, params=query, headers={"Authorization": f"Basic {self._basic}"} if self._basic else {}
             )
             if answer.status_code >= 400:
-                raise http_error(answer.status_code, f"the token for {what}")
+                raise http_error(answer, f"the token for {what}")
             told = answer.json()
             token = told.get("token") or told.get("access_token")
         except (httpx2.HTTPError, OSError) as error:

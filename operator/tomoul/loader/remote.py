@@ -1,8 +1,11 @@
 """Remote: what the loader needs to know of a place that weights come from, and what can go wrong there."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import httpx2
 
 from tomoul.plan.loading import LoadFailure
 
@@ -11,7 +14,11 @@ CHUNK_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 60.0
 """How long one read may bring nothing before the connection is given up and the download goes on with another."""
 
+LONGEST_AFTER = 300.0
+"""Longest time, in seconds, for which a server is left alone because it says so."""
+
 _TOLD = 160
+_BEGIN = re.compile(r"bytes (\d+)-")
 
 
 AS_IT_IS = {"Accept-Encoding": "identity"}
@@ -28,6 +35,11 @@ class LoadError(Exception):
 
 class TransientError(Exception):
     """Trying again may help: the network, or a server that is busy or broken."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        """`after`: seconds for which the server asks to be left alone."""
+        super().__init__(message)
+        self.after = min(after, LONGEST_AFTER)
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,36 @@ def sound_secret(text: str, what: str) -> str:
     return found
 
 
-def http_error(status: int, what: str, told: str = "") -> LoadError | TransientError:
+def http_error(answer: httpx2.Response, what: str) -> LoadError | TransientError:
+    """The error that an answer with a status of 400 or more means."""
+    return status_error(answer.status_code, what, retry_after=answer.headers.get("Retry-After", ""))
+
+
+def status_error(status: int, what: str, told: str = "", *, retry_after: str = "") -> LoadError | TransientError:
     """The error that an HTTP status of 400 or more means; `told` are the server's own words, if it has any."""
     message = f"{what}: HTTP {status}" + (f" ({' '.join(told.split())[:_TOLD]})" if told else "")
     if status in (408, 425, 429) or status >= 500:
-        return TransientError(message)
+        return TransientError(message, float(retry_after) if retry_after.isdecimal() else 0.0)
     kinds = {401: LoadFailure.REFUSED, 403: LoadFailure.REFUSED, 404: LoadFailure.NOT_FOUND, 410: LoadFailure.NOT_FOUND}
     return LoadError(message, kinds.get(status, LoadFailure.UNSUITABLE))
+
+
+def bytes_from(answer: httpx2.Response, file: RemoteFile, offset: int, what: str) -> Iterator[bytes]:
+    """The file's bytes from `offset` on, of an answer that may hold more: not everybody serves parts of files."""
+    found = _BEGIN.match(answer.headers.get("Content-Range", ""))
+    begin = 0 if answer.status_code != 206 else int(found[1]) if found else offset
+    if begin > offset:
+        raise TransientError(f"{what}: the answer began at {begin} in the place of {offset}")
+    length = answer.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) != file.size - begin:
+        # Such as a network's own page; what is once on the volume has to be downloaded anew.
+        raise TransientError(f"{what}: answered with {length} bytes in the place of {file.size - begin}")
+    skipped = offset - begin
+    try:
+        # Without a size: what is gathered to one is lost when the connection is cut.
+        for piece in answer.iter_raw():
+            if rest := piece[skipped:]:
+                yield rest
+            skipped = max(skipped - len(piece), 0)
+    except (httpx2.HTTPError, OSError) as error:
+        raise TransientError(f"{what}: {error!r}") from error

@@ -176,17 +176,18 @@ def _retried(work: Callable[[], T], progress: Progress, pause: Callable[[float],
     """Try for ever: whoever watches sees that it stalls, and why. The log has each cause once."""
     wait, told = 1.0, ""
     while True:
-        before = progress.report()["bytes"]
+        before, asked = progress.report()["bytes"], 0.0
         try:
             return work()
         except TransientError as error:
+            asked = error.after
             if progress.report()["bytes"] > before:
                 wait = 1.0
             progress.failed(str(error))
             if str(error) != told:
                 told = str(error)
                 logger.warning("%s; trying again", told)
-        pause(wait)
+        pause(max(wait, asked))
         wait = min(wait * 2, _LONGEST_PAUSE)
 
 

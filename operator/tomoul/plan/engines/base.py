@@ -185,7 +185,7 @@ def model_path(source: Source) -> str:
 def reserved_argument(args: Sequence[str], reserved: Mapping[str, str], *, abbreviates: bool) -> Refusal | None:
     """The first of `args` that sets what a promise rests on; `reserved` maps flags to who sets them.
 
-    All engines take `_` for `-` in long flags, and most take `-s42` for `-s 42`. `abbreviates`: the engine's parser also
+    All engines take `_` for `-` in long flags, and most `-s42` for `-s 42`. `abbreviates`: the engine's parser also
     takes `--serv` for `--served-model-name` and `-t` for `-tp`, as argparse does.
     """
     for index, arg in enumerate(args):
