@@ -3,6 +3,10 @@
 import hashlib
 import json
 import re
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -352,6 +356,19 @@ def test_a_store_that_fails_again_is_told_of_in_the_same_words() -> None:
             Bucket("weights", "chat", None, endpoint=url, region="us-east-1").files()
         told.append(str(away.value))
     assert len(set(told)) == 2
+
+
+def test_a_loader_that_waits_for_a_silent_store_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "tomoul", "load", "s3", str(tmp_path), "chat", "--bucket=b", "--folder=f"]
+        loader = subprocess.Popen([*command, f"--endpoint={url}"])
+        try:
+            with silent.accept()[0]:
+                loader.terminate()
+                assert loader.wait(timeout=20) == 128 + signal.SIGTERM
+        finally:
+            loader.kill()
 
 
 def test_a_store_that_cannot_be_reached_is_tried_again(store: S3Store) -> None:

@@ -3,12 +3,12 @@
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import click
@@ -95,8 +95,7 @@ def artifact(volume: Path, name: str, reference: str, plain_http: bool, file: st
 
 
 def _load(opened: Callable[[], Remote], volume: Path, name: str, port: int | None) -> None:
-    # As the first process of its container it would not be ended by a signal that it does not handle.
-    signal.signal(signal.SIGTERM, _end)
+    _end_when_told()
     progress = Progress()
     began = time.monotonic()
     with ExitStack() as stack:
@@ -118,5 +117,10 @@ def _give_up(error: LoadError) -> NoReturn:
     os._exit(error.kind)  # Other downloads of the same source may hang in their threads; their bytes are kept.
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    os._exit(128 + number)
+def _end_when_told() -> None:
+    """End at once on SIGTERM, which as the first process of its container it would ignore.
+
+    A handler would wait for what the main thread does in code that is not Python's, such as a call to a silent store.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=lambda: os._exit(128 + signal.sigwait({signal.SIGTERM})), daemon=True).start()
