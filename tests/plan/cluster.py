@@ -125,7 +125,8 @@ class Cluster:
             elif (known.template, known.replicas, known.surge) != (spec["template"], spec["replicas"], surge):
                 known.template, known.replicas, known.surge = spec["template"], spec["replicas"], surge
                 wrote = True
-        for key in self.deployments.keys() - wanted.keys():
+        kept = {name for kind, name in plan.still_serving if kind == "Deployment"}
+        for key in [key for key in self.deployments if key not in wanted and key.name not in kept]:
             gone = self.deployments.pop(key)
             for pod in gone.pods:
                 pod.ends, pod.ready = True, False

@@ -10,8 +10,9 @@ from tomoul.api.routingtable import GatewayAuth, PoolName, RouteCache
 from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.isolation import mixes, shares
 from tomoul.plan.judge import Rollout, Verdict
-from tomoul.plan.promptcache import unkept
-from tomoul.plan.routing import wanted_cache
+from tomoul.plan.naming import pool_name
+from tomoul.plan.optout import takes_no_store
+from tomoul.plan.promptcache import unkept, wanted_cache
 from tomoul.plan.scaling import may_be_empty, sleeps_on
 from tomoul.plan.world import Key, World
 
@@ -23,6 +24,9 @@ def judged_cache(world: World, model: ModelDeployment, region: str, rollouts: Ma
         return Verdict("False", promise.reason, promise.message)
     key = Key(model.metadata.namespace, model.metadata.name)
     others = unkept(world, key, region, wanted_cache(model))
+    if others and takes_no_store(world, model, region):
+        pool = pool_name(key.name, region, "no-store")
+        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls go to `{pool}` until then: {others}")
     if others:
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls are refused: {others}")
     for pool, rollout in rollouts.items():

@@ -8,6 +8,7 @@ from tomoul.plan.acceptance import refusals
 from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.modelrow import Place, accepted_row, kept_row
+from tomoul.plan.optout import unwanted_pool
 from tomoul.plan.poolstate import still_serving, wanted_rollouts
 from tomoul.plan.propagate import propagated
 from tomoul.plan.refused import refused_row, unread_row
@@ -53,8 +54,9 @@ def plan_model(
             made = (*workload(model, region, world.settings, rollout), *autoscalers(model, region, world))
             objects += [propagated(manifest, model, world.settings) for manifest in made]
             rollouts = wanted_rollouts(world, model, name)
-            rows.append(accepted_row(Place(world, model, region, claims), rollout, rollouts))
-            serving |= still_serving(model, name, rollouts)
+            row = accepted_row(Place(world, model, region, claims), rollout, rollouts)
+            rows.append(row)
+            serving |= still_serving(model, name, rollouts) | unwanted_pool(world, model, row)
         elif refusal is not None and region is not None:
             keep.add(name)
             rows.append(kept_row(Place(world, model, region, claims), refusal))

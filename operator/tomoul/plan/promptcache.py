@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from tomoul.api.cache import CacheMode, CachePolicyStatus, NoStore
-from tomoul.api.modeldeployment import ModelDeploymentSpec
+from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.routingtable import PoolName, RouteCache
 from tomoul.plan.engines.base import PromptCache
 from tomoul.plan.engines.registry import engine_of, judged_version
@@ -15,12 +15,33 @@ _NONE: tuple[PromptCache, ...] = ("none",)
 _NONE_OR_SALTED: tuple[PromptCache, ...] = ("none", "salted")
 
 
-def truthful(world: World, key: Key, region: str, cache: RouteCache, salt_field: str | None) -> RouteCache:
-    """`cache`, or what a model's route may say while pods of another revision do not keep that."""
+def wanted_cache(model: ModelDeployment) -> RouteCache:
+    """The cache policy of a model's route once all its pods are of the newest revision."""
+    spec = model.spec
+    engine = engine_of(spec)
+    no_store = spec.cache.no_store
+    if spec.cache.mode is CacheMode.DISABLED:
+        no_store = NoStore.NOT_STORED  # nothing is ever stored, so every call gets what the strictest would ask for
+    elif not engine.cache_promise(spec).kept:
+        no_store = NoStore.REFUSE  # better no answer than a broken promise
+    salted = spec.cache.mode is not CacheMode.DISABLED
+    return RouteCache(
+        mode=spec.cache.mode, no_store=no_store, salt_field=engine.body_fields(spec).salt if salted else None
+    )
+
+
+def truthful(
+    world: World, key: Key, region: str, cache: RouteCache, salt_field: str | None, *, own_pool: bool = False
+) -> RouteCache:
+    """`cache`, or what a model's route may say while pods of another revision do not keep that.
+
+    With `own_pool` there is still a pool that `no-store` calls can go to.
+    """
     if not unkept(world, key, region, cache):
         return cache
     # The strictest mode of a model that has a cache: the gateway refuses `no-store` calls and salts all others.
-    return RouteCache(mode=CacheMode.TENANT, no_store=NoStore.REFUSE, salt_field=salt_field)
+    no_store = NoStore.NOT_STORED if own_pool else NoStore.REFUSE
+    return RouteCache(mode=CacheMode.TENANT, no_store=no_store, salt_field=salt_field)
 
 
 def policy_status(spec: ModelDeploymentSpec, cache: RouteCache) -> CachePolicyStatus:
@@ -50,6 +71,11 @@ def unkept(world: World, key: Key, region: str, cache: RouteCache) -> str:
     existing = pods_answering(world, key, region, pool)
     others = [pod for pod in existing if pod.prompt_cache not in wanted]
     return f"{len(others)} of {len(existing)} pods of `{name}` run with another prompt cache" if others else ""
+
+
+def is_uncached(world: World, key: Key, region: str, pool: PoolName) -> bool:
+    """Whether no pod that may answer in a pool has a prompt cache."""
+    return all(pod.prompt_cache in _NONE for pod in pods_answering(world, key, region, pool))
 
 
 def _promise(cache: RouteCache) -> tuple[PoolName, Collection[str]] | None:

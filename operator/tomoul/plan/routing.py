@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
-from tomoul.api.cache import CacheMode, NoStore
 from tomoul.api.modeldeployment import ModelDeployment, Ownership
 from tomoul.api.region import Region, RegionState
 from tomoul.api.rollout import RolloutPhase
@@ -24,7 +23,8 @@ from tomoul.plan.claims import Claims
 from tomoul.plan.engines.base import PORT
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.naming import pool_name
-from tomoul.plan.promptcache import truthful
+from tomoul.plan.optout import takes_no_store
+from tomoul.plan.promptcache import truthful, wanted_cache
 from tomoul.plan.rollout import CANARY
 from tomoul.plan.running import pool_fingerprint, seeds_on_nodes, told_seeds
 from tomoul.plan.seeds import deterministic, weaker
@@ -191,24 +191,11 @@ def _owned_by(model: ModelDeployment, model_id: str) -> str:
     return publisher if third_party and slash else "tomoul"
 
 
-def wanted_cache(model: ModelDeployment) -> RouteCache:
-    """The cache policy of a model's route once all its pods are of the newest revision."""
-    spec = model.spec
-    engine = engine_of(spec)
-    no_store = spec.cache.no_store
-    if spec.cache.mode is CacheMode.DISABLED:
-        no_store = NoStore.NOT_STORED  # nothing is ever stored, so every call gets what the strictest would ask for
-    elif not engine.cache_promise(spec).kept:
-        no_store = NoStore.REFUSE  # better no answer than a broken promise
-    salted = spec.cache.mode is not CacheMode.DISABLED
-    return RouteCache(
-        mode=spec.cache.mode, no_store=no_store, salt_field=engine.body_fields(spec).salt if salted else None
-    )
-
-
 def _cache(world: World, model: ModelDeployment, region: str) -> RouteCache:
     key = Key(model.metadata.namespace, model.metadata.name)
-    return truthful(world, key, region, wanted_cache(model), engine_of(model.spec).body_fields(model.spec).salt)
+    wanted = wanted_cache(model)
+    salt, own_pool = engine_of(model.spec).body_fields(model.spec).salt, takes_no_store(world, model, region)
+    return truthful(world, key, region, wanted, salt, own_pool=own_pool)
 
 
 def _seed(world: World, model: ModelDeployment, region: str, serving: Mapping[str, Key]) -> SeedSupport:
@@ -238,6 +225,8 @@ def _pools(world: World, model: ModelDeployment, region: str) -> tuple[RoutePool
         )
 
     found = tuple(pool_named(name) for name in pools(model.spec))
+    if takes_no_store(world, model, region):
+        found += (pool_named("no-store"),)
     rollout = next((row.rollout for row in model.status.regions if row.name == region), None)
     tried = rollout is not None and rollout.phase == RolloutPhase.CANARY
     if tried and model.spec.rollout.canary is not None:
