@@ -5,24 +5,28 @@ import time
 
 from tests.controlplane.api import eventually
 from tests.faults.call import Call
-from tests.faults.proxy import Event, Fault, Proxy
+from tests.faults.proxy import Answer, Event, Fault, Proxy, refusal
 from tests.faults.world import MODELS, World, example_model
 from tests.integration.operators import condition, path
 
 
 class Broken(Fault):
-    """Once armed, one watch of `resource` is told of an error that kopf knows no way around."""
+    """Once armed, a watch of `resource` has to list anew, and there is no such kind: kopf knows no way around that."""
 
     def __init__(self, resource: str) -> None:
         self._resource = resource
         self.armed = False
         self.told = False
 
+    def before(self, call: Call) -> Answer | None:
+        gone = self.told and call.verb == "list" and call.resource == self._resource
+        return refusal(404, "NotFound") if gone else None
+
     def event(self, call: Call, event: Event) -> Event:
         if not self.armed or self.told or call.resource != self._resource:
             return event
         self.told = True
-        status = {"kind": "Status", "status": "Failure", "code": 500, "reason": "InternalError", "message": "broken"}
+        status = {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"}
         return {"type": "ERROR", "object": status}
 
 
@@ -44,7 +48,7 @@ def test_an_operator_of_which_one_watch_has_ended_ends_and_another_goes_on_at_on
             began = time.monotonic()
             assert first.process.wait(20) == 1
             log = first.log.read_text()
-            assert "broken" in log
+            assert "NotFound" in log
             assert "modeldeployments" in log
             eventually(second.leads, 10)
             assert time.monotonic() - began < 12, "the lease was given up, and not waited for"

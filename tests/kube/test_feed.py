@@ -1,6 +1,7 @@
 """kopf ends as a whole, and says so, as soon as one of its parts has ended."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,8 @@ class Server:
     def __init__(self, watch: Handler) -> None:
         self._watch = watch
         self.watching = asyncio.Event()
+        self.lists = 100
+        """Lists that are answered; later ones are refused."""
 
     async def start(self) -> tuple[web.AppRunner, str]:
         application = web.Application()
@@ -37,6 +40,10 @@ class Server:
         if request.query.get("watch"):
             self.watching.set()
             return await self._watch(request)
+        if request.path == "/api/v1/namespaces":
+            self.lists -= 1
+            if self.lists < 0:
+                return web.json_response({"kind": "Status", "code": 404, "message": "no such kind"}, status=404)
         answers: dict[str, Any] = {
             "/api": {"versions": ["v1"]},
             "/apis": {"groups": []},
@@ -64,11 +71,22 @@ async def silent(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def failing(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse()
-    await response.prepare(request)
-    await response.write(b'{"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "broken"}}\n')
-    return response
+class Failing:
+    """The first watch tells of a Namespace and then says `line`; the second is silent."""
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
+        self.versions: list[str] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.versions.append(request.query["resourceVersion"])
+        if len(self.versions) > 1:
+            return await silent(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a", "resourceVersion": "7"}}
+        await response.write(json.dumps({"type": "ADDED", "object": namespace}).encode() + b"\n" + self._line)
+        return response
 
 
 class EndsAtOnce:
@@ -106,10 +124,43 @@ async def watch(host: str, stop: asyncio.Event, **configuration: Any) -> None:
         await feed(client, [store], started=asyncio.Event(), stop=stop, on_bug=bugs.append)
 
 
-async def test_a_watch_that_the_api_server_ends_for_good_ends_the_feed_with_its_reason() -> None:
-    runner, host = await Server(failing).start()
+def error(code: int) -> bytes:
+    return json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": code, "message": "broken"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        pytest.param(error(500) + b"\n", "7", id="an error that another try may get past"),
+        pytest.param(error(504) + b"\n", "7", id="a timeout"),
+        pytest.param(error(410) + b"\n", "1", id="too old a version"),
+        pytest.param(error(400) + b"\n", "1", id="a version that the server does not take"),
+        pytest.param(b"upstream connect error\n", "7", id="a proxy's words"),
+        pytest.param(b'{"type": "MODIFIED", "object": {"kind"', "7", id="a line that breaks off"),
+    ],
+)
+async def test_a_watch_that_is_told_of_an_error_is_opened_anew_by_a_list_where_its_version_is_refused(
+    line: bytes, version: str
+) -> None:
+    server = Failing(line)
+    runner, host = await Server(server).start()
+    stop = asyncio.Event()
+    feeding = asyncio.create_task(watch(host, stop))
+    async with asyncio.timeout(15):
+        while len(server.versions) < 2 and not feeding.done():  # noqa: ASYNC110 - it is the server's
+            await asyncio.sleep(0.05)
+    stop.set()
+    await asyncio.wait_for(feeding, 10)
+    assert server.versions == ["1", version]
+    await runner.cleanup()
+
+
+async def test_a_kind_that_is_gone_ends_the_feed_with_its_reason() -> None:
+    server = Server(Failing(error(410) + b"\n"))
+    server.lists = 1
+    runner, host = await server.start()
     others = asyncio.create_task(asyncio.sleep(3600))
-    with pytest.raises(FeedEndedError, match="broken"):
+    with pytest.raises(FeedEndedError, match="no such kind"):
         await watch(host, asyncio.Event())
     assert not others.done(), "what is not kopf's goes on"
     others.cancel()

@@ -13,15 +13,16 @@ import itertools
 import logging
 import math
 import ssl
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import kopf
 
-from tomoul.kube.http_client import ENCODING, PAGE, HttpKubeClient, retry_after, trust_anew
+from tomoul.kube.errors import KubeError, Unavailable
+from tomoul.kube.http_client import ENCODING, PAGE, HttpKubeClient, event_of, retry_after, trust_anew
 from tomoul.kube.reflector import FIRST_DELAY, LONGEST_DELAY, SETTLED, WATCHED
 from tomoul.kube.store import Store
 
@@ -33,6 +34,8 @@ SILENCE_SECONDS = 80.0
 """A watch that is silent for longer, although bookmarks come about once a minute, is opened anew."""
 CREDENTIALS, STOPPER, WATCHES = "credentials retriever", "stop-flag checker", "watcher for "
 """kopf's names of its task that logs in, of the one that ends when all shall, and how those of its watches begin."""
+LIST_ANEW = b'{"type": "ERROR", "object": {"code": 410}}\n'
+"""The one error of a watch at which kopf goes on, by a list."""
 END_SECONDS = 10.0
 """How long kopf's tasks may take to end."""
 
@@ -146,7 +149,7 @@ def _login(client: HttpKubeClient) -> Callable[..., Any]:
             connector=aiohttp.TCPConnector(limit=0, ssl=tls),
             proxy=configuration.proxy,
             headers=ENCODING,
-            middlewares=(_paced(), _authorized(client), _trusting(client, tls)),
+            middlewares=(_lasting, _paced(), _authorized(client), _trusting(client, tls)),
         )
         return kopf.AiohttpSession(
             server=configuration.host,
@@ -213,6 +216,39 @@ def _paced() -> aiohttp.ClientMiddlewareType:
         return await handler(request)
 
     return send
+
+
+async def _lasting(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps from kopf what in a watch would end it for good: errors other than 410, and what is no event."""
+    response = await handler(request)
+    if "watch" in request.url.query and response.ok:
+        response.content = cast(aiohttp.StreamReader, _Events(request.url.path, response.content))
+    return response
+
+
+class _Events:
+    """The content of a watch, in whole lines. It ends before what another try may get past."""
+
+    def __init__(self, path: str, content: aiohttp.StreamReader) -> None:
+        self._path, self._content = path, content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """As kopf asks for it."""
+        tail = b""
+        async for chunk in self._content.iter_chunked(size):
+            *lines, tail = (tail + chunk).split(b"\n")
+            for line in lines:
+                try:
+                    event_of(self._path, line)
+                except KubeError as error:
+                    logger.warning("%s: the watch ends: %s", self._path, error)
+                    if not isinstance(error, Unavailable):
+                        yield LIST_ANEW
+                    return
+                yield line + b"\n"
 
 
 class _Backoffs:

@@ -140,7 +140,7 @@ class HttpKubeClient:
                 async for chunk in response.content.iter_any():
                     *lines, tail = (tail + chunk).split(b"\n")
                     for line in lines:
-                        yield _event(path, line)
+                        yield event_of(path, line)
             except _BROKEN as error:
                 logger.debug("the watch of %s ends: %s: %s", path, type(error).__name__, error)
             finally:
@@ -281,7 +281,8 @@ def retry_after(response: aiohttp.ClientResponse) -> float | None:
     return min(float(value), LONGEST_RETRY_AFTER) if value.isdecimal() else None
 
 
-def _event(path: str, line: bytes) -> WatchEvent:
+def event_of(path: str, line: bytes) -> WatchEvent:
+    """A line of a watch. Raises KubeError for one that tells of an error, and Unavailable for what is no event."""
     event = _parsed(line)
     if not isinstance(event.get("object"), dict) or "type" not in event:
         raise Unavailable(f"GET {path}: no event of a watch: {_start(line)}")
