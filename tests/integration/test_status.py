@@ -240,11 +240,19 @@ def shows(cluster: Cluster, request: pytest.FixtureRequest, heading: str, name: 
     eventually(lambda: [same()], message="run this test with --update-golden if the page should show something else")
 
 
+TRUE = re.compile(
+    r"^ +Last Transition Time:.*\n +Message:.*\n(?: +[OR].*\n)+ +Status: +True\n +Type:.*\n", re.MULTILINE
+)
+"""A condition that is True, as kubectl describes it."""
+
+
 def shown(text: str, *, rows: bool) -> str:
-    """What kubectl describes, without the metadata and the spec, and with the rows of the regions or without."""
+    """What kubectl describes, without metadata, spec and what is True, and with the rows of the regions or without."""
     head, _, rest = text.partition("Labels:")
-    status = rest[rest.index("\nStatus:") + 1 :]
-    if not rows:
+    status = TRUE.sub("", rest[rest.index("\nStatus:") + 1 :])
+    if rows:
+        status = re.sub(r"(?<=\n    Conditions:\n)(?: {6}.*\n)+", "      …\n", status)
+    else:
         status = re.sub(r"(?<=\n  Regions:\n).*(?=\nEvents:\n)", "    …", status, flags=re.DOTALL)
     return f"{head}…\n{status}".rstrip()
 
