@@ -277,6 +277,17 @@ def test_gpus_of_a_model_that_scales_are_shown_from_the_fewest_to_the_most(files
     assert "+ HorizontalPodAutoscaler models/tiny-chat-eu-west" in " ".join(result.stdout.split())
 
 
+def test_that_the_last_pod_may_go_is_a_change_though_no_object_tells_it(files: Path, tmp_path: Path) -> None:
+    edit(files / "tiny-chat.yaml", "replicas: 2", "scaling: {minReplicas: 1, maxReplicas: 5, targetInFlight: 8}")
+    before = Path(shutil.copytree(files, tmp_path / "before"))
+    edit(files / "tiny-chat.yaml", "minReplicas: 1", "minReplicas: 0")
+    words = "may have no pod while nobody calls"
+    for output in ("text", "json", "markdown"):
+        result = run(files, "--against", before, "--output", output)
+        assert (result.exit_code, words in result.stdout) == (2, True)
+    assert json.loads(run(files, "--against", before, "--output", "json").stdout)["changes"] is True
+
+
 def test_what_was_wrong_before_does_not_keep_from_planning_the_files_that_mend_it(files: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(files, tmp_path / "broken"))
     edit(broken / "tiny-solo.yaml", "drainSeconds", "drainSecond")

@@ -17,6 +17,7 @@ from tomoul.plan.succession import in_succession
 from tomoul.plan.world import Key, World
 
 BOTH = [{"name": "eu-west", "replicas": 2}, {"name": "us-east", "replicas": 1}]
+REFUSED = "503 `region_capacity_unavailable`"
 BASE: Mapping[str, Any] = {"regions": BOTH, "routing": {"fallback": ["eu-west", "us-east"]}}
 
 
@@ -96,7 +97,8 @@ def test_a_region_that_is_disabled_is_told_once_and_not_again_of_each_model() ->
     before = two()
     after = replace(before, regions={**before.regions, "us-east": region("us-east", state="Disabled")})
     found = noticed(before, after)
-    assert (Effect.REGION_STATE, "region us-east", (), "Active → Disabled") in found
+    words = f"Active → Disabled: calls pinned to it get {REFUSED}"
+    assert (Effect.REGION_STATE, "region us-east", (), words) in found
     assert Effect.REGION_LOST not in {each[0] for each in found}
 
 
@@ -114,6 +116,67 @@ def test_pods_of_a_model_that_an_autoscaler_counts_are_its_pods() -> None:
     assert message.startswith("its pods are replaced")
 
 
+def scaled(least: int, most: int) -> dict[str, Any]:
+    scaling = {"minReplicas": least, "maxReplicas": most, "targetInFlight": 8}
+    return {"regions": [{"name": "eu-west", "scaling": scaling}], "routing": {}}
+
+
+def fixed(replicas: int) -> dict[str, Any]:
+    return {"regions": [{"name": "eu-west", "replicas": replicas}], "routing": {}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (scaled(1, 5), fixed(1), [(Effect.PODS_END, "its pods: 1..5 → 1")]),
+        (fixed(2), scaled(3, 5), [(Effect.PODS_START, "its pods: 2 → 3..5")]),
+        (scaled(4, 5), scaled(1, 2), [(Effect.PODS_END, "its pods: 4..5 → 1..2")]),
+        (fixed(2), fixed(3), [(Effect.PODS_START, "1 pod starts")]),
+        (
+            fixed(2),
+            fixed(0),
+            [
+                (
+                    Effect.CALLS_REFUSED,
+                    f"has no pod any more: calls pinned there get {REFUSED}",
+                ),
+                (Effect.PODS_END, "2 pods end"),
+            ],
+        ),
+        (
+            scaled(1, 5),
+            scaled(0, 5),
+            [
+                (
+                    Effect.CALLS_REFUSED,
+                    f"may have no pod while nobody calls: the next call pinned there gets {REFUSED}",
+                ),
+                (Effect.PODS_END, "its pods: 1..5 → 0..5"),
+            ],
+        ),
+    ],
+)
+def test_another_number_of_pods_is_told_and_that_pins_are_refused_where_none_may_be_left(
+    before: Mapping[str, Any], after: Mapping[str, Any], told: list[tuple[Effect, str]]
+) -> None:
+    found = noticed(two(**before), changed(two(**before), **after))
+    assert [(effect, message) for effect, _, _, message in found] == told
+
+
+def test_an_endpoint_that_goes_or_moves_is_told_where_calls_are_sent_on_to_it() -> None:
+    def far(**fields: Any) -> World:
+        found = two(routing={})
+        regions = {**found.regions, "us-east": region("us-east", **fields)}
+        return replace(found, regions=regions, settings=replace(found.settings, hosted_regions=frozenset({"eu-west"})))
+
+    urls = "https://us-east.example.com", "https://other.example.com"
+    here, there = (far(endpoint={"url": url}) for url in urls)
+    words = f"has no `endpoint` any more: calls pinned to it that arrive there get {REFUSED}"
+    assert noticed(here, far()) == [(Effect.CALLS_REFUSED, "region us-east", ("eu-west",), words)]
+    words = f"calls that are sent on to it go to {urls[1]}; they went to {urls[0]}"
+    assert noticed(here, there) == [(Effect.CALLS_MOVE, "region us-east", ("eu-west",), words)]
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
@@ -125,6 +188,10 @@ def test_pods_of_a_model_that_an_autoscaler_counts_are_its_pods() -> None:
         ),
         ({"cache": {"mode": "Shared", "noStore": "Isolated"}}, {"who shares the prompt cache: Tenant → Shared"}),
         ({"model": {"id": "acme/chat"}}, {"`chat` is no name of it any more"}),
+        (
+            {"routing": {"fallback": ["eu-west", "us-east"], "timeouts": {"requestSeconds": 5}}},
+            {"ends calls by `timeouts.requestSeconds` after 5 s: it was 600 s"},
+        ),
     ],
 )
 def test_what_calls_are_refused_or_get_from_now_on_is_told_once_for_all_regions(
@@ -179,6 +246,8 @@ def test_what_a_tenant_loses_is_told_and_what_it_gains_is_not_refused() -> None:
     before = replace(before, tenants={key: tenant(regions=["eu-west", "us-east"])})
     assert told({key: tenant(regions=["us-east"])}) == ["may not use regions eu-west"]
     assert told({key: tenant()}) == []
+    refused = "must name a region: its calls that name none get 400 `region_required`"
+    assert told({key: tenant(requireRegion=True)}) == [refused]
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,7 +16,7 @@ _MOST_CHARACTERS = 50_000
 
 def print_text(diff: WorldDiff, noticed: Sequence[Consequence]) -> None:
     """Print the details, then what is noticed and the totals, which a terminal shows last."""
-    if not diff.changes:
+    if not (diff.changes or noticed):
         click.echo("Nothing to do.")
         return
     first = True
@@ -47,7 +47,7 @@ def _markdown(
     diff: WorldDiff | None, noticed: Sequence[Consequence], errors: Sequence[str], warnings: Sequence[str]
 ) -> Iterator[str]:
     problems = [*(f"error: {each}" for each in errors), *(f"warning: {each}" for each in warnings)]
-    changes = diff is not None and diff.changes
+    changes = diff is not None and (diff.changes or bool(noticed))
     yield "### tomoul plan: " + ("refused" if errors else "changes" if changes else "nothing to do")
     yield ""
     if problems:

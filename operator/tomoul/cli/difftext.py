@@ -79,7 +79,7 @@ def gpu_totals(regions: Sequence[RegionDiff]) -> Mapping[str, tuple[Demand, Dema
 def as_json(diff: WorldDiff, noticed: Sequence[Consequence]) -> dict[str, Any]:
     """The same as plain values."""
     return {
-        "changes": diff.changes,
+        "changes": diff.changes or bool(noticed),
         "consequences": [
             each._asdict() | {"harmless": each.effect in HARMLESS, "regions": list(each.regions)} for each in noticed
         ],

@@ -11,7 +11,7 @@ from tomoul.api.routingtable import GatewayAuth
 from tomoul.cli.diffprint import markdown, print_text
 from tomoul.cli.difftext import NOT_MADE, as_json
 from tomoul.cli.planned_files import read, unrendered, without_objects
-from tomoul.cli.refused import errors_of, remarks_on, taken, unknown_hosted
+from tomoul.cli.refused import errors_of, forbidden, remarks_on, taken, unknown_hosted
 from tomoul.cli.settings import read_metadata_names
 from tomoul.kube.manifests import STANDARD_INPUT
 from tomoul.plan.consequences import consequences
@@ -88,12 +88,14 @@ def command(
     diff: WorldDiff | None = None
     noticed: tuple[Consequence, ...] = ()
     if not errors:
-        errors = errors_of(before, files)
+        unchangeable = forbidden(before, after)
+        errors = errors_of(files, unchangeable)
         warnings += remarks_on(files)
-        after = taken(before, after)
+        after = taken(before, after, unchangeable)
         diff = diff_worlds(before, after)
         noticed = consequences(diff, before, after)
-    changes = diff is not None and diff.changes
+    # Not all that is noticed is in an object: between 0 and 1 replica it is the operator that decides.
+    changes = diff is not None and (diff.changes or bool(noticed))
     if output == "json":
         said = {"errors": errors, "warnings": warnings, "ignored": list(files.ignored)}
         click.echo(json.dumps((as_json(diff, noticed) if diff is not None else NOT_MADE) | said, indent=2))

@@ -1,21 +1,40 @@
 """What `tomoul plan` finds wrong, each with its file and field, and what it remarks on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tomoul.api.conditions import Reason
+from tomoul.api.fielderror import FieldError
 from tomoul.api.transition import forbidden_changes
 from tomoul.cli.planned_files import Files
 from tomoul.plan.acceptance import accepted_regions, refusals, unrouted_aliases
 from tomoul.plan.claims import claims
 from tomoul.plan.engines.version import contradiction
 from tomoul.plan.tenant import tenant_accepted
-from tomoul.plan.world import World
+from tomoul.plan.world import Key, World
+
+Forbidden = Mapping[Key, Sequence[FieldError]]
+"""Of ModelDeployments that change what cannot be changed: what."""
 
 
-def errors_of(before: World, files: Files) -> list[str]:
-    """All that an API server or the operator refuses of `files` where `before` was."""
-    return [*_forbidden(before, files), *_refused(files), *_refused_tenants(files)]
+def forbidden(before: World, after: World) -> Forbidden:
+    """What the API server refuses of `after` since it is not as in `before`."""
+    found = {
+        key: forbidden_changes(before.models[key], model)
+        for key, model in sorted(after.models.items())
+        if key in before.models
+    }
+    return {key: errors for key, errors in found.items() if errors}
+
+
+def errors_of(files: Files, unchangeable: Forbidden) -> list[str]:
+    """All that an API server, by what is `unchangeable` too, or the operator refuses of `files`."""
+    changed = [
+        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}: {error}"
+        for key, errors in unchangeable.items()
+        for error in errors
+    ]
+    return [*changed, *_refused(files), *_refused_tenants(files)]
 
 
 def remarks_on(files: Files) -> list[str]:
@@ -34,14 +53,9 @@ def remarks_on(files: Files) -> list[str]:
     return found
 
 
-def taken(before: World, after: World) -> World:
+def taken(before: World, after: World, unchangeable: Forbidden) -> World:
     """`after` as the API server would have it: an object that changes what cannot be changed stays as it was."""
-    stays = {
-        key: before.models[key]
-        for key, model in after.models.items()
-        if key in before.models and forbidden_changes(before.models[key], model)
-    }
-    return replace(after, models={**after.models, **stays})
+    return replace(after, models={**after.models, **{key: before.models[key] for key in unchangeable}})
 
 
 def unknown_hosted(hosted: Sequence[str], *worlds: World) -> list[str]:
@@ -51,16 +65,6 @@ def unknown_hosted(hosted: Sequence[str], *worlds: World) -> list[str]:
         f"--hosted: Region `{name}` does not exist; use one of: {', '.join(known)}"
         for name in hosted
         if name not in known
-    ]
-
-
-def _forbidden(before: World, files: Files) -> list[str]:
-    """Changes of what cannot be changed, which the API server refuses."""
-    return [
-        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}: {error}"
-        for key, model in sorted(files.world.models.items())
-        if key in before.models
-        for error in forbidden_changes(before.models[key], model)
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from tomoul.api.region import RegionState
 from tomoul.plan.diff import WorldDiff, routes_of
 from tomoul.plan.effect import Consequence, Effect, words
+from tomoul.plan.planner import DesiredState
 from tomoul.plan.world import World
 
 
@@ -59,6 +60,11 @@ def _route(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str
         refused.append("calls with `X-Tomoul-Cache: no-store`")
     for what in refused:
         yield Consequence(Effect.CALLS_REFUSED, model, (region,), f"refuses {what}")
+    for field in ("requestSeconds", "idleSeconds"):
+        before, limit = (route["timeouts"][field] for route in (was, becomes))
+        if limit < before:
+            message = f"ends calls by `timeouts.{field}` after {limit} s: it was {before} s"
+            yield Consequence(Effect.CALLS_REFUSED, model, (region,), message)
     # Where a region must be named nothing falls back.
     falls_back = region in was["regions"] and not becomes.get("requireRegion")
     if falls_back and was.get("fallback", ()) != becomes.get("fallback", ()):
@@ -69,3 +75,25 @@ def _route(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str
         if was["cache"][field] != becomes["cache"][field] and region in was["regions"]:
             message = f"{what}: {was['cache'][field]} → {becomes['cache'][field]}"
             yield Consequence(Effect.CACHE_CHANGED, model, (region,), message)
+
+
+def forward_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
+    """Of calls that gateways of one region send on to those of another, whose address goes or changes."""
+    for region in (each.region for each in diff.regions):
+        old, new = _remotes(diff.old, region), _remotes(diff.new, region)
+        for name in sorted(old.keys() & after.regions.keys()):
+            if old[name] == new.get(name) or region not in diff.new.tables:
+                continue
+            subject, url = f"region {name}", new.get(name)
+            if url is not None:
+                message = f"calls that are sent on to it go to {url}; they went to {old[name]}"
+                yield Consequence(Effect.CALLS_MOVE, subject, (region,), message)
+            elif after.regions[name].spec.state is not RegionState.DISABLED:
+                message = "has no `endpoint` any more: calls pinned to it that arrive there get 503 "
+                yield Consequence(Effect.CALLS_REFUSED, subject, (region,), f"{message}`region_capacity_unavailable`")
+
+
+def _remotes(state: DesiredState, region: str) -> Mapping[str, str]:
+    """URLs of other regions' gateways, as the table of `region` has them."""
+    table = state.tables.get(region)
+    return {} if table is None else {each["region"]: each["url"] for each in table["spec"]["remoteGateways"]}

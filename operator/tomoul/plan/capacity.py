@@ -50,7 +50,7 @@ def lost_nodes(world: World) -> frozenset[str]:
 
 
 class Demand(NamedTuple):
-    """GPUs that models ask for: the fewest and the most that their pools may have."""
+    """GPUs that models ask for, or replicas of a pool: the fewest and the most that there may be."""
 
     least: int
     most: int
@@ -81,15 +81,15 @@ def demand(world: World, only: Container[tuple[Key, str]] | None = None) -> Mapp
                 continue
             before = totals.get((name, accelerator.name), NO_DEMAND)
             count = model.spec.resources.gpus
-            bounds = [_bounds(model.spec, name, pool) for pool in pools(model.spec)]
+            bounds = [replicas_of(model.spec, name, pool) or Demand(1, 1) for pool in pools(model.spec)]
             asked = Demand(count * sum(bound.least for bound in bounds), count * sum(bound.most for bound in bounds))
             totals[name, accelerator.name] = added(before, asked)
     return dict(sorted(totals.items()))
 
 
-def _bounds(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> Demand:
-    """Replicas of a pool."""
+def replicas_of(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> Demand | None:
+    """The fewest and the most replicas of a pool; None where somebody else's autoscaler counts them."""
     if (scaling := scaling_of(spec, region, pool)) is not None:
         return Demand(scaling.min_replicas, scaling.max_replicas)
     replicas = wanted_replicas(spec, region, pool)
-    return Demand(1, 1) if replicas is None else Demand(replicas, replicas)
+    return None if replicas is None else Demand(replicas, replicas)

@@ -5,7 +5,8 @@ Of what the plans alone say: what pods and nodes are doing meanwhile is not know
 
 from collections.abc import Iterator
 
-from tomoul.plan.call_effects import call_effects
+from tomoul.api.region import RegionState
+from tomoul.plan.call_effects import call_effects, forward_effects
 from tomoul.plan.diff import WorldDiff
 from tomoul.plan.effect import Consequence, Effect
 from tomoul.plan.pod_effects import pod_effects
@@ -18,7 +19,8 @@ def consequences(diff: WorldDiff, before: World, after: World) -> tuple[Conseque
     found = [
         *_regions(before, after),
         *call_effects(diff, after),
-        *pod_effects(diff, after),
+        *forward_effects(diff, after),
+        *pod_effects(diff, before, after),
         *tenant_effects(diff),
         *key_effects(diff),
     ]
@@ -42,4 +44,6 @@ def _regions(before: World, after: World) -> Iterator[Consequence]:
                 Effect.REGION_STATE, subject, (), "is no region any more: calls pinned to it get 400 `unknown_region`"
             )
         elif old is not None and new is not None and old.spec.state is not new.spec.state:
-            yield Consequence(Effect.REGION_STATE, subject, (), f"{old.spec.state} → {new.spec.state}")
+            gets = "calls pinned to it get 503 `region_capacity_unavailable`"
+            means = f": {gets}" if new.spec.state is RegionState.DISABLED else ""
+            yield Consequence(Effect.REGION_STATE, subject, (), f"{old.spec.state} → {new.spec.state}{means}")

@@ -8,17 +8,21 @@ from tomoul.api.meta import (
     COMPONENT_GATEWAY,
     LABEL_COMPONENT,
     LABEL_MODEL_DEPLOYMENT,
+    LABEL_POOL,
     LABEL_PROMPT_CACHE,
     LABEL_REGION,
 )
+from tomoul.api.routingtable import PoolName
+from tomoul.plan.capacity import Demand, replicas_of
 from tomoul.plan.diff import Action, WorldDiff
 from tomoul.plan.effect import Consequence, Effect
 from tomoul.plan.planner import DesiredState, identity
+from tomoul.plan.workload import POOLS
 from tomoul.plan.world import Key, Manifest, World
 
 
-def pod_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
-    """Of the Deployments and LeaderWorkerSets that change: how many pods end, start, or are made anew."""
+def pod_effects(diff: WorldDiff, before: World, after: World) -> Iterator[Consequence]:
+    """Of the Deployments and LeaderWorkerSets: how many pods end, start, or are made anew, and where none is left."""
     old, new = _runners(diff.old), _runners(diff.new)
     # Of what is refused, and so is not in the new plan, nothing is removed unless the diff says so.
     removed = {
@@ -50,10 +54,35 @@ def pod_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
         if _template(was) != _template(becomes):
             message = f"{_pods_of(_count(was), was)} {'is' if _count(was) == 1 else 'are'} replaced"
             yield Consequence(Effect.PODS_REPLACED, subject, (region,), message + _how(was, becomes, owner, after))
-        fewer = (_count(was) or 0) - (_count(becomes) or 0)
-        if _count(was) is not None and _count(becomes) is not None and fewer:
-            effect = Effect.PODS_END if fewer > 0 else Effect.PODS_START
-            yield Consequence(effect, subject, (region,), _what_happens(effect, abs(fewer), obj))
+        pool = next((name for name in POOLS if name == labels[LABEL_POOL]), None)
+        if pool is not None:
+            had, wanted = (replicas_of(world.models[owner].spec, region, pool) for world in (before, after))
+            yield from _recounted(had, wanted, pool, subject, region, obj)
+
+
+def _recounted(
+    was: Demand | None, becomes: Demand | None, pool: PoolName, subject: str, region: str, obj: Manifest
+) -> Iterator[Consequence]:
+    """What another number of pods means, whether it is fixed or goes by calls; None where nobody here knows it."""
+    if was is None or becomes is None or was == becomes:
+        return
+    fewer = becomes.least < was.least or becomes.most < was.most
+    effect = Effect.PODS_END if fewer else Effect.PODS_START
+    fixed = was.least == was.most and becomes.least == becomes.most
+    message = (
+        _what_happens(effect, abs(was.most - becomes.most), obj)
+        if fixed
+        else f"{_pods_of(None, obj)}: {was} → {becomes}"
+    )
+    yield Consequence(effect, subject, (region,), message)
+    if was.least and not becomes.least:
+        calls = "with `X-Tomoul-Cache: no-store`" if pool == "no-store" else "pinned there"
+        message = (
+            f"may have no pod while nobody calls: the next call {calls} gets 503 `region_capacity_unavailable`"
+            if becomes.most
+            else f"has no pod any more: calls {calls} get 503 `region_capacity_unavailable`"
+        )
+        yield Consequence(Effect.CALLS_REFUSED, subject, (region,), message)
 
 
 def _what_happens(effect: Effect, count: int | None, obj: Manifest) -> str:

@@ -33,6 +33,9 @@ def tenant_effects(diff: WorldDiff) -> Iterator[Consequence]:
                         else f"may use these {field} alone: {words(becomes[field])}"
                     )
                     yield Consequence(Effect.TENANT_CHANGED, subject, (region.region,), message)
+            if becomes.get("requireRegion") and not was.get("requireRegion"):
+                message = "must name a region: its calls that name none get 400 `region_required`"
+                yield Consequence(Effect.TENANT_CHANGED, subject, (region.region,), message)
             limits = {*was.get("limits", {}), *becomes.get("limits", {})}
             for field in sorted(limits):
                 before, limit = (entry.get("limits", {}).get(field) for entry in (was, becomes))
