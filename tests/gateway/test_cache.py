@@ -35,6 +35,18 @@ def test_a_shared_cache_has_a_salt_without_a_tenant(platform: Platform, chat: Ch
     assert salts(platform, "shared") == [derived("", "acme/shared")]
 
 
+def test_pods_of_former_revisions_get_the_salt_in_their_own_fields_and_none_of_these_is_a_clients(
+    platform: Platform, chat: Chat
+) -> None:
+    assert chat("acme/shared", cache_salt="x", old_salt="mine", older_salt=1).status == 200
+    assert chat("acme/shared", cache="no-store").status == 200
+    for request in platform.engines["shared"].received:
+        found = [request.json().get(name) for name in ("cache_salt", "old_salt", "older_salt")]
+        assert len(set(found)) == 1
+        assert isinstance(found[0], str)
+        assert request.body.count(b"_salt") == 3
+
+
 def test_a_model_without_a_cache_gets_no_salt_not_even_a_clients_and_no_store_is_kept_by_itself(
     platform: Platform, chat: Chat
 ) -> None:

@@ -52,7 +52,8 @@ def eu_table(us_port: int, **fields: Any) -> RoutingTable:
         model(
             "acme/off", cache={"mode": "Disabled", "noStore": "Refuse", "saltField": "cache_salt"}, pools=pools("off")
         ),
-        model("acme/shared", cache={**ISOLATED, "mode": "Shared"}, pools=pools("shared")),
+        model("acme/shared", cache={**ISOLATED, "mode": "Shared", "formerSaltFields": ["old_salt", "older_salt"]},
+              pools=pools("shared")),
         model("acme/us-only", regions=["us-east"], pools=[]),
         model("acme/far", regions=["us-east"], fallback=["us-east"], cache=ISOLATED, pools=[]),
         model("acme/quick", pools=pools("quick"), timeouts={"requestSeconds": 1, "idleSeconds": 300}),

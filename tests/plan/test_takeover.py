@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.specs import model, world
+from tests.plan.specs import KEY, model, world
 from tests.plan.worlds import POOL, table
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.routingtable import ModelRoute
@@ -60,6 +60,25 @@ def test_pods_that_keep_tenants_apart_by_a_salt_get_one_as_long_as_any_is_there(
     )
     cache = routed(found[state]).cache
     assert (cache.mode, cache.salt_field) == (("Tenant", "cache_salt") if state in MIXED else ("Disabled", None))
+
+
+def custom(salt: str) -> ModelDeployment:
+    """One whose engine names the salt's field so; its pods' arguments go with that."""
+    own = {"promptCache": "Salted", "saltField": salt}
+    return model(engine={"type": "Custom", "image": "acme/engine:1", "args": [salt], "custom": own})
+
+
+@pytest.mark.parametrize("state", [*MIXED, "over"])
+def test_pods_whose_salt_has_another_field_get_it_there_too_as_long_as_any_is_there(state: str) -> None:
+    cache = routed(rolling(custom("old_salt"), custom("new_salt"), "salted", "salted")[state]).cache
+    assert (cache.salt_field, cache.former_salt_fields) == ("new_salt", ("old_salt",) if state in MIXED else None)
+
+
+def test_a_third_field_of_a_salt_that_comes_in_between_leaves_the_first_ones_pods_theirs() -> None:
+    found = rolling(custom("old_salt"), custom("new_salt"), "salted", "salted")["an old pod still ends its calls"]
+    again = replace(found, models={KEY: custom("newest_salt")})
+    again = replace(again, facts=replace(again.facts, tables={"eu-west": table(found, 7)}))
+    assert routed(again).cache.former_salt_fields == ("new_salt", "old_salt")
 
 
 @pytest.mark.parametrize("state", [*MIXED, "over"])

@@ -16,6 +16,7 @@ PoolName = Literal["default", "no-store", "canary"]
 SeedSupport = Literal["deterministic", "best_effort", "ignored"]
 MAX_REMOVED = 64
 """Fields: those of two engines, while a model's pods go from one to the other."""
+MAX_FORMER_SALTS = 4
 MAX_ALIASES = 16
 MAX_TENANTS = 4096
 MAX_TENANT_PROBLEMS = 256
@@ -48,6 +49,11 @@ class RouteCache(ApiModel):
     )
     salt_field: str | None = Field(
         default=None, max_length=63, description="Body field that carries the cache salt, where the engine has one"
+    )
+    former_salt_fields: tuple[Annotated[str, Field(max_length=63)], ...] | None = Field(
+        default=None,
+        max_length=MAX_FORMER_SALTS,
+        description="Fields that carry it too, for pods of other revisions, as long as any answers",
     )
 
 

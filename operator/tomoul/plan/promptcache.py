@@ -41,7 +41,7 @@ def truthful(
         return cache
     # The strictest mode of a model that has a cache: the gateway refuses `no-store` calls and salts all others.
     no_store = NoStore.NOT_STORED if own_pool else NoStore.REFUSE
-    return RouteCache(mode=CacheMode.TENANT, no_store=no_store, salt_field=salt_field)
+    return cache.model_copy(update={"mode": CacheMode.TENANT, "no_store": no_store, "salt_field": salt_field})
 
 
 def policy_status(spec: ModelDeploymentSpec, cache: RouteCache) -> CachePolicyStatus:

@@ -6,7 +6,7 @@ both revisions have in common, whether the newest one takes over at once or is t
 
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
-from tomoul.api.routingtable import MAX_REMOVED, ModelRoute, RouteCapabilities
+from tomoul.api.routingtable import MAX_FORMER_SALTS, MAX_REMOVED, ModelRoute, RouteCapabilities
 from tomoul.plan.naming import pool_name
 from tomoul.plan.poolpods import pool_fact
 from tomoul.plan.running import pool_revisions, wanted_revision
@@ -30,8 +30,9 @@ def common_route(
 
 def _common(route: ModelRoute, last: ModelRoute) -> ModelRoute:
     new, old = route.capabilities, last.capabilities
-    # What the pods that have a cache keep calls apart by, also where the others have none.
-    salt = route.cache.salt_field or last.cache.salt_field
+    # What the pods that have a cache keep calls apart by, also where the others have none, or go by another field.
+    known = (route.cache.salt_field, last.cache.salt_field, *(last.cache.former_salt_fields or ()))
+    salt, *former = dict.fromkeys(name for name in known if name is not None) or (None,)
     removed = tuple(dict.fromkeys((*route.remove_fields, *last.remove_fields)))[:MAX_REMOVED]
     return route.model_copy(
         update={
@@ -48,7 +49,9 @@ def _common(route: ModelRoute, last: ModelRoute) -> ModelRoute:
             "reuse_connections": route.reuse_connections and last.reuse_connections,
             "seeds": min((count for count in (route.seeds, last.seeds) if count is not None), default=None),
             "random_seed": route.random_seed or last.random_seed,
-            "cache": route.cache.model_copy(update={"salt_field": salt}),
+            "cache": route.cache.model_copy(
+                update={"salt_field": salt, "former_salt_fields": tuple(former[:MAX_FORMER_SALTS]) or None}
+            ),
         }
     )
 

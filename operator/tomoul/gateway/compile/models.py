@@ -79,6 +79,7 @@ def model_entry(route: ModelRoute, clusters: ModelClusters, reachable: frozenset
         "usage_option": route.usage_option,
         "counts_one_choice": route.counts_one_choice,
         "salt_field": route.cache.salt_field,
+        "former_salt_fields": list(route.cache.former_salt_fields or ()),
         "salt": _salt(route),
         "no_store": no_store,
         "affinity": route.affinity is not None,

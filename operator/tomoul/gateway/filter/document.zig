@@ -54,6 +54,8 @@ pub const Model = struct {
     /// Whether the engine tells the tokens of one choice only, where an answer in one piece has several.
     counts_one_choice: bool = false,
     salt_field: ?[]const u8 = null,
+    /// Fields that carry the salt too, for pods of other revisions.
+    former_salt_fields: []const []const u8 = &.{},
     /// Whose salt calls get; null for none.
     salt: ?enum { tenant, shared } = null,
     no_store: NoStore = .as_is,

@@ -105,6 +105,9 @@ pub fn apply(
     if (own.salt) |value| {
         for ([_][]const u8{ "{\"", model.salt_field.?, "\":\"", value, "\"" }) |piece| try body.write(piece);
         separator = ",";
+        for (model.former_salt_fields) |field| {
+            for ([_][]const u8{ ",\"", field, "\":\"", value, "\"" }) |piece| try body.write(piece);
+        }
     }
     for (model.set_fields) |field| {
         try body.write(separator);
@@ -150,7 +153,7 @@ fn isRemoved(model: *const Model, name: []const u8) bool {
     for (model.set_fields) |field| {
         if (std.mem.eql(u8, field.name, name)) return true;
     }
-    return contains(model.remove_fields, name);
+    return contains(model.former_salt_fields, name) or contains(model.remove_fields, name);
 }
 
 fn contains(names: []const []const u8, name: []const u8) bool {
