@@ -190,6 +190,20 @@ def test_a_signal_stops_everything_and_ends_with_0(files: Path, number: signal.S
         assert not [pid for pid in started if alive(pid)]
 
 
+def test_who_stops_it_does_not_wait_for_the_compiler(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(files / "cache"))
+    with subprocess.Popen([*TOMOUL, str(files)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "compiling" in process.stdout.readline()
+        until(lambda: children(process.pid), "the compiler")
+        started = children(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "Stopped.\n"
+        assert process.wait(5) == 0
+    assert not [pid for pid in started if alive(pid)]
+    assert not list((files / "cache").glob("tomoul/filter/*/*"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     ("when", "says", "status"),

@@ -1,6 +1,8 @@
 """A region's gateway as processes: an ADS server in this process and an Envoy beside it."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,9 +14,20 @@ from tomoul.gateway.agent.ads import Acknowledgement, AdsServer
 from tomoul.gateway.compile.compiler import compile_gateway
 from tomoul.gateway.compile.resources import Endpoints, GatewayOptions
 from tomoul.gateway.compile.tenants import KnownTenant
+from tomoul.gateway.filter.build import filter_folder
 from tomoul.local.probe import responds
 from tomoul.local.process import Process
 from tomoul.plan.envoy_bootstrap import MODULES_PATH, envoy_bootstrap
+
+
+async def filter_modules(report: Callable[[str], None]) -> Path:
+    """The folder of the filter, which may have to be compiled. Raises BuildError and OSError."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(filter_folder, report, stop=stop)
+    finally:
+        # Who is cancelled does not wait for the compiler; the end of the process would, for its thread.
+        stop.set()
 
 
 class Gateway:

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 
 from tomoul.api.routingtable import RemoteGateway, RoutingTable
-from tomoul.gateway.filter.build import BuildError, filter_folder
+from tomoul.gateway.filter.build import BuildError
 from tomoul.local.desired import Desired, InvalidFilesError, desired_state
 from tomoul.local.engines import EngineCommand
 from tomoul.local.files import socket_folder, watches
-from tomoul.local.gateway import Gateway
+from tomoul.local.gateway import Gateway, filter_modules
 from tomoul.local.guard import ProcessGroup
 from tomoul.local.options import DEFAULT_PORT, LocalError, LocalOptions
 from tomoul.local.probe import free_port, reserve
@@ -61,7 +61,7 @@ class LocalPlatform:
         """Start everything; `ready` waits for it. Raises LocalError and InvalidFilesError."""
         try:
             self._desired = await asyncio.to_thread(self._read)
-            self._modules = await asyncio.to_thread(filter_folder, self._report)
+            self._modules = await filter_modules(self._report)
             self.folder = socket_folder()
         except BuildError as error:
             raise LocalError(str(error)) from error

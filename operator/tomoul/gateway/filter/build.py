@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,8 @@ SOURCES = Path(__file__).parent
 # The oldest glibc that Envoy's own binaries run on.
 _TARGETS = {"x86_64": "x86_64-linux-gnu.2.28", "aarch64": "aarch64-linux-gnu.2.28", "arm64": "aarch64-linux-gnu.2.28"}
 
+_POLL_SECONDS = 0.1
+
 
 class BuildError(Exception):
     """The library cannot be compiled here; says why."""
@@ -31,11 +34,13 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)  # noqa: T201 - of a wait that nobody expects
 
 
-def filter_folder(report: Callable[[str], None] = _say, *, faults: bool = False) -> Path:
+def filter_folder(
+    report: Callable[[str], None] = _say, *, faults: bool = False, stop: threading.Event | None = None
+) -> Path:
     """The folder that holds the library: this one in an image, else one in the user's cache.
 
-    `report` is told of the wait where it has to be compiled. With `faults` it has bugs that tests can call for. Raises
-    BuildError.
+    `report` is told of the wait where it has to be compiled, which `stop` ends. With `faults` it has bugs that tests
+    can call for. Raises BuildError.
     """
     if (SOURCES / LIBRARY).exists() and not faults:
         return SOURCES
@@ -43,13 +48,16 @@ def filter_folder(report: Callable[[str], None] = _say, *, faults: bool = False)
     if not (folder / LIBRARY).exists():
         report("compiling the gateway's filter, once (a quarter of a minute)")
         started = time.monotonic()
-        compile_filter(folder, faults=faults)
+        compile_filter(folder, faults=faults, stop=stop)
         report(f"compiled it in {time.monotonic() - started:.0f} s")
     return folder
 
 
-def compile_filter(folder: Path, *, faults: bool = False) -> None:
-    """Compile the library into `folder`, at once: another process sees the whole file or none. Raises BuildError."""
+def compile_filter(folder: Path, *, faults: bool = False, stop: threading.Event | None = None) -> None:
+    """Compile the library into `folder`, at once: another process sees the whole file or none. Raises BuildError.
+
+    Once `stop` is set the compiler is ended.
+    """
     target = _TARGETS.get(platform.machine())
     if target is None:
         raise BuildError(f"the filter is for x86_64 and arm64, and this machine is {platform.machine()}")
@@ -64,11 +72,29 @@ def compile_filter(folder: Path, *, faults: bool = False) -> None:
             *("--dep", "options", f"-Mroot={SOURCES / 'module.zig'}", f"-Moptions={options}"),
             *("--cache-dir", temporary),
         ]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=temporary)
-        if result.returncode:
-            raise BuildError(f"the filter does not compile:\n{result.stderr}")
+        # A group of its own: a terminal's Ctrl-C is not the compiler's, which would tell of it as of an error.
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=temporary, process_group=0
+        ) as compiler:
+            said = _said(compiler, stop or threading.Event())
+        if compiler.returncode:
+            raise BuildError(f"the filter does not compile:\n{said}")
         made.chmod(0o755)
         made.replace(folder / LIBRARY)
+
+
+def _said(compiler: subprocess.Popen[str], stop: threading.Event) -> str:
+    """What a compiler has said, once it has ended."""
+    try:
+        while not stop.is_set():
+            try:
+                return compiler.communicate(timeout=_POLL_SECONDS)[0]
+            except subprocess.TimeoutExpired:
+                continue
+        return ""
+    finally:
+        # Of one that has ended this does nothing.
+        compiler.kill()
 
 
 def install_filter(folder: Path) -> None:
