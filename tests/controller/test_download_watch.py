@@ -14,6 +14,7 @@ from tomoul.controller.download_watch import (
     MOST_PODS,
     STALL_SECONDS,
     TELL_SECONDS,
+    WAIT_SECONDS,
     DownloadWatch,
     parsed,
     read_loader,
@@ -207,7 +208,8 @@ async def test_no_answer_or_a_wrong_one_is_taken_for_none_and_spoils_no_other(
         ("Downloading", STALL_SECONDS, True),
         ("Downloading", STALL_SECONDS - 1, False),
         ("Listing", STALL_SECONDS, True),
-        ("Waiting", STALL_SECONDS, False),
+        ("Waiting", WAIT_SECONDS - 1, False),
+        ("Waiting", WAIT_SECONDS, True),
         ("Verifying", STALL_SECONDS, False),
     ],
 )

@@ -1,5 +1,6 @@
 """Downloads from a hub: whole, resumed, corrupt, refused, by several loaders at once."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -400,11 +401,38 @@ def test_of_two_loaders_for_one_folder_one_downloads_and_both_tell_how_far_it_is
         "one downloads, the other waits",
     )
     assert all(report(port)["total"] == 3_000_008 for port in ports)
+    (error,) = {str(report(port)["error"]) for port in ports} - {""}
+    assert error.startswith("another loader has the lock of `.chat.lock`")
     hub.hold.set()
     for loader in loaders:
         loader.communicate(timeout=60)
         assert loader.returncode == 0
     assert sorted(hub.ranges) == [("config.json", 0), ("model.safetensors", 0)]
+
+
+def test_a_loader_that_has_lost_its_lock_and_goes_on_spoils_nothing_for_the_one_that_has_it(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    """As on a node that was cut off from an NFS server and is back. Within one process these locks exclude nobody."""
+    hub.cut_after = 1_000_000
+    others = []
+
+    def loses_it(_seconds: float) -> None:
+        if not others:
+            others.append(load(remote(hub), tmp_path, "chat", Progress(), pause=at_once))
+
+    class Slow(Hub):
+        def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
+            for piece in super().read(file, offset):
+                yield piece
+                if file.path == "model.safetensors":
+                    loses_it(0)
+
+    first = Slow(REPO, "main", None, endpoint=hub.url, token=None)
+    with contextlib.suppress(OSError):  # Its folder has been moved.
+        load(first, tmp_path, "chat", Progress(), pause=at_once)
+    assert others
+    assert (tmp_path / "chat" / "model.safetensors").read_bytes() == WEIGHTS
 
 
 def free_port() -> int:

@@ -32,8 +32,9 @@ MOST_PODS = 16
 """Loaders that are asked of one ModelDeployment, the first by name; the status tells of one."""
 LARGEST_BYTES = 16 * 1024
 LONGEST_ERROR = 300
-# A loader that waits has the stall of another, and while bytes are looked at none need to come.
-_MAY_STALL = frozenset({"Listing", "Downloading"})
+WAIT_SECONDS = 1800
+"""Who waits has the stall of another, unless that is gone and its lock is not: no files take so long to look at."""
+_STALLS_AFTER = {"Listing": STALL_SECONDS, "Downloading": STALL_SECONDS, "Waiting": WAIT_SECONDS}
 
 
 _Count = Annotated[int, Field(ge=0, lt=2**62)]
@@ -137,7 +138,7 @@ def parsed(answer: bytes, now: datetime) -> DownloadFact:
         total=told.total,
         bytes_per_second=told.bytesPerSecond,
         updated=now.replace(microsecond=0),
-        stalled_since=told.movedAt if told.state in _MAY_STALL and told.stillSeconds >= STALL_SECONDS else None,
+        stalled_since=told.movedAt if told.stillSeconds >= _STALLS_AFTER.get(told.state, math.inf) else None,
         error=told.error[:LONGEST_ERROR],
     )
 

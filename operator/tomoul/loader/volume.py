@@ -107,12 +107,14 @@ def _bring(remote: Remote, file: RemoteFile, folder: Path, progress: Progress, p
 
 
 def _append(remote: Remote, file: RemoteFile, part: Path, progress: Progress) -> None:
-    with part.open("ab") as out:
-        have = out.tell()
+    part.touch()
+    # Not at the end, wherever that is by now: one that has lost its lock would write behind what another has brought.
+    with part.open("r+b") as out:
+        have = out.seek(0, os.SEEK_END)
         if have > file.size:
             progress.add(file.size - have)
             out.truncate(file.size)
-            have = file.size
+            have = out.seek(file.size)
         try:
             if have < file.size:
                 for piece in remote.read(file, have):
@@ -168,7 +170,9 @@ def _lock(
                     raise
             progress.enter("Waiting")
             meanwhile()
+            progress.failed(f"another loader has the lock of `{path.name}`; if none runs, the volume's server keeps it")
             pause(1.0)
+        progress.failed("")
         yield
 
 
