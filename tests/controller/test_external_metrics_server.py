@@ -26,7 +26,7 @@ class Certificates:
     """An API server that has the server's Secret, and says by which authority it is known itself."""
 
     def __init__(self, authority: str) -> None:
-        self.secret = certificate_secret(Key("tomoul-system", server.SECRET), HOST, datetime.now(UTC))
+        self.secret = certificate_secret(Key("tomoul-system", server.SECRET), HOST, datetime.now(UTC), {})
         self.authority = authority
 
     async def get(self, resource: Resource, key: Key) -> dict[str, Any]:

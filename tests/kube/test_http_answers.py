@@ -207,7 +207,7 @@ async def test_a_page_of_a_list_is_not_in_memory_beside_the_next_one(monkeypatch
 
 async def test_an_api_server_with_another_authority_is_known_once_the_kubelet_has_written_it(tmp_path: Path) -> None:
     def server(name: str) -> tuple[ssl.SSLContext, bytes]:
-        data = certificate_secret(Key("", ""), name, datetime.now(UTC))["data"]
+        data = certificate_secret(Key("", ""), name, datetime.now(UTC), {})["data"]
         for file in (CERTIFICATE, PRIVATE_KEY):
             (tmp_path / file).write_bytes(base64.b64decode(data[file]))
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

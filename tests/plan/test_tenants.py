@@ -13,6 +13,7 @@ from tomoul.api.routingtable import GatewayAcknowledgement, GatewayAuth, Routing
 from tomoul.api.tenant import TenantStatus
 from tomoul.plan.claims import claims
 from tomoul.plan.events import events
+from tomoul.plan.gateway_overlay import GatewayOverlay
 from tomoul.plan.key_access import key_access
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.tenant import KEY_REASONS, plan_tenant
@@ -169,6 +170,14 @@ def test_the_gateways_may_read_the_secrets_that_tenants_name_and_no_others() -> 
     ]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "tomoul-gateway", "namespace": "tomoul-system"}]
     assert key_access(world(tenant()), "elsewhere") == ()
+
+
+def test_what_lets_gateways_read_keys_has_the_labels_of_all_that_gateways_consist_of() -> None:
+    before = world(tenant())
+    overlay = GatewayOverlay(labels={"team": "inference"})
+    labelled = replace(before, settings=replace(before.settings, gateway_overlay=overlay))
+    for plain, item in zip(key_access(before, "tenants"), key_access(labelled, "tenants"), strict=True):
+        assert item["metadata"]["labels"] == {**plain["metadata"]["labels"], "team": "inference"}
 
 
 def test_tenants_that_the_table_has_no_room_for_are_the_youngest_and_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,10 @@ from tomoul.plan.settings import Settings
 from tomoul.plan.world import Key, World
 
 ACCOUNTS = ("tomoul-operator", "tomoul-gateway")
-VALUES = (f"workloadNamespaces={{{MODELS}}}", "gateway.replicas=1", "scaling.externalMetrics=true")
+VALUES = (
+    f"workloadNamespaces={{{MODELS}}}", "gateway.replicas=1", "scaling.externalMetrics=true",
+    "commonLabels.team=inference",
+)  # fmt: skip
 KINDS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
@@ -74,6 +77,13 @@ def test_every_right_is_needed_and_nothing_is_asked_for_without_one(exercised: E
     rights, asked = exercised.granted(account), exercised.asked[account]
     assert [right for right in sorted(rights) if not any(right.covers(request) for request in asked)] == []
     assert [request for request in sorted(asked) if not any(right.covers(request) for right in rights)] == []
+
+
+@pytest.mark.usefixtures("exercised")
+def test_the_secrets_that_the_operator_makes_have_the_labels_of_all_objects(control_plane: ControlPlane) -> None:
+    for name in ("tomoul-cache-salt", "tomoul-external-metrics"):
+        secret = control_plane.api.get(f"/api/v1/namespaces/{SYSTEM}/secrets/{name}")
+        assert secret["metadata"].get("labels", {}).get("team") == "inference", name
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)

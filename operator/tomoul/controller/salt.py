@@ -23,7 +23,11 @@ async def ensure_salt(context: Context) -> None:
                 "apiVersion": SECRETS.api_version,
                 "kind": SECRETS.kind,
                 "type": "Opaque",
-                "metadata": {"name": key.name, "namespace": key.namespace},
+                "metadata": {
+                    "name": key.name,
+                    "namespace": key.namespace,
+                    "labels": dict(context.observed.settings.gateway_overlay.labels),
+                },
                 "data": {SALT_KEY: base64.b64encode(secrets.token_bytes(SALT_BYTES)).decode()},
             }
         )

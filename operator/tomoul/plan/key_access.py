@@ -14,7 +14,8 @@ def key_access(world: World, namespace: str) -> tuple[Manifest, ...]:
     names = secret_names(world, namespace)
     if not names:
         return ()
-    meta = {"name": NAME, "namespace": namespace, "labels": _LABELS}
+    labels = dict(world.settings.gateway_overlay.labels) | _LABELS
+    meta = {"name": NAME, "namespace": namespace, "labels": labels}
     account = {
         "kind": "ServiceAccount",
         "name": world.settings.gateway_service_account,

@@ -1,6 +1,7 @@
 """Certificate: by which the API server knows the operator when it asks for figures. Made here, kept in a Secret."""
 
 import base64
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -20,7 +21,7 @@ RENEWED = timedelta(days=30)
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
-def certificate_secret(key: Key, host: str, now: datetime) -> Manifest:
+def certificate_secret(key: Key, host: str, now: datetime, labels: Mapping[str, str]) -> Manifest:
     """A Secret with a new key and a certificate for `host` that is signed by itself."""
     private_key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
@@ -45,7 +46,7 @@ def certificate_secret(key: Key, host: str, now: datetime) -> Manifest:
         "apiVersion": SECRETS.api_version,
         "kind": SECRETS.kind,
         "type": "kubernetes.io/tls",
-        "metadata": {"name": key.name, "namespace": key.namespace},
+        "metadata": {"name": key.name, "namespace": key.namespace, "labels": dict(labels)},
         "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
     }
 

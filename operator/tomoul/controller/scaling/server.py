@@ -127,12 +127,13 @@ async def _ensure_secret(context: Context, key: Key, host: str) -> Object:
     try:
         secret = await context.client.get(SECRETS, key)
     except NotFound:
-        await context.writer.create(certificate_secret(key, host, context.now()))
-        return await context.client.get(SECRETS, key)
-    if is_usable(secret, host, context.now()):
-        return secret
-    await context.writer.delete(SECRETS, key, secret["metadata"]["uid"])
-    await context.writer.create(certificate_secret(key, host, context.now()))
+        pass
+    else:
+        if is_usable(secret, host, context.now()):
+            return secret
+        await context.writer.delete(SECRETS, key, secret["metadata"]["uid"])
+    labels = context.observed.settings.gateway_overlay.labels
+    await context.writer.create(certificate_secret(key, host, context.now(), labels))
     return await context.client.get(SECRETS, key)
 
 
