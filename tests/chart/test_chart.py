@@ -85,6 +85,20 @@ def test_the_crds_are_left_to_others_if_the_values_say_so() -> None:
             "gateway.podAnnotations.a/b/c=d",
             "at '/gateway/podAnnotations/a~1b~1c': value must be 'left out: a name is letters",
         ),
+        (
+            "operator.nodeSelector.a\\.\\.b/c=d",
+            "at '/operator/nodeSelector/a..b~1c': value must be 'left out: a name is",
+        ),
+        (
+            "gateway.tolerations[0].operator=Exists,gateway.tolerations[0].value=a",
+            "at '/gateway/tolerations/0/value': value must be 'left out where operator is Exists'",
+        ),
+        ("gateway.tolerations[0].value=a", "at '/gateway/tolerations/0': missing property 'key'"),
+        ("gateway.tolerations[0].key=a b", "at '/gateway/tolerations/0/key'"),
+        (
+            "gateway.tolerations[0].key=a,gateway.tolerations[0].tolerationSeconds=5",
+            "at '/gateway/tolerations/0/tolerationSeconds': value must be 'left out unless effect is NoExecute'",
+        ),
         ("commonLabels.a b=c", "at '/commonLabels/a b': value must be 'left out: a name is letters"),
     ],
 )
