@@ -63,7 +63,7 @@ def plan_region(world: World, name: str, statuses: Mapping[Key, ModelDeploymentS
 def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
     name = region.metadata.name
     if not world.settings.hosts(name):
-        elsewhere = Verdict("Unknown", Reason.HOSTED_ELSEWHERE, "Another operator hosts this region")
+        elsewhere = Verdict("Unknown", Reason.HOSTED_ELSEWHERE, _hosted_elsewhere(world, region))
         return {ConditionType.GATEWAYS_READY: elsewhere, ConditionType.READY: elsewhere}
     if region.spec.state is RegionState.DISABLED:
         disabled = Verdict("False", Reason.REGION_DISABLED, "The region is Disabled: nothing runs there")
@@ -82,6 +82,13 @@ def _verdicts(world: World, region: Region) -> dict[ConditionType, Verdict]:
     else:
         ready = Verdict("False", unmet.reason, unmet.message)
     return {ConditionType.GATEWAYS_READY: gateways, ConditionType.READY: ready}
+
+
+def _hosted_elsewhere(world: World, region: Region) -> str:
+    """What this operator hosts, too: a name that is misspelt there leaves its region to nobody."""
+    hosted = ", ".join(f"`{name}`" for name in sorted(world.settings.hosted_regions or ()))
+    unreached = "" if region.spec.endpoint else "; no call from here reaches it, since it has no `endpoint.url`"
+    return f"Another operator hosts this region, this one {hosted or 'none'} (`hostRegions`){unreached}"
 
 
 def _shared_nodes(world: World, region: Region) -> str:
