@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -328,6 +330,16 @@ def test_a_file_without_any_object_is_an_error_as_kubectl_has_it(text: str) -> N
     result = run("-", "--against", EXAMPLES, stdin=text)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "error: standard input: there is no object in it" in result.stderr
+
+
+@pytest.mark.parametrize(("encoding", "arrow"), [("ascii", "→"), ("latin-1", "?"), ("utf-8", "→")])
+def test_a_terminal_of_any_encoding_shows_what_it_can(files: Path, encoding: str, arrow: str) -> None:
+    edit(files / "tiny-chat.yaml", "replicas: 2", "replicas: 3")
+    command = [sys.executable, "-m", "tomoul", "plan", "--auth", "None", str(files), "--against", str(EXAMPLES)]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (result.returncode, result.stderr) == (2, b"")
+    assert f"spec.replicas: 2 {arrow} 3" in result.stdout.decode("utf-8" if encoding == "ascii" else encoding)
 
 
 def test_a_link_to_what_is_not_there_is_an_error_and_not_passed_over(files: Path) -> None:

@@ -1,6 +1,9 @@
 """The command `tomoul`; each subcommand lives in a module of its own and is imported only when it is called."""
 
+import codecs
 import importlib
+import io
+import sys
 from collections.abc import Mapping
 
 import click
@@ -55,3 +58,8 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="tomoul")
 def main() -> None:
     """Tomoul: an OpenAI-compatible chat endpoint in several regions, as Kubernetes resources."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A machine whose locale says nothing says ASCII, and its terminals show UTF-8; others show what they can.
+            ascii_alone = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if ascii_alone else None, errors="replace")
