@@ -26,11 +26,13 @@ def test_the_charts_crds_are_those_of_the_models() -> None:
     assert copies == {file.name: file.read_text() for file in CRDS}, "run `make generate`"
 
 
-def test_the_crds_are_installed_as_they_are_and_stay_when_the_release_is_removed() -> None:
+def test_the_crds_are_installed_as_they_are_and_neither_helm_nor_argo_cd_removes_them() -> None:
     rendered = {found["metadata"]["name"]: found for found in render() if found["kind"] == "CustomResourceDefinition"}
     for file in CRDS:
         crd = yaml.safe_load(file.read_text())
-        crd["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+        # Argo CD prunes what Helm keeps, unless it is told in its own words.
+        keep = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false"}
+        crd["metadata"]["annotations"] = keep
         assert rendered.pop(crd["metadata"]["name"]) == crd
     assert not rendered
 
