@@ -38,6 +38,8 @@ envoy_tomoul_trial_ttft_ms_bucket{model="acme/chat",region="eu",trial="canary",l
 envoy_tomoul_trial_ttft_ms_bucket{model="acme/chat",region="eu",trial="canary",le="+Inf"} 20
 envoy_tomoul_trial_ttft_ms_sum{model="acme/chat",region="eu",trial="canary"} 1234.5
 envoy_tomoul_trial_ttft_ms_count{model="acme/chat",region="eu",trial="canary"} 20
+# TYPE envoy_tomoul_trial_computed_tokens_total counter
+envoy_tomoul_trial_computed_tokens_total{model="acme/chat",region="eu",trial="canary"} 900
 # TYPE envoy_cluster_upstream_rq counter
 envoy_cluster_upstream_rq{model="acme/chat",trial="canary"} 5
 """
@@ -47,7 +49,7 @@ envoy_cluster_upstream_rq{model="acme/chat",trial="canary"} 5
 def test_a_canarys_failures_are_what_engines_do_and_what_other_pods_had_to_answer_for_it() -> None:
     found = readings_of(METRICS)
     assert found["acme/chat"].canary == CallCounts(
-        calls=100, errors=6, refused=10 + 4, streams=20, ttft_milliseconds=1234
+        calls=100, errors=6, refused=10 + 4, streams=20, ttft_milliseconds=1234, computed_tokens=900
     )
     assert found["acme/chat"].stable == CallCounts(calls=1010, errors=10)
     assert found["acme/chat"].missed == 1

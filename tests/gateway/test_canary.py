@@ -1,6 +1,7 @@
 """A canary's share of the calls, and what is counted of it, through a real Envoy."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,7 +100,10 @@ def test_a_canarys_failures_and_its_first_tokens_are_told_from_those_of_the_old_
     assert failed == len(engines["new"].received) > 0
     eventually(lambda: calls_since(gateway, before) == (failed, failed, 40 - failed, 0))
 
-    engines["new"].behave = lambda _: stream(0.2, b"data: " + chunk("c", "Hi").encode() + b"\n\n", b"data: [DONE]\n\n")
+    usage = {"prompt_tokens": 50, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 20}}
+    last = json.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": usage})
+    events = [f"data: {each}\n\n".encode() for each in (chunk("c", "Hi"), last, "[DONE]")]
+    engines["new"].behave = lambda _: stream(0.2, *events)
     before = counted(gateway)
     for _ in range(20):
         send(gateway, stream=True)
@@ -112,6 +116,9 @@ def test_a_canarys_failures_and_its_first_tokens_are_told_from_those_of_the_old_
     after = counted(gateway)
     of_new = after.canary.ttft_milliseconds - before.canary.ttft_milliseconds
     of_old = after.stable.ttft_milliseconds - before.stable.ttft_milliseconds
+    assert after.canary.computed_tokens - before.canary.computed_tokens == 30 * (
+        after.canary.streams - before.canary.streams
+    )
     assert of_new / (after.canary.streams - before.canary.streams) >= 190
     assert of_old / (after.stable.streams - before.stable.streams) < 190
 

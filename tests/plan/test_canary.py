@@ -112,6 +112,7 @@ def test_a_new_revision_is_tried_by_one_pod_while_the_old_ones_keep_their_templa
     services = {obj["metadata"]["name"] for obj in plan.objects if obj["kind"] == "Service"}
     assert services == {POOL.name, CANARY.name}
     rollout = told(plan)
+    assert (rollout.reason, rollout.message[:6]) == ("CanaryFirst", "Chosen")
     assert (rollout.phase, rollout.revision, rollout.serving_revision) == ("Canary", NEW, OLD)
     assert condition(plan)[:2] == ("False", "RolloutInProgress")
 
@@ -299,6 +300,16 @@ def test_a_route_promises_only_what_both_revisions_can_do_until_the_new_one_has_
         (counts(errors=3, unreadable=("b",)), "RolledBack", "3 of its 100"),
         (counts(canary=CallCounts(100, 0, 10, 1510), stable=CallCounts(900, 0, 10, 1000)), "RolledBack", "151 ms"),
         (counts(canary=CallCounts(100, 0, 10, 1500), stable=CallCounts(900, 0, 10, 1000)), "Promoted", ""),
+        (
+            counts(canary=CallCounts(100, 0, 10, 9000, 0, 8000), stable=CallCounts(900, 0, 10, 1000, 0, 1000)),
+            "Promoted",
+            "",
+        ),
+        (
+            counts(canary=CallCounts(100, 0, 10, 9000, 0, 5000), stable=CallCounts(900, 0, 10, 1000, 0, 1000)),
+            "RolledBack",
+            "900 ms",
+        ),
         (counts(canary=CallCounts(100, 0, 9, 9000), stable=CallCounts(900, 0, 10, 1000)), "Promoted", ""),
         (
             counts(canary=CallCounts(100, 0, 10, 9000), stable=CallCounts(9, 0, 10, 1000), unreadable=("b",)),

@@ -10,6 +10,7 @@ from tomoul.plan.world import CallCounts, CanaryFact
 
 CALLS = "envoy_tomoul_trial_calls_total"
 TTFT_SUM, TTFT_COUNT = "envoy_tomoul_trial_ttft_ms_sum", "envoy_tomoul_trial_ttft_ms_count"
+COMPUTED = "envoy_tomoul_trial_computed_tokens_total"
 CANARY, STABLE, _MISSED = "canary", "stable", "missed"
 """Values of the label `trial`: which pods a call was meant for. The last is ours."""
 SETTLING_SECONDS = 15.0
@@ -97,7 +98,7 @@ def readings_of(text: str) -> Mapping[str, Reading]:
     found: dict[str, dict[str, CallCounts]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name not in (CALLS, TTFT_SUM, TTFT_COUNT):
+            if sample.name not in (CALLS, TTFT_SUM, TTFT_COUNT, COMPUTED):
                 continue
             labels, value = sample.labels, int(sample.value)
             trial = labels.get("trial", "")
@@ -119,6 +120,8 @@ def _counted(name: str, labels: Mapping[str, str], value: int) -> CallCounts:
         return CallCounts(ttft_milliseconds=value)
     if name == TTFT_COUNT:
         return CallCounts(streams=value)
+    if name == COMPUTED:
+        return CallCounts(computed_tokens=value)
     status = int(labels.get("status") or 0)
     if status == 0:
         return CallCounts()
@@ -152,6 +155,7 @@ def _pairs(one: CallCounts, other: CallCounts) -> list[tuple[int, int]]:
         (one.streams, other.streams),
         (one.ttft_milliseconds, other.ttft_milliseconds),
         (one.refused, other.refused),
+        (one.computed_tokens, other.computed_tokens),
     ]
 
 

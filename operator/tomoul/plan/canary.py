@@ -116,7 +116,7 @@ def judge(canary: Canary, fact: CanaryFact) -> Judgement:
         waits.append(f"the end of its {canary.duration_seconds} s")
     if waits:
         return Judgement(CanaryVerdict.PENDING, f"Waits for {' and '.join(waits)}")
-    if min(new.streams, old.streams) >= MIN_STREAMS and _ttft(new) * 100 > _ttft(old) * canary.max_ttft_percent:
+    if _is_slower(new, old, canary.max_ttft_percent):
         message = f"Its streams' first token takes {_ttft(new):.0f} ms, {_ttft(old):.0f} ms elsewhere"
         return Judgement(CanaryVerdict.ROLLED_BACK, message)
     message = f"{new.errors} of its {new.calls} calls failed ({_percent(new):.1f} %), {_percent(old):.1f} % elsewhere"
@@ -149,6 +149,19 @@ def _refuses(new: CallCounts, old: CallCounts, percent: int) -> bool:
     both = (new.refused + old.refused) / (new.calls + old.calls)
     deviation = 100 * math.sqrt(both * (1 - both) * (1 / new.calls + 1 / old.calls))
     return _share(new.refused, new) - _share(old.refused, old) > max(percent, DEVIATIONS * deviation)
+
+
+def _is_slower(new: CallCounts, old: CallCounts, percent: int) -> bool:
+    """Whether streams' first tokens take longer, and that not only since more of their prompts had to be computed.
+
+    The canary's prompt cache is colder, and stays so: each turn of a conversation is drawn anew.
+    """
+    if min(new.streams, old.streams) < MIN_STREAMS or _ttft(new) * 100 <= _ttft(old) * percent:
+        return False
+    if not new.computed_tokens or not old.computed_tokens:
+        return True
+    of_new, of_old = (each.ttft_milliseconds / each.computed_tokens for each in (new, old))
+    return of_new * 100 > of_old * percent
 
 
 def _percent(counts: CallCounts) -> float:

@@ -23,6 +23,7 @@ from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
 
 CANARY: PoolName = "canary"
+_CANARY_FIRST = "Chosen once the revision takes over, which its canary decides; this is how the old pods came"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def region_rollout(
         fact = known[pool]
         if trial.held and fact is not None and fact.template and fact.revision != revision_of(template):
             strategy = RolloutStrategy.SURGE if fact.surge else RolloutStrategy.REPLACE
-            pools[pool] = PoolRollout(json.loads(fact.template), Choice(strategy, RolloutReason.UNRECORDED))
+            pools[pool] = PoolRollout(
+                json.loads(fact.template), Choice(strategy, RolloutReason.CANARY_FIRST, _CANARY_FIRST)
+            )
             continue
         choice = choose(
             model.spec.rollout.strategy,

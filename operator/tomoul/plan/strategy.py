@@ -75,7 +75,8 @@ def _kept(template: Manifest, fact: DeploymentFact, pods: Sequence[PodFact], bef
     strategy = RolloutStrategy.SURGE if fact.surge else RolloutStrategy.REPLACE
     if before is None or (before.revision, before.strategy) != (fact.revision, strategy):
         return Choice(strategy, RolloutReason.UNRECORDED)
-    known = {reason.value: reason for reason in RolloutReason if reason is not RolloutReason.REQUESTED}
+    told_before = (RolloutReason.REQUESTED, RolloutReason.CANARY_FIRST)
+    known = {reason.value: reason for reason in RolloutReason if reason not in told_before}
     return Choice(strategy, known.get(before.reason, RolloutReason.UNRECORDED), before.message)
 
 

@@ -110,6 +110,8 @@ class CallCounts:
     """The sum of these times."""
     refused: int = 0
     """Those that were refused as a client's mistake."""
+    computed_tokens: int = 0
+    """Of the streams' prompts, those that no cache had; 0 where engines do not tell."""
 
 
 @dataclass(frozen=True)

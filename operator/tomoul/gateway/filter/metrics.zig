@@ -21,6 +21,7 @@ const Metric = enum {
     pinned_calls_total,
     no_store_calls_total,
     trial_calls_total,
+    trial_computed_tokens_total,
     lines_lost_total,
     prompt_tokens_total,
     completion_tokens_total,
@@ -38,7 +39,7 @@ const Metric = enum {
             .trial_calls_total => &(tried ++ [_]Label{ .answered_by, .status, .code }),
             .lines_lost_total => &.{.region},
             .prompt_tokens_total, .completion_tokens_total, .cached_tokens_total, .duration_ms, .ttft_ms => &metered,
-            .trial_ttft_ms => &tried,
+            .trial_computed_tokens_total, .trial_ttft_ms => &tried,
         };
     }
 
@@ -82,7 +83,10 @@ pub const Home = struct {
         if (count.lines_lost > 0) self.add(.lines_lost_total, &values, count.lines_lost);
         if (values.get(.pin).len > 0) self.add(.pinned_calls_total, &values, count.calls);
         if (std.mem.eql(u8, values.get(.cache), "no-store")) self.add(.no_store_calls_total, &values, count.calls);
-        if (values.get(.trial).len > 0) self.add(.trial_calls_total, &values, count.calls);
+        if (values.get(.trial).len > 0) {
+            self.add(.trial_calls_total, &values, count.calls);
+            if (count.computed) |tokens| self.add(.trial_computed_tokens_total, &values, tokens);
+        }
         if (count.prompt) |tokens| self.add(.prompt_tokens_total, &values, tokens);
         if (count.completion) |tokens| self.add(.completion_tokens_total, &values, tokens);
         if (count.cached) |tokens| self.add(.cached_tokens_total, &values, tokens);
@@ -110,6 +114,8 @@ pub const Count = struct {
     prompt: ?u64 = null,
     completion: ?u64 = null,
     cached: ?u64 = null,
+    /// Of the prompts of streams, those that no cache had before their first token.
+    computed: ?u64 = null,
     durations: std.ArrayListUnmanaged(u64) = .{},
     ttfts: std.ArrayListUnmanaged(u64) = .{},
 };
@@ -166,7 +172,10 @@ pub const Counts = struct {
         if (told.answered) {
             if (told.duration_ms) |value| try count.durations.append(allocator, value);
         }
-        if (told.ttft_ms) |value| try count.ttfts.append(allocator, value);
+        if (told.ttft_ms) |value| {
+            if (told.usage.prompt_tokens) |tokens| sum(&count.computed, tokens -| (told.usage.cached_tokens orelse 0));
+            try count.ttfts.append(allocator, value);
+        }
     }
 
     pub fn deinit(self: *Counts, allocator: std.mem.Allocator) void {
@@ -191,7 +200,7 @@ test "calls with the same labels are added up, and others are not" {
     defer counts.deinit(allocator);
     var buffer: [512]u8 = undefined;
     const first: Facts = .{ .region = "eu", .model = "a", .usage = .{ .prompt_tokens = 2 }, .answered = true, .duration_ms = 7 };
-    const other: Facts = .{ .region = "eu", .code = "a", .ttft_ms = 3 };
+    const other: Facts = .{ .region = "eu", .code = "a", .usage = .{ .prompt_tokens = 9, .cached_tokens = 4 }, .ttft_ms = 3 };
     for ([_]*const Facts{ &first, &first, &other }) |told| try counts.add(allocator, keyOf(told, &buffer), told, false);
     try std.testing.expectEqual(2, counts.by_labels.count());
     const count = counts.by_labels.get(keyOf(&first, &buffer)).?;
@@ -199,9 +208,11 @@ test "calls with the same labels are added up, and others are not" {
     try std.testing.expectEqual(4, count.prompt.?);
     try std.testing.expectEqual(null, count.completion);
     try std.testing.expectEqualSlices(u64, &.{ 7, 7 }, count.durations.items);
+    try std.testing.expectEqual(null, count.computed);
     const rest = counts.by_labels.get(keyOf(&other, &buffer)).?;
     try std.testing.expectEqualSlices(u64, &.{3}, rest.ttfts.items);
     try std.testing.expectEqual(0, rest.durations.items.len);
+    try std.testing.expectEqual(5, rest.computed.?);
 }
 
 test "a key that is too long is cut" {
