@@ -112,7 +112,7 @@ def test_a_new_revision_is_tried_by_one_pod_while_the_old_ones_keep_their_templa
     services = {obj["metadata"]["name"] for obj in plan.objects if obj["kind"] == "Service"}
     assert services == {POOL.name, CANARY.name}
     rollout = told(plan)
-    assert (rollout.reason, rollout.message[:6]) == ("CanaryFirst", "Chosen")
+    assert (rollout.reason, rollout.message[:6]) == ("NotBegun", "Chosen")
     assert (rollout.phase, rollout.revision, rollout.serving_revision) == ("Canary", NEW, OLD)
     assert condition(plan)[:2] == ("False", "RolloutInProgress")
 

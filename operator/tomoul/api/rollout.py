@@ -32,7 +32,7 @@ class RolloutReason(StrEnum):
     REPLICA_FITS = "ReplicaFits"
     NO_ROOM = "NoRoom"
     SURGE_UNSCHEDULABLE = "SurgeUnschedulable"
-    CANARY_FIRST = "CanaryFirst"
+    NOT_BEGUN = "NotBegun"
     UNRECORDED = "Unrecorded"
 
 

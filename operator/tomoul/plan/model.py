@@ -10,6 +10,7 @@ from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.modelrow import Place, accepted_row, kept_row
 from tomoul.plan.optout import unwanted_pool
 from tomoul.plan.poolstate import still_serving, wanted_rollouts
+from tomoul.plan.precedence import awaited_gateways
 from tomoul.plan.propagate import propagated
 from tomoul.plan.refused import refused_row, unread_row
 from tomoul.plan.rollout import region_rollout
@@ -50,7 +51,8 @@ def plan_model(
     for name, refusal in sorted(refusals(world, key, claims).items()):
         region = active_here(world, name)
         if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
-            rollout = region_rollout(world, model, region, pools(model.spec), said)
+            awaits = awaited_gateways(world, model, region, claims)
+            rollout = region_rollout(world, model, region, pools(model.spec), said, awaits)
             made = (*workload(model, region, world.settings, rollout), *autoscalers(model, region, world))
             objects += [propagated(manifest, model, world.settings) for manifest in made]
             rollouts = wanted_rollouts(world, model, name)

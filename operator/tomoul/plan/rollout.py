@@ -1,7 +1,7 @@
 """Rollout: how a ModelDeployment's newest revision takes over in a region, and how far it has come."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tomoul.api.conditions import Reason
@@ -23,7 +23,7 @@ from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
 
 CANARY: PoolName = "canary"
-_CANARY_FIRST = "Chosen once the revision takes over, which its canary decides; this is how the old pods came"
+_NOT_BEGUN = "Chosen once the revision takes over; this is how the old pods came"
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,22 @@ class RegionRollout:
     """Whether a canary has not come to a verdict within the deadline."""
     failure: Failure | None = None
     """Why the canary's pod does not serve."""
+    awaits: str = ""
+    """What the newest revision waits for while the old pods' Deployment keeps its template, besides a canary."""
 
 
 def region_rollout(
-    world: World, model: ModelDeployment, region: Region, names: tuple[PoolName, ...], said: ModelDeploymentStatus
+    world: World,
+    model: ModelDeployment,
+    region: Region,
+    names: tuple[PoolName, ...],
+    said: ModelDeploymentStatus,
+    awaits: Callable[[Manifest, DeploymentFact], str],
 ) -> RegionRollout:
-    """How the pools `names` of a model get its newest revision; `said` is what was told of it last."""
+    """How the pools `names` of a model get its newest revision; `said` is what was told of it last.
+
+    `awaits` tells what a template waits for, given what there is of its pool; empty if it need not wait.
+    """
     facts = world.facts
     before = next((row.rollout for row in said.regions if row.name == region.metadata.name), None)
     keys = {pool: _key(model, region, pool) for pool in names}
@@ -70,14 +80,17 @@ def region_rollout(
     found = _canary_facts(world, model, region)
     trial = plan_trial(model.spec.rollout.canary, revision, stable, found, before)
     pools: dict[PoolName, PoolRollout] = {}
+    waits = ""
     for pool, template in templates.items():
         fact = known[pool]
-        if trial.held and fact is not None and fact.template and fact.revision != revision_of(template):
-            strategy = RolloutStrategy.SURGE if fact.surge else RolloutStrategy.REPLACE
-            pools[pool] = PoolRollout(
-                json.loads(fact.template), Choice(strategy, RolloutReason.CANARY_FIRST, _CANARY_FIRST)
-            )
-            continue
+        if fact is not None and fact.template and fact.revision != revision_of(template):
+            why = "" if trial.held else awaits(template, fact)
+            if trial.held or why:
+                waits = waits or why
+                strategy = RolloutStrategy.SURGE if fact.surge else RolloutStrategy.REPLACE
+                choice = Choice(strategy, RolloutReason.NOT_BEGUN, _NOT_BEGUN)
+                pools[pool] = PoolRollout(json.loads(fact.template), choice)
+                continue
         choice = choose(
             model.spec.rollout.strategy,
             template,
@@ -102,15 +115,17 @@ def region_rollout(
     )
     tried = _as_canary(templates["default"]) if trial.runs else None
     failure = failure_of(found.pods, ()) if trial.runs else None
-    return RegionRollout(pools, status, tried, trial.runs and _overdue(model, found), failure)
+    return RegionRollout(pools, status, tried, trial.runs and _overdue(model, found), failure, waits)
 
 
 def on_trial(rollout: RegionRollout, verdict: Verdict) -> Verdict:
     """`verdict` on the old pods, or what there is to say of the new revision where they are all well."""
     told, trial = rollout.status, rollout.status.canary
-    if verdict.status != "True" or not told.serving_revision:
+    if verdict.status != "True" or not (told.serving_revision or rollout.awaits):
         return verdict
     name = f"Revision `{told.revision}`"
+    if rollout.awaits:
+        return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"{name} waits: {rollout.awaits}")
     if trial is None:
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"{name} takes over once the pod of a canary has ended")
     if told.phase == RolloutPhase.ROLLED_BACK:

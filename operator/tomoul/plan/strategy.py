@@ -75,7 +75,7 @@ def _kept(template: Manifest, fact: DeploymentFact, pods: Sequence[PodFact], bef
     strategy = RolloutStrategy.SURGE if fact.surge else RolloutStrategy.REPLACE
     if before is None or (before.revision, before.strategy) != (fact.revision, strategy):
         return Choice(strategy, RolloutReason.UNRECORDED)
-    told_before = (RolloutReason.REQUESTED, RolloutReason.CANARY_FIRST)
+    told_before = (RolloutReason.REQUESTED, RolloutReason.NOT_BEGUN)
     known = {reason.value: reason for reason in RolloutReason if reason not in told_before}
     return Choice(strategy, known.get(before.reason, RolloutReason.UNRECORDED), before.message)
 
