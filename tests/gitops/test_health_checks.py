@@ -85,11 +85,11 @@ def unwell(cluster: GitOpsCluster) -> Iterator[GitOpsCluster]:
         ("ModelDeployment", "waits", "Unschedulable", ("Progressing", "InProgress")),
         ("ModelDeployment", "fails", "ImagePullFailed", ("Degraded", "Failed")),
         ("ModelDeployment", "refused", "UnsupportedByEngine", ("Degraded", "Failed")),
-        ("ModelDeployment", "off", "RegionDisabled", ("Suspended", "Current")),
-        ("ModelDeployment", "none", "ScaledToZero", ("Suspended", "Current")),
+        ("ModelDeployment", "off", "RegionDisabled", ("Healthy", "Current")),
+        ("ModelDeployment", "none", "ScaledToZero", ("Healthy", "Current")),
         ("Region", "eu-west", "Ready", ("Healthy", "Current")),
         ("Region", "ap-south", "HostedElsewhere", ("Healthy", "Current")),
-        ("Region", "off", "RegionDisabled", ("Suspended", "Current")),
+        ("Region", "off", "RegionDisabled", ("Healthy", "Current")),
     ],
 )
 def test_health_is_what_the_operator_says_of_a_resource(
@@ -133,7 +133,7 @@ def test_a_resource_that_the_operator_cannot_read_is_degraded_in_its_present_gen
     ("status", "reason", "verdict"),
     [
         ("True", "Enforced", ("Healthy", "Current")),
-        ("False", "AuthDisabled", ("Suspended", "Current")),
+        ("False", "AuthDisabled", ("Healthy", "Current")),
         ("Unknown", "HostedElsewhere", ("Healthy", "Current")),
         ("False", "WaitingForGateways", ("Progressing", "InProgress")),
     ],
