@@ -20,11 +20,14 @@ from tomoul.gateway.agent.state import GatewayState
 from tomoul.gateway.compile.resources import Endpoint, GatewayOptions, PoolKey
 from tomoul.kube.http_client import HttpKubeClient
 from tomoul.plan.envoy_bootstrap import envoy_bootstrap
+from tomoul.plan.gateway import DRAIN_TOKEN_HEADER
 
 CHAT = "/v1/chat/completions"
 COMPLETION = json.dumps({"id": "x", "object": "chat.completion", "model": "acme/phi", "choices": []})
 EVENT = 'data: {"id":"x","choices":[]}\n\n'
 QUIET_SECONDS = 2.0
+TOKEN = "a token for tests"
+OWN = f"{DRAIN_TOKEN_HEADER}: {TOKEN}\r\n"
 
 
 class Engine:
@@ -106,7 +109,7 @@ async def pod() -> AsyncIterator[Pod]:
             pod_name="gateway-0",
             socket=folder / "ads.sock",
             snapshot_dir=folder / "snapshot",
-            drain=DrainOptions(admin_socket, port=0, quiet_seconds=QUIET_SECONDS, address="127.0.0.1"),
+            drain=DrainOptions(admin_socket, port=0, token=TOKEN, quiet_seconds=QUIET_SECONDS, address="127.0.0.1"),
             health_port=0,
             health_address="127.0.0.1",
         )
@@ -152,18 +155,25 @@ async def test_a_kept_connection_gets_its_answer_and_is_closed_while_the_gateway
     async with pod.agent() as agent, kept_connection(pod.port) as connection:
         assert await connection.call() == (200, False)
         assert await pod.ready() == 200
-        drained = asyncio.create_task(get(agent.drain_port, "/drain"))
+        drained = asyncio.create_task(get(agent.drain_port, "/drain", headers=OWN))
         await pod.out_of_service()
         assert await connection.call() == (200, True)
         assert await connection.is_closed(), "even if the client does not"
         assert await drained == Answer(200, "no calls are left\n")
 
 
+@pytest.mark.parametrize("headers", ["", f"{DRAIN_TOKEN_HEADER}: \r\n", f"{DRAIN_TOKEN_HEADER}: \u00e4\r\n"])
+async def test_only_the_pods_own_hook_drains_it(pod: Pod, headers: str) -> None:
+    async with pod.agent() as agent:
+        assert (await get(agent.drain_port, "/drain", headers=headers)).status == 403
+        assert await pod.ready() == 200
+
+
 async def test_draining_waits_for_the_stream_in_flight_and_answers_new_calls_until_it_ends(pod: Pod) -> None:
     async with pod.agent() as agent:
         stream = asyncio.create_task(pod.stream())
         await pod.engine.streaming.wait()
-        drained = asyncio.create_task(get(agent.drain_port, "/drain"))
+        drained = asyncio.create_task(get(agent.drain_port, "/drain", headers=OWN))
         await pod.out_of_service()
         for _ in range(20):
             await asyncio.wait([drained], timeout=QUIET_SECONDS / 8)
@@ -178,7 +188,7 @@ async def test_draining_waits_for_the_stream_in_flight_and_answers_new_calls_unt
 async def test_draining_lasts_as_long_as_calls_come(pod: Pod) -> None:
     """A load balancer that has not noticed yet goes on sending calls, each of them too short to be seen running."""
     async with pod.agent() as agent:
-        drained = asyncio.create_task(get(agent.drain_port, "/drain"))
+        drained = asyncio.create_task(get(agent.drain_port, "/drain", headers=OWN))
         for _ in range(8):
             await asyncio.wait([drained], timeout=QUIET_SECONDS / 4)
             assert not drained.done()
@@ -190,7 +200,7 @@ async def test_draining_ends_when_its_time_is_over_although_a_call_still_runs(po
     async with pod.agent(seconds=1.5) as agent:
         stream = asyncio.create_task(pod.stream())
         await pod.engine.streaming.wait()
-        assert (await get(agent.drain_port, "/drain")).text == "calls still ran after 1.5 s\n"
+        assert (await get(agent.drain_port, "/drain", headers=OWN)).text == "calls still ran after 1.5 s\n"
         pod.engine.finish.set()
         assert (await stream).status == 200
 
@@ -201,7 +211,7 @@ async def test_an_agent_that_restarts_leaves_envoy_in_service_and_ends_no_draini
     assert await pod.ready() == 200
     assert await pod.call() == 200
     async with pod.agent() as agent:
-        assert (await get(agent.drain_port, "/drain")).status == 200
+        assert (await get(agent.drain_port, "/drain", headers=OWN)).status == 200
     assert await pod.ready() == 503
     async with pod.agent():
         assert await pod.ready() == 503

@@ -20,6 +20,7 @@ from tomoul.gateway.agent.drain import DrainOptions
 from tomoul.gateway.agent.run import AgentOptions, run_agent
 from tomoul.gateway.compile.resources import GatewayOptions
 from tomoul.gateway.filter.build import BuildError, install_filter
+from tomoul.plan.gateway import DRAIN_TOKEN_HEADER
 from tomoul.plan.listening import ALL_IPV4
 
 SHORTEST_SALT_KEY = 16
@@ -136,6 +137,12 @@ def read_salt_key(_context: click.Context, _parameter: click.Parameter, path: Pa
     help="Port of /drain, for the kubelet alone; 0 takes a free one.",
 )
 @option(
+    "--drain-token",
+    envvar="TOMOUL_DRAIN_TOKEN",
+    default="",
+    help=f"What `{DRAIN_TOKEN_HEADER}` must say to /drain; empty lets everybody drain who reaches the port.",
+)
+@option(
     "--drain-seconds",
     envvar="TOMOUL_DRAIN_SECONDS",
     type=click.FloatRange(min=0),
@@ -166,6 +173,7 @@ def command(
     health_port: int,
     admin_socket: Path | None,
     drain_port: int,
+    drain_token: str,
     drain_seconds: float,
     relist_seconds: float,
     kubeconfig: str | None,
@@ -191,7 +199,7 @@ def command(
         pod_name=pod_name,
         socket=socket,
         snapshot_dir=snapshot_dir,
-        drain=DrainOptions(admin_socket, drain_port, drain_seconds) if admin_socket else None,
+        drain=DrainOptions(admin_socket, drain_port, drain_seconds, token=drain_token) if admin_socket else None,
         health_port=health_port,
         relist_seconds=relist_seconds,
     )

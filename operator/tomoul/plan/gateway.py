@@ -23,6 +23,8 @@ SALT_SECRET = "tomoul-cache-salt"  # noqa: S105 - its name
 SALT_KEY = "key"
 DRAIN_PORT = 9092
 """Not open to the network: the kubelet of the pod's own node is let through by network policies."""
+DRAIN_TOKEN_HEADER = "X-Tomoul-Drain-Token"  # noqa: S105 - its name
+"""By which the hook shows that it is the pod's own: other pods reach the port where nothing enforces policies."""
 DRAIN_SECONDS = 600
 """How long a gateway pod that is deleted waits for its calls to end: as long as a call may take by default."""
 _GRACE_SECONDS = 15
@@ -137,6 +139,7 @@ def _agent(region: Region, settings: Settings) -> dict[str, Any]:
         "--admin-socket": _ADMIN_SOCKET,
         "--drain-port": str(DRAIN_PORT),
         "--drain-seconds": str(DRAIN_SECONDS),
+        **({"--drain-token": _drain_token(region)} if _drain_token(region) else {}),
     }
     return {
         "name": "agent",
@@ -212,13 +215,23 @@ def _envoy(region: Region, settings: Settings) -> dict[str, Any]:
             "failureThreshold": 2,
         },
         # The agent answers once calls have ended. A named port would be looked for in this container.
-        "lifecycle": {"preStop": {"httpGet": {"path": "/drain", "port": DRAIN_PORT}}},
+        "lifecycle": {"preStop": {"httpGet": {"path": "/drain", "port": DRAIN_PORT, **_drain_headers(region)}}},
         "securityContext": container_security(read_only_root=True),
         "volumeMounts": [
             {"name": "run", "mountPath": _RUN_DIR},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
+
+
+def _drain_token(region: Region) -> str:
+    """What only who may read the pod knows: random, and the same in each plan. Offline plans know none."""
+    return region.metadata.uid
+
+
+def _drain_headers(region: Region) -> dict[str, Any]:
+    token = _drain_token(region)
+    return {"httpHeaders": [{"name": DRAIN_TOKEN_HEADER, "value": token}]} if token else {}
 
 
 def _listen_address(settings: Settings) -> str:

@@ -6,6 +6,7 @@ command `/drain_listeners` would add nothing. The answer comes once calls no lon
 """
 
 import asyncio
+import hmac
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from aiohttp import ClientConnectorError, ClientError, web
 
 from tomoul.gateway.agent.admin import counts, post
 from tomoul.kube.probes import serve
+from tomoul.plan.gateway import DRAIN_TOKEN_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class DrainOptions:
     seconds: float = 600.0
     """After these, calls that still run are left to be cut."""
     quiet_seconds: float = QUIET_SECONDS
+    token: str = ""
+    """What DRAIN_TOKEN_HEADER must say; empty lets everybody drain."""
     address: str = ""
     """Where the port listens; empty means on all addresses of both families."""
 
@@ -45,7 +49,12 @@ class DrainOptions:
 async def serve_drain(options: DrainOptions) -> AsyncIterator[int]:
     """Answer GET /drain once Envoy may be stopped; gives the port."""
 
-    async def answer(_request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
+        token = request.headers.get(DRAIN_TOKEN_HEADER, "").encode(errors="surrogateescape")
+        if options.token and not hmac.compare_digest(token, options.token.encode()):
+            return web.Response(
+                status=403, text=f"only the pod's own preStop hook may drain, by its `{DRAIN_TOKEN_HEADER}`\n"
+            )
         return web.Response(text=await drain(options) + "\n")
 
     async with serve(options.port, {}, address=options.address, handlers={"/drain": answer}) as port:
