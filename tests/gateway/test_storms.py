@@ -198,4 +198,3 @@ def test_calls_that_meet_each_others_faults_and_changes_of_the_tables_stay_apart
             assert entry["prompt_tokens"] == each.plan.number + 1, (entry, each)
     for tenant in ("silver", "guest"):
         free(world, tenant)
-    assert tuple(SPECS) == TENANTS
