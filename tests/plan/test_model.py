@@ -411,7 +411,7 @@ def cached(cache: str, *, terminating: bool = False, phase: str = "Running") -> 
         ({"noStore": "Isolated"}, None, [cached("salted")], True),
         ({"noStore": "Isolated"}, None, [cached("salted"), cached("none")], True),
         ({"noStore": "Isolated"}, None, [cached("salted"), cached("shared")], False),
-        ({"noStore": "Refuse"}, None, [cached("shared")], True),
+        ({"mode": "Shared", "noStore": "Refuse"}, None, [cached("shared")], True),
     ],
 )
 def test_no_store_is_promised_only_once_no_pod_breaks_it(

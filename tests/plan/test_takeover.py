@@ -9,12 +9,14 @@ import pytest
 from tests.plan.specs import KEY, model, world
 from tests.plan.worlds import POOL, table
 from tomoul.api.modeldeployment import ModelDeployment
-from tomoul.api.routingtable import ModelRoute
+from tomoul.api.routingtable import GatewayAuth, ModelRoute
 from tomoul.plan.claims import claims
+from tomoul.plan.model import plan_model
 from tomoul.plan.naming import pool_name
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.routing import model_route
 from tomoul.plan.running import wanted_revision
+from tomoul.plan.settings import Settings
 from tomoul.plan.world import DeploymentFact, Facts, Key, World
 
 
@@ -79,6 +81,27 @@ def test_a_third_field_of_a_salt_that_comes_in_between_leaves_the_first_ones_pod
     again = replace(found, models={KEY: custom("newest_salt")})
     again = replace(again, facts=replace(again.facts, tables={"eu-west": table(found, 7)}))
     assert routed(again).cache.former_salt_fields == ("new_salt", "old_salt")
+
+
+@pytest.mark.parametrize(
+    ("auth", "state", "kept"),
+    [
+        ("Required", "an old pod still ends its calls", ("False", "RolloutInProgress")),
+        ("Required", "over", ("True", "Enforced")),
+        ("None", "an old pod still ends its calls", ("True", "Enforced")),
+    ],
+)
+def test_tenants_are_not_said_to_be_kept_apart_while_pods_are_there_whose_cache_all_share(
+    auth: str, state: str, kept: tuple[str, str]
+) -> None:
+    old = model(engine="LlamaCpp", cache={"mode": "Shared", "noStore": "Refuse"})
+    new = model(cache={"mode": "Tenant", "noStore": "Refuse"})
+    found = rolling(old, new, "shared", "salted")[state]
+    found = replace(found, settings=Settings(gateway_auth=GatewayAuth(auth)))
+    (row,) = plan_model(found, KEY).status.regions
+    (told,) = [each for each in row.conditions if each.type == "CachePolicyEnforced"]
+    assert (told.status, told.reason) == kept
+    assert ("1 of 2 pods" in told.message) == (kept[0] == "False")
 
 
 @pytest.mark.parametrize("state", [*MIXED, "over"])

@@ -12,7 +12,7 @@ from tomoul.plan.isolation import mixes, shares
 from tomoul.plan.judge import Rollout, Verdict
 from tomoul.plan.naming import pool_name
 from tomoul.plan.optout import takes_no_store
-from tomoul.plan.promptcache import unkept, wanted_cache
+from tomoul.plan.promptcache import mixed, unkept, wanted_cache
 from tomoul.plan.scaling import may_be_empty, sleeps_on
 from tomoul.plan.world import Key, World
 
@@ -29,6 +29,10 @@ def judged_cache(world: World, model: ModelDeployment, region: str, rollouts: Ma
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls go to `{pool}` until then: {others}")
     if others:
         return Verdict("False", Reason.ROLLOUT_IN_PROGRESS, f"`no-store` calls are refused: {others}")
+    if shared := mixed(world, key, region, wanted_cache(model)):
+        return Verdict(
+            "False", Reason.ROLLOUT_IN_PROGRESS, f"Tenants share a cache until the rollout is over: {shared}"
+        )
     for pool, rollout in rollouts.items():
         if pool == "no-store" and rollout.ready == 0:
             asleep = rollout.wanted == 0 and may_be_empty(model.spec, region, pool)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from tomoul.api.cache import CacheMode, CachePolicyStatus, NoStore
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
-from tomoul.api.routingtable import PoolName, RouteCache
+from tomoul.api.routingtable import GatewayAuth, PoolName, RouteCache
 from tomoul.plan.engines.base import PromptCache
 from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.naming import pool_name
@@ -66,10 +66,20 @@ def unkept(world: World, key: Key, region: str, cache: RouteCache) -> str:
     promise = _promise(cache)
     if promise is None:
         return ""
-    pool, wanted = promise
-    name = pool_name(key.name, region, pool)
+    return _others(world, key, region, *promise)
+
+
+def mixed(world: World, key: Key, region: str, cache: RouteCache) -> str:
+    """Which pods let several tenants share a cache though `cache` keeps them apart; empty if none does."""
+    if cache.mode is not CacheMode.TENANT or world.settings.gateway_auth is GatewayAuth.NONE:
+        return ""
+    return _others(world, key, region, "default", _NONE_OR_SALTED)
+
+
+def _others(world: World, key: Key, region: str, pool: PoolName, wanted: Collection[str]) -> str:
     existing = pods_answering(world, key, region, pool)
     others = [pod for pod in existing if pod.prompt_cache not in wanted]
+    name = pool_name(key.name, region, pool)
     return f"{len(others)} of {len(existing)} pods of `{name}` run with another prompt cache" if others else ""
 
 
