@@ -18,8 +18,9 @@ from tomoul.plan.capacity import Demand
 from tomoul.plan.diff import Action, GpuTotal, diff_worlds
 from tomoul.plan.failures import failure_of
 from tomoul.plan.groups import pool_template
+from tomoul.plan.labels import replica_selector
 from tomoul.plan.model import ModelPlan, plan_model
-from tomoul.plan.naming import MAX_GROUP_SET_NAME, group_set_name, pool_name
+from tomoul.plan.naming import MAX_GROUP_SET_NAME, group_set_name, pool_name, workers_name, workload_name
 from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 from tomoul.plan.revision import revision_of
 from tomoul.plan.seeds import planned_seeds
@@ -73,6 +74,24 @@ def test_groups_serve_on_until_as_many_single_pods_do() -> None:
     assert kept(1, group_sets=groups) == {GROUPED}
     assert kept(1, group_sets=groups, deployments={POOL: some_ready(1)}) == {GROUPED}
     assert kept(1, group_sets=groups, deployments={POOL: some_ready(2)}) == frozenset()
+
+
+def test_the_pods_of_groups_reach_each_other_until_the_last_of_them_has_ended() -> None:
+    def together(**facts: Any) -> tuple[bool, bool]:
+        """Whether the leaders' policy admits workers, and whether workers have one."""
+        found = {
+            obj["metadata"]["name"]: obj for obj in planned(chat(1), **facts).objects if obj["kind"] == "NetworkPolicy"
+        }
+        rules = found[workload_name("chat", "eu-west")]["spec"]["ingress"]
+        peers = [peer for rule in rules for peer in rule["from"]]
+        admits = {"podSelector": {"matchLabels": replica_selector("chat", "eu-west")}} in peers
+        return admits, workers_name("chat", "eu-west") in found
+
+    assert together() == (False, False)
+    assert together(group_sets={POOL: replace(SERVING, size=2)}) == (True, True)
+    ending = PodFact("w", "n", "Running", ready=True, scheduled=True, terminating=True, group_index=1)
+    assert together(pods={POOL: [ending]}) == (True, True)
+    assert together(pods={POOL: [replace(ending, phase="Failed")]}) == (False, False)
 
 
 def test_what_serves_nobody_or_is_to_be_replaced_makes_room_at_once() -> None:

@@ -9,7 +9,7 @@ from tomoul.plan.claims import Claims
 from tomoul.plan.claims import claims as all_claims
 from tomoul.plan.modelrow import Place, accepted_row, kept_row
 from tomoul.plan.optout import unwanted_pool
-from tomoul.plan.poolstate import still_serving, wanted_rollouts
+from tomoul.plan.poolstate import has_groups, still_serving, wanted_rollouts
 from tomoul.plan.precedence import awaited_gateways
 from tomoul.plan.propagate import propagated
 from tomoul.plan.refused import refused_row, unread_row
@@ -53,7 +53,10 @@ def plan_model(
         if refusal is None and region is not None and model.metadata.deletion_timestamp is None:
             awaits = awaited_gateways(world, model, region, claims)
             rollout = region_rollout(world, model, region, pools(model.spec), said, awaits)
-            made = (*workload(model, region, world.settings, rollout), *autoscalers(model, region, world))
+            made = (
+                *workload(model, region, world.settings, rollout, groups=has_groups(world, model, name)),
+                *autoscalers(model, region, world),
+            )
             objects += [propagated(manifest, model, world.settings) for manifest in made]
             rollouts = wanted_rollouts(world, model, name)
             row = accepted_row(Place(world, model, region, claims), rollout, rollouts)

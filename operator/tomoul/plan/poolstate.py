@@ -10,6 +10,7 @@ from tomoul.plan.multinode import is_multinode
 from tomoul.plan.naming import group_set_name, pool_name
 from tomoul.plan.podfact import PodFact
 from tomoul.plan.poolpods import former_fact, pool_fact
+from tomoul.plan.rollout import CANARY
 from tomoul.plan.workload import POOLS, pools, wanted_replicas
 from tomoul.plan.world import Key, World
 
@@ -48,6 +49,17 @@ def existing_rollouts(world: World, model: ModelDeployment, region: str) -> dict
             pods = world.facts.pods.get(key, ())
             found[pool] = Rollout(key.name, fact.replicas, fact, pods, size=fact.size)
     return found
+
+
+def has_groups(world: World, model: ModelDeployment, region: str) -> bool:
+    """Whether replicas of the model are groups of pods, or some are that serve until others do, or end their calls."""
+    keys = [_key(model, region, pool) for pool in (*POOLS, CANARY)]
+    pods = (pod for key in keys for pod in world.facts.pods.get(key, ()))
+    return (
+        is_multinode(model.spec)
+        or any(key in world.facts.group_sets for key in keys)
+        or any(pod.group_index is not None and not pod.ended for pod in pods)
+    )
 
 
 def still_serving(

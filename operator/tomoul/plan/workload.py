@@ -42,11 +42,14 @@ def wanted_replicas(spec: ModelDeploymentSpec, region: str, pool: PoolName) -> i
 
 
 def workload(
-    model: ModelDeployment, region: Region, settings: Settings, rollout: RegionRollout
+    model: ModelDeployment, region: Region, settings: Settings, rollout: RegionRollout, *, groups: bool
 ) -> tuple[Manifest, ...]:
-    """The objects of a ModelDeployment in a region: those of each pool, and those that the pools share."""
-    objects = [_service_account(model, region, settings), _network_policy(model, region, settings)]
-    if is_multinode(model.spec):
+    """The objects of a ModelDeployment in a region: those of each pool, and those that the pools share.
+
+    `groups`: whether replicas are several pods, or some that there are still.
+    """
+    objects = [_service_account(model, region, settings), _network_policy(model, region, settings, groups=groups)]
+    if groups:
         objects.append(_workers_policy(model, region, settings))
     for pool in pools(model.spec):
         objects += [
@@ -127,9 +130,9 @@ def _service_account(model: ModelDeployment, region: Region, settings: Settings)
     return account
 
 
-def _network_policy(model: ModelDeployment, region: Region, settings: Settings) -> Manifest:
+def _network_policy(model: ModelDeployment, region: Region, settings: Settings, *, groups: bool) -> Manifest:
     selector = engine_selector(model.metadata.name, region.metadata.name)
-    together = replica_selector(model.metadata.name, region.metadata.name) if is_multinode(model.spec) else None
+    together = replica_selector(model.metadata.name, region.metadata.name) if groups else None
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
