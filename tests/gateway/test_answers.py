@@ -232,6 +232,22 @@ def test_a_stream_that_an_engine_ends_without_done_ends_in_an_error_event(platfo
     assert "[DONE]" not in answer.events()
 
 
+FINISHED = event(json.dumps({"id": "c-1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+
+
+@pytest.mark.parametrize("trailers", [b"", b"x-trailer: a\r\n"])
+def test_the_mark_of_the_end_alone_says_that_a_stream_is_whole(platform: Platform, chat: Chat, trailers: bytes) -> None:
+    """A `finish_reason` does not: other choices, or usage, may have been lost behind it."""
+    for last, is_whole in ((FINISHED, False), (event("[DONE]"), True)):
+        sent = stream(event(chunk("c-1", "a")), last, finished=False)
+        answer_with(platform, [*sent, b"0\r\n" + trailers + b"\r\n"])
+        answer = chat(stream=True)
+        assert answer.whole
+        assert (answer.events()[-1] == "[DONE]") == is_whole
+        if not is_whole:
+            assert json.loads(answer.events()[-1])["error"]["code"] == "engine_failed"
+
+
 def test_a_stream_that_an_engine_cuts_is_never_a_clean_end(platform: Platform, chat: Chat) -> None:
     for region in ("eu-west", "us-east"):
         engine = "both" if region == "eu-west" else "us-both"

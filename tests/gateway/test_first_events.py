@@ -85,6 +85,16 @@ def test_what_goes_wrong_before_the_first_chunk_has_its_own_status(
     assert (entry["status"], entry["code"], entry["served"]) == (status, code, "pool")
 
 
+@pytest.mark.parametrize("trailers", [b"", b"x-trailer: a\r\n"])
+def test_a_stream_that_ends_before_its_first_chunk_is_502_with_trailers_too(
+    gateway: Gateway, engine: FakeEngine, trailers: bytes
+) -> None:
+    for before in ((), (b"event: x\n",)):
+        engine.behave = lambda _, before=before: [*stream(*before, finished=False), b"0\r\n" + trailers + b"\r\n"]
+        answer = streamed(gateway)
+        assert (answer.status, answer.error["code"], answer.whole) == (502, "engine_failed", True)
+
+
 def test_the_status_leaves_together_with_the_first_chunk(gateway: Gateway, engine: FakeEngine) -> None:
     engine.behave = lambda _: stream(0.5, CHUNK, 0.5, DONE)
     answer = streamed(gateway)
