@@ -38,6 +38,8 @@ class HubServer:
         """What a download waits for after its first bytes."""
         self.ranges: list[tuple[str, int]] = []
         """File and offset of each download."""
+        self.asked: list[str] = []
+        """Path of each request."""
         self.url = ""
 
     def listing(self) -> bytes:
@@ -59,6 +61,7 @@ def serving(hub: HubServer) -> Iterator[HubServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            hub.asked.append(self.path.partition("?")[0])
             if hub.broken:
                 hub.broken -= 1
                 return self.answer(503, b"")

@@ -372,5 +372,5 @@ def test_a_loader_that_waits_for_a_silent_store_ends_when_it_is_told_to(tmp_path
 
 
 def test_a_store_that_cannot_be_reached_is_tried_again(store: S3Store) -> None:
-    with pytest.raises(TransientError):
+    with pytest.raises(TransientError, match=r"\(Connection refused\)"):
         Bucket("weights", "chat", None, endpoint="http://127.0.0.1:1", region="us-east-1").files()

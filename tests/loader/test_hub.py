@@ -204,6 +204,14 @@ def test_a_busy_hub_is_left_alone_for_as_long_as_it_asks_within_reason(
     assert waited == [waits]
 
 
+def test_a_hub_is_asked_for_what_is_loaded_and_for_nothing_else(hub: HubServer, tmp_path: Path) -> None:
+    loader = started(hub, tmp_path)
+    _, err = loader.communicate(timeout=60)
+    assert loader.returncode == 0, err
+    files = [f"/{REPO}/resolve/{COMMIT}/{name}" for name in ("config.json", "model.safetensors")]
+    assert sorted(hub.asked) == sorted([f"/api/models/{REPO}/revision/main", *files])
+
+
 def test_the_log_of_a_loader_that_tries_again_says_once_why(hub: HubServer, tmp_path: Path) -> None:
     hub.broken = 2
     loader = started(hub, tmp_path)

@@ -42,6 +42,8 @@ _FILE = click.option("--file", help="Only this file, with its sibling shards if 
 @_PORT
 def hugging_face(volume: Path, name: str, repo: str, revision: str, file: str | None, port: int | None) -> None:
     """From a Hugging Face repository; HF_TOKEN and HF_ENDPOINT as in Hugging Face's own tools."""
+    # What it tells the hub of itself it asks the hub for first, and nobody here needs it.
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Imported here: each of them takes a while.
     from tomoul.loader.hub import DEFAULT_ENDPOINT, Hub
 

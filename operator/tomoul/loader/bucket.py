@@ -47,7 +47,11 @@ _KINDS = (
 # What has no exception of its own, such as a bucket that does not exist.
 _STATUS = re.compile(r"status code: ([45]\d\d)")
 _OWN_WORDS = re.compile(r"<Code>(.+?)</Code>.*?<Message>(.*?)</Message>")
-_HOW_LONG = re.compile(r" in [0-9.]+[nµm]?s\b")
+# Of a connection that fails only what is meant for those who debug obstore says why.
+_CAUSES = re.compile(r'(?:message|error): "([^"]+)"|(?<=InvalidCertificate\( )(\w+)')
+_FILLERS = re.compile(
+    r"Generic S3 error: |Error performing list request: | in [0-9.]+[nµm]?s\b|, after \d+ retries,.*?retry_timeout: \w+"
+)
 
 
 class Bucket:
@@ -143,10 +147,12 @@ class Bucket:
         return f"md5-parts:{digest}-{parts}"
 
     def _error(self, error: Exception, what: str) -> LoadError | TransientError:
-        told = " ".join(str(error).split()).partition(" Debug source:")[0]
+        told, _, behind = " ".join(str(error).split()).partition(" Debug source:")
         own = _OWN_WORDS.search(told)
         # Words that stay the same while the cause does: else each try would be news.
-        words = f"{own[1]}: {own[2]}" if own else _HOW_LONG.sub("", told)[:300]
+        words = f"{own[1]}: {own[2]}" if own else _FILLERS.sub("", told)[:200]
+        if own is None and (causes := _CAUSES.findall(behind)):
+            words = f"{words} ({''.join(causes[-1])})"
         for kind, failure in _KINDS:
             if isinstance(error, kind):
                 return LoadError(f"{what}: {words}", failure)
