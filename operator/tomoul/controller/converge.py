@@ -31,6 +31,10 @@ NAMESPACE_ENDS = "because it is being terminated"
 """What the API server says of a namespace that nothing may be added to any more."""
 
 
+_CHANGED = "is changed by somebody else as often as it is repaired: `kubectl get --show-managed-fields` tells whom"
+_TURNED = "is applied otherwise as often as it is repaired, by another operator of Tomoul with other settings"
+_DELETED = "is deleted by somebody else as often as it is made: the API server's audit log tells whom"
+
 TOLD_AFTER = 3
 """Attempts in vain, in about four seconds, after which a condition tells of what may yet pass."""
 
@@ -181,16 +185,22 @@ async def ensure(
         if live.owner_uid == owner_uid and live.hash == stamp:
             if owns(parsed_fields(live), stamped):
                 return False
-            if wait := writer.contests.wait(resource, key):
-                writer.metrics.contested.labels(resource.kind).inc()
-                raise ContestedError(
-                    f"{resource.kind} {key.name} is changed by somebody else as often as it is repaired: "
-                    f"`kubectl get --show-managed-fields` tells whom; it is repaired again in {wait:.0f} s"
-                )
+            _contest(writer, resource, key, writer.contests.wait(resource, key), _CHANGED)
+        elif live.hash:
+            _contest(writer, resource, key, writer.contests.turn(resource, key, stamp), _TURNED)
         if resource in _SCALED:
             await _hand_over_replicas(writer, live, stamped)
+    elif observed.was_there(resource, key):
+        _contest(writer, resource, key, writer.contests.wait(resource, key), _DELETED)
     await writer.apply(stamped, planned=planned)
     return True
+
+
+def _contest(writer: Writer, resource: Resource, key: Key, wait: float, how: str) -> None:
+    """Raise ContestedError where a repair has to wait."""
+    if wait:
+        writer.metrics.contested.labels(resource.kind).inc()
+        raise ContestedError(f"{resource.kind} {key.name} {how}; it is repaired again in {wait:.0f} s")
 
 
 async def _hand_over_replicas(writer: Writer, live: Child[DeploymentFact], manifest: Manifest) -> None:

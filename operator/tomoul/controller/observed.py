@@ -214,6 +214,11 @@ class Observed:
         store = self.store(resource)
         return store.get(key) if store is not None else None
 
+    def was_there(self, resource: Resource, key: Key) -> bool:
+        """Whether there is no such object any more, and was one a moment ago."""
+        store = self.store(resource)
+        return store is not None and store.is_deleted(key)
+
     def store(self, resource: Resource) -> Store[Any] | None:
         """The Store of a kind, or None if nothing is kept of it."""
         found = self.stores.get(resource)

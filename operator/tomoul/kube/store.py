@@ -109,6 +109,11 @@ class Store(Mapping[Key, T]):
         if (entry := self._entries.get(key)) is None or entry.version <= version:
             self._set(key, None, version)
 
+    def is_deleted(self, key: Key) -> bool:
+        """Whether the object's deletion is remembered: until a list begins after it."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.value is None
+
     def heard(self) -> None:
         """The API server has spoken, if only with a bookmark."""
         self.last_event = self._monotonic()
