@@ -109,6 +109,14 @@ def test_what_to_do_about_a_loader_that_gave_up_depends_on_its_exit_code(kind: L
     assert [WAY_OUT[each] for each in LoadFailure].count(WAY_OUT[kind]) == 1
 
 
+def test_what_to_do_about_the_loader_of_an_adapter_names_that_adapters_source() -> None:
+    ended = Termination(LoadFailure.REFUSED, "Error", "error: x")
+    loader = ContainerFact("loader-adapter-3", init=True, waiting="CrashLoopBackOff", ended=ended)
+    found = failure_of([PodFact("p", containers=[loader])], ())
+    assert found is not None
+    assert "name a Secret in `spec.adapters[3].source` whose credentials" in found.message
+
+
 def test_a_download_that_stalls_is_a_failure_and_one_that_goes_on_is_none() -> None:
     goes_on = DownloadFact("Downloading", bytes=5, total=100, bytes_per_second=1, updated=NOW, error="HTTP 503")
     loader = ContainerFact("loader", init=True, running_since=NOW)

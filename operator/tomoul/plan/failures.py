@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tomoul.api.conditions import Reason
-from tomoul.plan.loading import LOADER, WAY_OUT, DownloadFact, LoadFailure
+from tomoul.plan.loading import ADAPTER_LOADER, LOADER, WAY_OUT, DownloadFact, LoadFailure
 from tomoul.plan.podfact import ContainerFact, PodFact, Termination
 
 MAX_LINE = 300
@@ -148,6 +148,9 @@ def _of_termination(container: ContainerFact, ended: Termination) -> _Cause:
         return _Cause(Reason.PROBE_FAILED, f"{words}{told}")
     if container.init and container.name.startswith(LOADER):
         way_out = WAY_OUT.get(ended.exit_code, WAY_OUT[LoadFailure.UNSUITABLE])
+        if container.name.startswith(ADAPTER_LOADER):
+            index = container.name.removeprefix(ADAPTER_LOADER)
+            way_out = way_out.replace("`spec.source`", f"`spec.adapters[{index}].source`")
         return _Cause(Reason.DOWNLOAD_FAILED, f"the weights cannot be downloaded{told}", way_out)
     return _Cause(Reason.CRASH_LOOP, f"container `{container.name}` ended with exit code {ended.exit_code}{told}")
 

@@ -7,6 +7,8 @@ from enum import IntEnum
 
 LOADER = "loader"
 """Name of the init container."""
+ADAPTER_LOADER = f"{LOADER}-adapter-"
+"""With an adapter's index behind it, the name of the one that brings that."""
 
 
 class LoadFailure(IntEnum):

@@ -15,7 +15,7 @@ from tomoul.plan.engines.registry import engine_image, engine_of
 from tomoul.plan.firstcall import first_call
 from tomoul.plan.labels import engine_labels
 from tomoul.plan.listening import ALL_IPV4
-from tomoul.plan.loading import LOADER
+from tomoul.plan.loading import ADAPTER_LOADER, LOADER
 from tomoul.plan.naming import workload_name
 from tomoul.plan.propagate import propagated
 from tomoul.plan.seeds import deterministic, product_selector
@@ -87,7 +87,7 @@ def engine_pod(model: ModelDeployment, region: Region, pool: PoolName, settings:
 def _loaders(spec: ModelDeploymentSpec, settings: Settings, resources: dict[str, Any]) -> list[dict[str, Any]]:
     """Init containers that bring the weights, one after the other: the model's, then those of its adapters."""
     sources = {LOADER: spec.source} | {
-        f"{LOADER}-adapter-{index}": adapter.source for index, adapter in enumerate(spec.adapters)
+        f"{ADAPTER_LOADER}{index}": adapter.source for index, adapter in enumerate(spec.adapters)
     }
     found = []
     for name, source in sources.items():
