@@ -1,6 +1,8 @@
 """Downloads from a hub: whole, resumed, corrupt, refused, by several loaders at once."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -363,6 +365,18 @@ def test_a_volume_that_is_full_or_may_not_be_written_is_told_by_words_and_exit_c
     done = subprocess.run([*apart, "sh", "-c", command], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == LoadFailure.VOLUME, done.stderr
     assert f"error: {words}" in done.stderr.splitlines()[-1]
+
+
+def test_a_volume_without_locks_is_told_as_that(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    with pytest.raises(LoadError, match="the volume takes no locks: No locks available") as refused:
+        load(remote(hub), tmp_path, "chat", Progress(), pause=at_once)
+    assert refused.value.kind is LoadFailure.VOLUME
 
 
 def test_a_volume_that_others_fill_meanwhile_is_told_as_full(hub: HubServer, tmp_path: Path) -> None:

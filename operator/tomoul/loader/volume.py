@@ -166,6 +166,8 @@ def _lock(
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError as error:
+                if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise LoadError(f"the volume takes no locks: {error.strerror}", LoadFailure.VOLUME) from error
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise
             progress.enter("Waiting")

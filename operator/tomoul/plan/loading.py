@@ -28,7 +28,7 @@ WAY_OUT: Mapping[int, str] = {
     "right: hubs and registries also refuse what they do not have",
     LoadFailure.NOT_FOUND: "correct the names in `spec.source`",
     LoadFailure.CORRUPT: "look at the source, and at what is between it and the cluster",
-    LoadFailure.VOLUME: "use a larger volume, which user 65532 may write",
+    LoadFailure.VOLUME: "use a larger volume, which user 65532 may write and lock",
 }
 """What to do about each, in the words of a ModelDeployment."""
 
