@@ -124,9 +124,21 @@ def test_a_model_that_no_region_would_accept_is_an_error_with_its_file_and_the_r
     result = run(files)
     assert result.exit_code == 1
     assert (
-        f"{files / 'tiny-solo.yaml'}: ModelDeployment tiny-solo: spec.regions[0].name: "
+        f"{files / 'tiny-solo.yaml'}: ModelDeployment models/tiny-solo: spec.regions[0].name: "
         "Region `eu-wset` does not exist; use one of: eu-west, us-east"
     ) in result.stderr
+
+
+def test_what_is_wrong_in_two_namespaces_is_told_of_both(files: Path) -> None:
+    model = (files / "tiny-solo.yaml").read_text().replace("- name: eu-west", "- name: eu-wset")
+    (files / "tiny-solo.yaml").write_text(f"{model}\n---\n{model.replace('namespace: models', 'namespace: others')}")
+    result = run(files)
+    for namespace in ("models", "others"):
+        assert f"ModelDeployment {namespace}/tiny-solo: spec.regions[0].name: " in result.stderr
+    edit(files / "tiny-solo.yaml", "drainSeconds", "drainSecond")
+    result = run(files)
+    for document, namespace in ((2, "models"), (4, "others")):
+        assert f"document {document}: ModelDeployment {namespace}/tiny-solo: spec.rollout.drainSecond" in result.stderr
 
 
 def test_a_label_that_pods_take_from_their_model_replaces_them_and_any_other_changes_nothing(files: Path) -> None:
@@ -164,7 +176,9 @@ def test_a_change_that_the_api_server_refuses_is_an_error(files: Path) -> None:
     result = run(files, "--against", EXAMPLES)
     assert result.exit_code == 1
     assert re.findall(r"^  [-+~] (\w+)", result.stdout, re.MULTILINE) == ["RoutingTable"] * 2, "the Tenant's entry"
-    told = "ModelDeployment tiny-solo: spec.model.id: cannot be changed: another id is another model, for another"
+    told = (
+        "ModelDeployment models/tiny-solo: spec.model.id: cannot be changed: another id is another model, for another"
+    )
     assert f"{files / 'tiny-solo.yaml'}: {told} ModelDeployment; it was `tomoul/tiny-solo`\n" in result.stderr
 
 
@@ -183,7 +197,7 @@ def test_a_tenant_that_names_what_does_not_exist_is_an_error(files: Path, old: s
     edit(files / "tenant.yaml", old, new)
     result = run(files)
     assert result.exit_code == 1
-    assert f"{files / 'tenant.yaml'}: Tenant demo: {message}" in result.stderr
+    assert f"{files / 'tenant.yaml'}: Tenant models/demo: {message}" in result.stderr
 
 
 def test_an_alias_that_means_another_model_is_a_warning(files: Path) -> None:
@@ -192,7 +206,7 @@ def test_an_alias_that_means_another_model_is_a_warning(files: Path) -> None:
     assert result.exit_code == 2
     assert "warning: " in result.stderr
     assert (
-        "ModelDeployment tiny-solo: eu-west: spec.model.aliases[0]: `tomoul/tiny-chat` is not routed here"
+        "ModelDeployment models/tiny-solo: eu-west: spec.model.aliases[0]: `tomoul/tiny-chat` is not routed here"
         in result.stderr
     )
     assert len(json.loads(run(files, "--output", "json").stdout)["warnings"]) == 1
@@ -203,7 +217,7 @@ def test_a_version_that_the_images_tag_contradicts_is_one_warning_for_all_region
     edit(files / "tiny-chat.yaml", "tools: {}", "tools: {parser: hermes}")
     result = run(files)
     assert result.exit_code == 2, result.stderr
-    words = "ModelDeployment tiny-chat: spec.engine.version: promises go by `0.32.0`, and the tag of"
+    words = "ModelDeployment models/tiny-chat: spec.engine.version: promises go by `0.32.0`, and the tag of"
     assert result.stderr.count(words) == 1
     assert len(json.loads(run(files, "--output", "json").stdout)["warnings"]) == 1
 
@@ -211,7 +225,9 @@ def test_a_version_that_the_images_tag_contradicts_is_one_warning_for_all_region
 def test_objects_of_other_groups_are_named_so_that_none_is_thought_planned(files: Path) -> None:
     edit(files / "tiny-solo.yaml", "tomoul.ai/v1alpha1", "other.example.com/v1")
     result = run(files, "--against", EXAMPLES)
-    named = f"note: of other API groups, and not looked at: {files / 'tiny-solo.yaml'}: ModelDeployment tiny-solo\n"
+    named = (
+        f"note: of other API groups, and not looked at: {files / 'tiny-solo.yaml'}: ModelDeployment models/tiny-solo\n"
+    )
     assert named in result.stderr
 
 
@@ -223,7 +239,10 @@ def test_a_namespaces_label_bounds_where_its_models_may_run(files: Path) -> None
     )
     result = run(files)
     assert result.exit_code == 1
-    assert "ModelDeployment tiny-chat: spec.regions[1].name: Region `us-east` is in jurisdiction `US`" in result.stderr
+    assert (
+        "ModelDeployment models/tiny-chat: spec.regions[1].name: Region `us-east` is in jurisdiction `US`"
+        in result.stderr
+    )
     assert "tiny-solo" not in result.stderr
 
 
@@ -308,7 +327,8 @@ def test_of_two_models_with_one_id_the_one_that_was_there_before_keeps_it(files:
     result = run(files, "--against", EXAMPLES)
     assert result.exit_code == 1
     assert (
-        "ModelDeployment another: spec.model.id: `tomoul/tiny-solo` is served in region `eu-west` by" in result.stderr
+        "ModelDeployment models/another: spec.model.id: `tomoul/tiny-solo` is served in region `eu-west` by"
+        in result.stderr
     )
     assert "ModelDeployment tiny-solo" not in result.stderr
     assert result.stdout == ""

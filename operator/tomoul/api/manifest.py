@@ -46,7 +46,7 @@ class ManifestError:
     document: int
     """Number of the YAML document in the file, from 1; 0 for the file as a whole."""
     resource: str
-    """Kind and name, such as `ModelDeployment phi-4`; empty where the document is no object."""
+    """Kind and name, such as `ModelDeployment models/phi-4`; empty where the document is no object."""
     field: str
     message: str
 
@@ -108,8 +108,8 @@ def _parse_document(document: object, origin: str, number: int, stored: bool) ->
             parsed += _parse_document(item, origin, number, stored)
         return parsed
     meta = document.get("metadata")
-    name = meta.get("name", "") if isinstance(meta, dict) else ""
-    title = f"{document.get('kind', '')} {name}".strip()
+    names = [meta.get("namespace"), meta.get("name")] if isinstance(meta, dict) else []
+    title = f"{document.get('kind', '')} {'/'.join(str(each) for each in names if each)}".strip()
     group = str(document.get("apiVersion", "")).partition("/")[0]
     # What is nearly our group is a slip, and not passed over as somebody else's.
     if "apiVersion" in document and "kind" in document and not difflib.get_close_matches(group, [GROUP], 1, 0.8):

@@ -30,7 +30,7 @@ def forbidden(before: World, after: World) -> Forbidden:
 def errors_of(files: Files, unchangeable: Forbidden) -> list[str]:
     """All that an API server, by what is `unchangeable` too, or the operator refuses of `files`."""
     changed = [
-        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}: {error}"
+        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.namespace}/{key.name}: {error}"
         for key, errors in unchangeable.items()
         for error in errors
     ]
@@ -42,7 +42,7 @@ def remarks_on(files: Files) -> list[str]:
     owners = claims(files.world.models)
     found = []
     for key, model in sorted(files.world.models.items()):
-        where = f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.name}"
+        where = f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.namespace}/{key.name}"
         if version := contradiction(model.spec):
             found.append(f"{where}: {version}")
         found += [
@@ -76,7 +76,9 @@ def _refused(files: Files) -> list[str]:
         for refusal in refusals(files.world, key, owners).values():
             if refusal is not None and refusal.reason is not Reason.REGION_DISABLED:
                 origin = files.origins["ModelDeployment", key]
-                found[f"{origin}: ModelDeployment {key.name}: {refusal.field}: {refusal.message}"] = None
+                found[f"{origin}: ModelDeployment {key.namespace}/{key.name}: {refusal.field}: {refusal.message}"] = (
+                    None
+                )
     return list(found)
 
 
@@ -87,5 +89,5 @@ def _refused_tenants(files: Files) -> list[str]:
     for key in sorted(files.world.tenants):
         accepted = tenant_accepted(files.world, key, owners)
         if accepted.status != "True":
-            found.append(f"{files.origins['Tenant', key]}: Tenant {key.name}: {accepted.message}")
+            found.append(f"{files.origins['Tenant', key]}: Tenant {key.namespace}/{key.name}: {accepted.message}")
     return found

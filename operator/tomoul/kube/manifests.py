@@ -43,7 +43,7 @@ def read_files(paths: Sequence[Path], *, stored: bool = False) -> tuple[tuple[st
         for resource in map(_in_namespace, parsed.resources):
             identity = (resource.kind, resource.metadata.namespace, resource.metadata.name)
             if identity in seen:
-                title = f"{resource.kind} {resource.metadata.name}"
+                title = f"{resource.kind} {'/'.join(filter(None, identity[1:]))}"
                 message = f"is declared twice, first in {seen[identity]}; remove one of them"
                 repeated.append(ManifestError(origin, 0, title, "metadata.name", message))
             else:
