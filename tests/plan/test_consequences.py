@@ -56,6 +56,19 @@ def test_a_model_that_leaves_a_region_is_told_with_who_answers_instead() -> None
     assert alone[0][3].endswith("so do others that arrive there: it has no fallback")
 
 
+def test_calls_that_arrive_where_a_model_is_not_served_are_told_of_too() -> None:
+    alone = {"regions": BOTH[1:], "model": {"id": "acme/chat", "aliases": ["chat"]}}
+    before = two(**alone, routing={"fallback": ["us-east"]})
+    words = "calls that name no region, and arrive there, where it is not served, go to no other region; "
+    assert noticed(before, changed(before, **alone, routing={})) == [
+        (Effect.CALLS_MOVE, "acme/chat", ("eu-west",), f"{words}they went to us-east")
+    ]
+    other = model(Key("models", "other"), model={"id": "chat"}, regions=BOTH[:1], created="2026-01-01T00:00:00Z")
+    after = replace(before, models={**before.models, Key("models", "other"): other})
+    lost = (Effect.CALLS_REFUSED, "acme/chat", ("eu-west",), "`chat` is no name of it any more")
+    assert lost in noticed(before, after)
+
+
 def test_a_model_that_is_new_and_one_that_gains_a_region_harm_nobody() -> None:
     before = two(regions=BOTH[:1], routing={})
     assert noticed(before, changed(before, routing={}))[-2:] == [

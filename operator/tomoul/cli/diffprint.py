@@ -51,7 +51,7 @@ def _markdown(
     yield "### tomoul plan: " + ("refused" if errors else "changes" if changes else "nothing to do")
     yield ""
     if problems:
-        yield from ("```text", *(each.replace("\n", " ") for each in problems), "```", "")
+        yield from ("```text", *(" ".join(each.splitlines()) for each in problems), "```", "")
     if diff is None or not changes:
         return
     if noticed:

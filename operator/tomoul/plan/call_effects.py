@@ -41,14 +41,31 @@ def call_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
             message = "is not served there any more: calls pinned to it get 404 `model_not_available_in_region`, "
             yield Consequence(Effect.REGION_LOST, model, (name,), message + others)
         for name in names:
-            if model in tables[name][0] and model in tables[name][1] and name in becomes["regions"]:
-                yield from _route(model, name, tables[name][0][model], tables[name][1][model])
+            if model not in tables[name][0] or model not in tables[name][1]:
+                continue
+            routes = tables[name][0][model], tables[name][1][model]
+            yield from _arrivals(model, name, *routes)
+            if name in becomes["regions"]:
+                yield from _route(model, name, *routes)
+
+
+def _arrivals(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str, Any]) -> Iterator[Consequence]:
+    """What changes of calls that arrive in a region whose gateways know the model, whether it is served there or not."""
+    for alias in (name for name in was["aliases"] if name not in becomes["aliases"]):
+        yield Consequence(Effect.CALLS_REFUSED, model, (region,), f"`{alias}` is no name of it any more")
+    serves = region in becomes["regions"]
+    # Where a region must be named nothing falls back; one that begins or ceases to serve it is told of as that.
+    if becomes.get("requireRegion") or serves != (region in was["regions"]):
+        return
+    if was.get("fallback", ()) != becomes.get("fallback", ()):
+        old, new = (words(route.get("fallback", ())) or "no other region" for route in (was, becomes))
+        whose = "and that it cannot answer, " if serves else "and arrive there, where it is not served, "
+        message = f"calls that name no region, {whose}go to {new}; they went to {old}"
+        yield Consequence(Effect.CALLS_MOVE, model, (region,), message)
 
 
 def _route(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str, Any]) -> Iterator[Consequence]:
-    """What changes of calls of a model that arrive in a region which goes on serving it."""
-    for alias in (name for name in was["aliases"] if name not in becomes["aliases"]):
-        yield Consequence(Effect.CALLS_REFUSED, model, (region,), f"`{alias}` is no name of it any more")
+    """What changes of calls of a model in a region which goes on serving it."""
     refused = []
     fields = {"tools": "`tools`", "structuredOutput": "a JSON schema", "jsonMode": "JSON mode"}
     for name, what in fields.items():
@@ -65,12 +82,6 @@ def _route(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str
         if limit < before:
             message = f"ends calls by `timeouts.{field}` after {limit} s: it was {before} s"
             yield Consequence(Effect.CALLS_REFUSED, model, (region,), message)
-    # Where a region must be named nothing falls back.
-    falls_back = region in was["regions"] and not becomes.get("requireRegion")
-    if falls_back and was.get("fallback", ()) != becomes.get("fallback", ()):
-        old, new = (words(route.get("fallback", ())) or "no other region" for route in (was, becomes))
-        message = f"calls that name no region, and that it cannot answer, go to {new}; they went to {old}"
-        yield Consequence(Effect.CALLS_MOVE, model, (region,), message)
     for field, what in (("mode", "who shares the prompt cache"), ("noStore", "what no-store gets")):
         if was["cache"][field] != becomes["cache"][field] and region in was["regions"]:
             message = f"{what}: {was['cache'][field]} → {becomes['cache'][field]}"
