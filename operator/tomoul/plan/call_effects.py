@@ -50,7 +50,7 @@ def call_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
 
 
 def _arrivals(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str, Any]) -> Iterator[Consequence]:
-    """What changes of calls that arrive in a region whose gateways know the model, whether it is served there or not."""
+    """What changes of calls that arrive in a region whose gateways know the model, served there or not."""
     for alias in (name for name in was["aliases"] if name not in becomes["aliases"]):
         yield Consequence(Effect.CALLS_REFUSED, model, (region,), f"`{alias}` is no name of it any more")
     serves = region in becomes["regions"]
