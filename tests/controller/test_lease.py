@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tomoul.controller.lease import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Lease, LeaseLostError
+from tomoul.controller.lease import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Lease, LeaseLostError, RestoredError
 from tomoul.kube.errors import Conflict, NotFound, Unavailable
 from tomoul.kube.resources import Resource
 from tomoul.plan.world import Key
@@ -77,6 +77,20 @@ async def test_the_first_replica_leads_and_the_second_waits() -> None:
         assert await first.turn()
         assert not await second.turn()
     assert server.holder == "first"
+
+
+async def test_leader_and_others_end_where_the_data_were_restored_from_a_backup() -> None:
+    server = OneLease()
+    first, second = Replica(server, "first"), Replica(server, "second")
+    await first.turn()
+    backup, version = copy.deepcopy(server.item), server.version
+    for _ in range(3):
+        assert await first.turn()
+        assert not await second.turn()
+    server.item, server.version = backup, version
+    for replica in (first, second):
+        with pytest.raises(RestoredError, match="went back from version 4 to 1: etcd was restored"):
+            await replica.turn()
 
 
 async def test_a_dead_leader_is_replaced_within_twenty_seconds() -> None:

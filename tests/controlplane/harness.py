@@ -5,7 +5,8 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -76,17 +77,29 @@ class ControlPlane:
     def _start(self) -> None:
         self._front_proxy = front_proxy_flags(self.folder / "front-proxy")
         (self.folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
+        self._start_etcd()
+        self.start_apiserver()
+        # Before the controller manager starts: its garbage collector looks for new kinds every 30 seconds only.
+        self.install_crds()
+        if self._controllers:
+            self._start_controllers()
+
+    def _start_etcd(self) -> None:
         etcd = f"http://127.0.0.1:{self._etcd_port}"
         self._run(
             "etcd", f"--data-dir={self.folder / 'etcd'}", f"--listen-client-urls={etcd}",
             f"--advertise-client-urls={etcd}", f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
             "--unsafe-no-fsync", "--log-level=warn",
         )  # fmt: skip
+
+    @contextmanager
+    def without_etcd(self) -> Iterator[Path]:
+        """etcd's data, which may be replaced within the `with` block; API server and etcd are away meanwhile."""
+        self.stop_apiserver()
+        self._processes.pop("etcd").stop()
+        yield self.folder / "etcd"
+        self._start_etcd()
         self.start_apiserver()
-        # Before the controller manager starts: its garbage collector looks for new kinds every 30 seconds only.
-        self.install_crds()
-        if self._controllers:
-            self._start_controllers()
 
     def _start_controllers(self) -> None:
         config = f"--kubeconfig={self.kubeconfig}"

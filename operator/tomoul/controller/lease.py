@@ -34,6 +34,10 @@ class LeaseLostError(Exception):
     """This process is no longer the leader; it has to end."""
 
 
+class RestoredError(LeaseLostError):
+    """The API server's data are older than they were: whatever is known of them may not be so; it has to end."""
+
+
 class Lease:
     """This process's part in the election for one Lease object."""
 
@@ -55,6 +59,7 @@ class Lease:
         self._seen: tuple[object, float] | None = None  # another holder's record, and when it was first seen so
         self._mine: Object | None = None
         self._renewed = 0.0
+        self._version = 0
         self.attempted = monotonic()
         """Monotonic time at which the Lease was last asked for or renewed, well or not."""
         self.acquired = asyncio.Event()
@@ -110,7 +115,7 @@ class Lease:
     async def _acquire(self) -> bool:
         began = self._monotonic()
         try:
-            lease = await self._client.get(LEASES, self._key)
+            lease = self._checked(await self._client.get(LEASES, self._key))
         except NotFound:
             metadata = {"name": self._key.name, "namespace": self._key.namespace}
             empty = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata}
@@ -133,7 +138,7 @@ class Lease:
             return self._won(await self._client.replace({**self._mine, "spec": spec}), began)
         except (Conflict, NotFound):
             # Somebody has written the lease. An annotation does not matter; another holder does.
-            lease = await self._client.get(LEASES, self._key)
+            lease = self._checked(await self._client.get(LEASES, self._key))
             if lease["spec"].get("holderIdentity") != self._identity:
                 self._mine = None
                 return False
@@ -141,8 +146,18 @@ class Lease:
 
     def _won(self, lease: Object, began: float) -> bool:
         # Counted from before the request: the server may have written long before its answer came.
-        self._mine, self._renewed = lease, began
+        self._mine, self._renewed = self._checked(lease), began
         return True
+
+    def _checked(self, lease: Object) -> Object:
+        # A read of one object is never older than the one before, as a list may be, unless etcd itself has gone back.
+        # Watches would wait for versions that are in the future, and lists be taken for those of a server behind.
+        version = int(lease["metadata"]["resourceVersion"])
+        if version < self._version:
+            words = f"went back from version {self._version} to {version}"
+            raise RestoredError(f"lease {self._key.name} {words}: etcd was restored from a backup, so all is read anew")
+        self._version = version
+        return lease
 
     def _spec(self, old: dict[str, Any]) -> dict[str, Any]:
         return {
