@@ -85,6 +85,27 @@ def test_what_goes_wrong_before_the_first_chunk_has_its_own_status(
     assert (entry["status"], entry["code"], entry["served"]) == (status, code, "pool")
 
 
+@pytest.mark.parametrize("after", [(20.0,), (CHUNK, 0.2) * 100], ids=["silence", "chunks"])
+@pytest.mark.parametrize("name", ["a mistake", "the engine's own", "no chunk"])
+def test_an_engine_that_does_not_end_after_it_has_failed_before_the_first_chunk_is_cut_and_its_client_told_soon(
+    gateway: Gateway, engine: FakeEngine, name: str, after: tuple[bytes | float, ...]
+) -> None:
+    sent, status, code = FAILURES[name]
+    engine.behave = lambda _: stream(sent.removesuffix(DONE), *after, finished=False)
+    cut, started = len(engine.disconnects), time.monotonic()
+    answer = streamed(gateway)
+    assert time.monotonic() - started < 5
+    assert (answer.status, answer.error["code"], answer.whole) == (status, code, True)
+    assert set(dict(answer.headers)) == {
+        "content-length", "content-type", "date", "server", "x-request-id", "x-tomoul-region", "connection",
+        *(["x-should-retry"] if status < 500 else []),
+    }  # fmt: skip
+    entry = line(gateway, answer)
+    assert (entry["status"], entry["code"], entry["served"]) == (status, code, "pool")
+    if len(after) > 1:
+        eventually(lambda: len(engine.disconnects) > cut)
+
+
 @pytest.mark.parametrize("trailers", [b"", b"x-trailer: a\r\n"])
 def test_a_stream_that_ends_before_its_first_chunk_is_502_with_trailers_too(
     gateway: Gateway, engine: FakeEngine, trailers: bytes

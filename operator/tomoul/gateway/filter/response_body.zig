@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
+const admission = @import("admission.zig");
 const bad_gateway = @import("bad_gateway.zig");
 const bodies = @import("body.zig");
 const completion = @import("completion.zig");
@@ -34,6 +35,7 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
         .replaced => {
             try oversize.pass(call);
             if (!end_of_stream) return .stop_iteration_no_buffer;
+            call.watch.stop();
         },
         .failure, .completion => {
             const buffered = call.stream.bodySize(.buffered_response) + call.stream.bodySize(.received_response);
@@ -57,7 +59,6 @@ pub fn body(call: *Call, end_of_stream: bool) !abi.BodyStatus {
 fn commit(call: *Call, end_of_stream: bool) !abi.BodyStatus {
     const stream = call.stream;
     if (call.rewriter.failed) |failed| {
-        call.watch.stop();
         call.answer, call.replacement = .{ .replaced, failed.body };
         stream.setHeader(.response, "content-type", "application/json");
         stream.removeHeader(.response, "x-tomoul-seed");
@@ -86,7 +87,7 @@ pub fn trailers(call: *Call) !void {
 pub fn silence(call: *Call, event: u64) !void {
     // What was sent before the end may arrive after it.
     if (!call.watch.isRunning()) return;
-    if (call.rewriter.code != null) return reset(call, "tomoul_failed");
+    if (call.rewriter.code != null) return if (call.answer == .replaced) answerAtOnce(call) else reset(call, "tomoul_failed");
     if (call.rewriter.done) return;
     switch (@as(keepalive.Event, @enumFromInt(event))) {
         .comment => {
@@ -104,6 +105,26 @@ pub fn silence(call: *Call, event: u64) !void {
             reset(call, "tomoul_idle");
         },
     }
+}
+
+/// Gives an answer that waits for the engine's end without it, and ends the engine's work.
+fn answerAtOnce(call: *Call) !void {
+    call.watch.stop();
+    call.answer = .passes;
+    var left: [admission.allowance_headers]abi.Pair = undefined;
+    var headers: [3 + admission.allowance_headers]abi.Pair = undefined;
+    headers[0] = .of("content-type", "application/json");
+    headers[1] = .of("x-tomoul-region", call.document.source.region);
+    var count: usize = 2;
+    if (!errors.worthAnotherTry(call.status)) {
+        headers[count] = .of("x-should-retry", "false");
+        count += 1;
+    }
+    for (try admission.allowanceHeaders(call, &left)) |header| {
+        headers[count] = header;
+        count += 1;
+    }
+    call.stream.respond(call.status, headers[0..count], call.replacement, "tomoul");
 }
 
 /// Ends an answer that has begun, and its engine's work.
