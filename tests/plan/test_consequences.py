@@ -69,6 +69,15 @@ def test_calls_that_arrive_where_a_model_is_not_served_are_told_of_too() -> None
     assert lost in noticed(before, after)
 
 
+def test_an_id_that_becomes_an_alias_of_another_model_where_it_is_not_served_is_told() -> None:
+    before = two(regions=BOTH[1:], routing={"fallback": ["us-east"]})
+    aliased = {"id": "acme/other", "aliases": ["acme/chat"]}
+    other = model(Key("models", "other"), model=aliased, regions=BOTH[:1], created="2026-01-01T00:00:00Z")
+    after = replace(before, models={**before.models, Key("models", "other"): other})
+    words = "is an alias of `acme/other` there: calls that arrive there are that model's"
+    assert (Effect.CALLS_MOVE, "acme/chat", ("eu-west",), words) in noticed(before, after)
+
+
 def test_a_model_that_is_new_and_one_that_gains_a_region_harm_nobody() -> None:
     before = two(regions=BOTH[:1], routing={})
     assert noticed(before, changed(before, routing={}))[-2:] == [

@@ -41,12 +41,25 @@ def call_effects(diff: WorldDiff, after: World) -> Iterator[Consequence]:
             message = "is not served there any more: calls pinned to it get 404 `model_not_available_in_region`, "
             yield Consequence(Effect.REGION_LOST, model, (name,), message + others)
         for name in names:
-            if model not in tables[name][0] or model not in tables[name][1]:
+            if model not in tables[name][0] or name not in diff.new.tables:
+                continue
+            if model not in tables[name][1]:
+                yield _taken(model, name, tables[name][1])
                 continue
             routes = tables[name][0][model], tables[name][1][model]
             yield from _arrivals(model, name, *routes)
             if name in becomes["regions"]:
                 yield from _route(model, name, *routes)
+
+
+def _taken(model: str, region: str, routes: Mapping[str, Mapping[str, Any]]) -> Consequence:
+    """What calls get that arrive in a region whose gateways do not know the model any more, though others serve it."""
+    other = next((name for name, route in routes.items() if model in route["aliases"]), None)
+    if other is None:
+        message = "is not known there any more: calls that arrive there get 404 `model_not_found`"
+        return Consequence(Effect.CALLS_REFUSED, model, (region,), message)
+    message = f"is an alias of `{other}` there: calls that arrive there are that model's"
+    return Consequence(Effect.CALLS_MOVE, model, (region,), message)
 
 
 def _arrivals(model: str, region: str, was: Mapping[str, Any], becomes: Mapping[str, Any]) -> Iterator[Consequence]:
