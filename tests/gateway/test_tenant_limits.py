@@ -165,6 +165,18 @@ def test_a_client_that_goes_away_before_its_tokens_are_told_is_charged_with_the_
     over_limit(answer, "The limit of 40 tokens per minute is reached")
 
 
+def test_a_stream_that_is_cut_because_its_engine_failed_and_went_on_is_charged_with_its_chunks(
+    regions: Regions,
+) -> None:
+    regions.publish({"unlucky": {"limits": {"tokensPerMinute": 40}}})
+    chunks = [event(chunk("c-1", f"t{number}.")) for number in range(60)]
+    failed = event('{"error":{"message":"x","code":500}}')
+    regions.engines["both"].behave = lambda request: stream(*chunks, failed, 10.0)
+    assert not regions.chat("unlucky", region="eu-west", stream=True).whole
+    regions.engines["both"].behave = counting(0, 0)
+    over_limit(regions.chat("unlucky", region="eu-west"), "The limit of 40 tokens per minute is reached")
+
+
 def test_a_call_is_counted_once_and_by_the_gateway_that_serves_it(regions: Regions) -> None:
     regions.publish({"once": {"limits": {"requestsPerMinute": 2}}})
     # Over the other region's gateway, as often as that allows.

@@ -158,7 +158,7 @@ pub const Call = struct {
     }
 
     /// What it has used is its tenant's to bear, and room for another call again.
-    fn charge(self: *Call) void {
+    pub fn charge(self: *Call) void {
         if (!self.is_running) return;
         self.is_running = false;
         // A client that goes away before they are told has had a token with each chunk.

@@ -130,6 +130,7 @@ fn answerAtOnce(call: *Call) !void {
 /// Ends an answer that has begun, and its engine's work.
 fn reset(call: *Call, details: []const u8) void {
     call.watch.stop();
+    call.charge(); // while it is a stream, whose chunks count
     call.answer = .passes;
     call.stream.reset(details);
 }
