@@ -18,7 +18,7 @@ from tests.gateway.multiplexed import Multiplexed
 
 TENANTS = ("gold", "silver", "guest")
 # What an engine does in the end; those that answer no head may be tried again.
-ENDS = ("done", "done", "done", "cut", "no done", "error", "silent", "refused", "refused", "gone")
+ENDS = ("done", "done", "done", "cut", "no done", "error", "error on", "silent", "refused", "refused", "gone")
 IDLE_SECONDS = 3
 _HEAD = "HTTP/1.1 %d X\r\nconnection: close\r\n"
 _PATH = "/v1/chat/completions"
@@ -36,6 +36,9 @@ class Plan:
     stream: bool
     asks_usage: bool
     leaves_after: float | None
+    reads_slowly: bool
+    padding: int
+    """Bytes that its engine adds to each chunk."""
     tries: list[tuple[str, list[float]]]
     """How each ends, and the seconds before each of its chunks."""
 
@@ -51,12 +54,14 @@ class Plan:
             dice.random() < 0.7,
             dice.random() < 0.5,
             dice.choice((0.0, 0.002, 0.05, 0.5, 1.0, 2.0)) if dice.random() < 0.3 else None,
+            dice.random() < 0.1,
+            dice.choice((0, 0, 0, 0, 0, 0, 0, 300_000)),
             tries,
         )
 
     def body(self) -> dict[str, Any]:
         asked = {"stream_options": {"include_usage": True}} if self.stream and self.asks_usage else {}
-        content = json.dumps({"number": self.number, "tries": self.tries})
+        content = json.dumps({"number": self.number, "padding": self.padding, "tries": self.tries})
         return {"model": "acme/both", "messages": [{"content": content}], "stream": self.stream, **asked}
 
 
@@ -136,12 +141,14 @@ class Engine:
         if not body.get("stream"):
             await asyncio.sleep(sum(pauses))
             message = {"content": name}
-            made = json.dumps({"id": "e", "choices": [{"message": message}], "usage": counted}).encode()
+            padding = "x" * json.loads(body["messages"][0]["content"])["padding"]
+            choices = [{"message": message}]
+            made = json.dumps({"id": "e", "padding": padding, "choices": choices, "usage": counted}).encode()
             sent = {"done": made, "error": b"{}"}.get(end, made[:9])
-            length = len(made) if end in ("cut", "silent") else len(sent)
+            length = len(made) if end in ("cut", "silent", "error on") else len(sent)
             head = f"{_HEAD % (500 if end == 'error' else 200)}content-type: application/json\r\n"
             writer.write(f"{head}content-length: {length}\r\n\r\n".encode() + sent)
-            if end == "silent":
+            if end in ("silent", "error on"):
                 await asyncio.sleep(2 * IDLE_SECONDS)
             return
 
@@ -153,19 +160,20 @@ class Engine:
         for index, pause in enumerate(pauses):
             await asyncio.sleep(pause)
             delta = {"index": 0, "delta": {"content": f"{name}:{index}"}}
-            whole = "data: " + json.dumps({"id": "e", "choices": [delta]}) + "\n\n"
+            padding = "x" * json.loads(body["messages"][0]["content"])["padding"]
+            whole = "data: " + json.dumps({"id": "e", "padding": padding, "choices": [delta]}) + "\n\n"
             cut = len(whole) * (index % 3) // 3
             for part in (whole[:cut], whole[cut:]):
                 if part:
                     put(part)
                     await writer.drain()
-        if end == "silent":
+        if end.startswith("error"):
+            put('data: {"error":{"message":"x","type":"y","code":500}}\n\n')
+        if end in ("silent", "error on"):
             await asyncio.sleep(2 * IDLE_SECONDS)
-        if end in ("silent", "cut"):
+        if end in ("silent", "error on", "cut"):
             writer.transport.abort()
             return
-        if end == "error":
-            put('data: {"error":{"message":"x","type":"y","code":500}}\n\n')
         if end == "done":
             last = {"index": 0, "delta": {}, "finish_reason": "stop"}
             put("data: " + json.dumps({"id": "e", "choices": [last]}) + "\n\n")
@@ -200,6 +208,8 @@ async def ask(client: Client, plan: Plan) -> Told:
             async for part in parts:
                 if isinstance(part, bytes):
                     told.body += part
+                    if plan.reads_slowly:
+                        await asyncio.sleep(0.05)
                 else:
                     told.headers, told.status = part, int(part[":status"])
             told.whole = True

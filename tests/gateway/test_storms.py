@@ -146,17 +146,17 @@ def check_engines(world: World, plans: list[Plan]) -> None:
             assert body.get("cache_salt") == salt, (engine.name, plan, body)
 
 
-def free(world: World, tenant: str) -> None:
+def free(gateway: Gateway, tenant: str) -> None:
     """As many calls of the tenant's run at once as may, and one more is refused."""
     plans = [
-        Plan(number, tenant, "eu-west", False, True, False, None, [("done", [1.5])] * 4)
+        Plan(number, tenant, gateway.options.region, False, True, False, None, False, 0, [("done", [1.5])] * 4)
         for number in range(10**6, 10**6 + RUNNING + 1)
     ]
 
     async def nothing() -> None:
         await asyncio.sleep(1)
 
-    statuses = Counter(told.status for told in asyncio.run(storm(world.eu.port, plans, len(plans), nothing)))
+    statuses = Counter(told.status for told in asyncio.run(storm(gateway.port, plans, len(plans), nothing)))
     assert statuses == {200: RUNNING, 429: 1}, statuses
 
 
@@ -197,4 +197,5 @@ def test_calls_that_meet_each_others_faults_and_changes_of_the_tables_stay_apart
         if not each.plan.stream or each.events()[-1] == "[DONE]":
             assert entry["prompt_tokens"] == each.plan.number + 1, (entry, each)
     for tenant in ("silver", "guest"):
-        free(world, tenant)
+        free(world.eu, tenant)
+        free(world.us, tenant)
