@@ -13,7 +13,7 @@ from tomoul.api.meta import API_VERSION
 from tomoul.api.routingtable import GatewayAcknowledgement, TenantProblem
 from tomoul.gateway.agent.state import KnownTable, TableVersion
 from tomoul.kube.client import KubeClient, Object
-from tomoul.kube.errors import KubeError, NotFound, Unavailable
+from tomoul.kube.errors import Invalid, KubeError, NotFound, Unavailable
 from tomoul.kube.resources import ROUTING_TABLES
 from tomoul.plan.world import Key
 
@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 # Bounds of the API server's field manager and of GatewayAcknowledgement.message.
 _LONGEST_MANAGER, _LONGEST_MESSAGE = 128, 2048
+_UNDECLARED = "field not declared in schema"
+"""What the API server says where the CRD does not have a field of the entry."""
+_OLDEST_FIELDS = {"name", "accepted_generation", "rejected_generation", "message"}
+"""Fields that every version of the CRD has."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,34 @@ class Reporter:
         entry = self._wanted(key.name, known)
         if entry is None:
             return
-        status = {"gateways": [entry.model_dump(mode="json", by_alias=True)]}
+        try:
+            await self._apply(key, entry.model_dump(mode="json", by_alias=True))
+        except Invalid as error:
+            if _UNDECLARED in str(error):
+                await self._tell_older(key, known, error)
+            raise
+        logger.info(
+            "table %s: accepted generation %d, rejected %d %s",
+            key.name, entry.accepted_generation, entry.rejected_generation, entry.message,
+        )  # fmt: skip
+
+    async def _tell_older(self, key: Key, known: KnownTable, error: Invalid) -> None:
+        """Say in an entry that any CRD takes why there is no acknowledgement: else only the log would."""
+        crd = f"{ROUTING_TABLES.plural}.{ROUTING_TABLES.group}"
+        words = f"the CustomResourceDefinition `{crd}` is older than this gateway: apply that of its version ({error})"
+        told = GatewayAcknowledgement(
+            name=self._gateway,
+            accepted_generation=known.entry.accepted_generation if known.entry else 0,
+            rejected_generation=known.version.generation,
+            message=words[:_LONGEST_MESSAGE],
+        )
+        fields = told.model_dump(mode="json", by_alias=True, include=_OLDEST_FIELDS)
+        before = known.entry.model_dump(mode="json", by_alias=True, include=_OLDEST_FIELDS) if known.entry else {}
+        if fields != before:
+            await self._apply(key, fields)
+
+    async def _apply(self, key: Key, entry: Mapping[str, Any]) -> None:
+        status = {"gateways": [entry]}
         manifest: dict[str, Any] = {
             "apiVersion": API_VERSION,
             "kind": ROUTING_TABLES.kind,
@@ -136,10 +167,6 @@ class Reporter:
         except NotFound:
             return  # the table is gone, and its deletion is on the way to the store
         self._on_written(written)
-        logger.info(
-            "table %s: accepted generation %d, rejected %d %s",
-            key.name, entry.accepted_generation, entry.rejected_generation, entry.message,
-        )  # fmt: skip
 
     def _wanted(self, name: str, known: KnownTable) -> GatewayAcknowledgement | None:
         """The entry to write, or None if nothing is known of this table or its entry says so already."""
