@@ -111,3 +111,14 @@ def test_a_rollout_to_no_cache_that_does_not_work_leaves_no_store_calls_what_the
     changed(cluster, chat("one", 2, cache=STORED))
     assert all(step_by_step(cluster))
     assert cluster.rollout.phase == "Complete"
+
+
+def test_while_a_deployment_would_make_pods_with_a_cache_no_route_counts_on_there_being_none() -> None:
+    cluster = settled(1, canary=True)
+    changed(cluster, chat("one", 1, cache=DISABLED, canary=True))
+    cluster.settle()
+    for key in (POOL, CANARY):
+        cluster.lose(key)
+    assert not cluster.pods(POOL, CANARY)
+    route = cluster.publish()
+    assert (route.cache.mode, route.cache.salt_field) == ("Tenant", "cache_salt"), "the old revision's pods come again"

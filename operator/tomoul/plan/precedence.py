@@ -9,15 +9,14 @@ import json
 from collections.abc import Callable
 
 from tomoul.api.conditions import Reason
-from tomoul.api.meta import LABEL_PROMPT_CACHE
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
 from tomoul.api.routingtable import ModelRoute
 from tomoul.plan.claims import Claims
 from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.gateways import programmed
+from tomoul.plan.promptcache import cache_of
 from tomoul.plan.refused import said_of
-from tomoul.plan.revision import serving_pod
 from tomoul.plan.routing import model_route
 from tomoul.plan.world import DeploymentFact, Manifest, World
 from tomoul.plan.written import written_route
@@ -46,13 +45,9 @@ def awaited_gateways(world: World, model: ModelDeployment, region: Region, claim
 
 def _asks_more(model: ModelDeployment, last: ModelRoute, template: Manifest, fact: DeploymentFact) -> bool:
     """Whether pods of a template ask of gateways what those that there are do not."""
-    new = _prompt_cache(template)
+    new = cache_of(template)
     if new == "none":
         return False
     salt = engine_of(model.spec).body_fields(model.spec).salt
     renamed = new == "salted" and (last.cache.salt_field != salt or bool(last.cache.former_salt_fields))
-    return renamed or new != _prompt_cache(json.loads(fact.template))
-
-
-def _prompt_cache(template: Manifest) -> str:
-    return str(serving_pod(template).get("metadata", {}).get("labels", {}).get(LABEL_PROMPT_CACHE, ""))
+    return renamed or new != cache_of(json.loads(fact.template))

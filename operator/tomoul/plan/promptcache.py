@@ -1,15 +1,18 @@
 """Prompt caches: whether the pods that exist are those that a promise to `no-store` callers rests on."""
 
+import json
 from collections.abc import Collection
 
 from tomoul.api.cache import CacheMode, CachePolicyStatus, NoStore
+from tomoul.api.meta import LABEL_PROMPT_CACHE
 from tomoul.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from tomoul.api.routingtable import GatewayAuth, PoolName, RouteCache
 from tomoul.plan.engines.base import PromptCache
 from tomoul.plan.engines.registry import engine_of, judged_version
 from tomoul.plan.naming import pool_name
 from tomoul.plan.poolpods import pods_answering
-from tomoul.plan.world import Key, World
+from tomoul.plan.revision import serving_pod
+from tomoul.plan.world import Key, Manifest, World
 
 _NONE: tuple[PromptCache, ...] = ("none",)
 _NONE_OR_SALTED: tuple[PromptCache, ...] = ("none", "salted")
@@ -80,7 +83,19 @@ def _others(world: World, key: Key, region: str, pool: PoolName, wanted: Collect
     existing = pods_answering(world, key, region, pool)
     others = [pod for pod in existing if pod.prompt_cache not in wanted]
     name = pool_name(key.name, region, pool)
-    return f"{len(others)} of {len(existing)} pods of `{name}` run with another prompt cache" if others else ""
+    if others:
+        return f"{len(others)} of {len(existing)} pods of `{name}` run with another prompt cache"
+    # A pod of it that is lost comes again, and may be ready before gateways hear of it.
+    facts, own = world.facts, Key(key.namespace, name)
+    for fact in (facts.deployments.get(own), facts.group_sets.get(own)):
+        if fact is not None and fact.template and cache_of(json.loads(fact.template)) not in wanted:
+            return f"`{name}` still makes pods with another prompt cache"
+    return ""
+
+
+def cache_of(template: Manifest) -> str:
+    """What the pods of a template do with prompts, by their label."""
+    return str(serving_pod(template).get("metadata", {}).get("labels", {}).get(LABEL_PROMPT_CACHE, ""))
 
 
 def is_uncached(world: World, key: Key, region: str, pool: PoolName) -> bool:
