@@ -143,6 +143,31 @@ def test_a_model_that_gives_up_its_cache_is_ready_and_promises_so_only_once_all_
         assert time.monotonic() < deadline, examples.model("cacheless", namespace)["status"]
 
 
+def test_a_model_that_gets_a_cache_has_no_pod_with_one_before_every_gateway_has_its_route(
+    examples: Cluster, namespace: str
+) -> None:
+    item = model("cached", namespace)
+    item["spec"]["regions"] = item["spec"]["regions"][:1]
+    item["spec"]["cache"] = {"mode": "Disabled"}
+    examples.apply(item)
+    examples.ready("cached", namespace)
+    item["spec"]["cache"] = {"mode": "Shared"}
+    examples.apply(item)
+
+    def caches() -> set[str]:
+        pods = examples.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        return {pod["metadata"]["labels"]["tomoul.ai/prompt-cache"] for pod in pods}
+
+    def waits() -> bool:
+        told = condition(examples.model("cached", namespace), "WorkloadReady")
+        return "gateways must know of it first: Gateways that have not accepted" in told["message"]
+
+    eventually(waits)
+    assert caches() == {"none"}
+    examples.ready("cached", namespace)
+    eventually(lambda: caches() == {"shared"})
+
+
 def test_a_deleted_model_leaves_nothing_and_its_routes_go(examples: Cluster, namespace: str) -> None:
     examples.apply(model("gone", namespace))
     eventually(lambda: f"{namespace}/gone" in examples.routed("eu-west") & examples.routed("us-east"))
