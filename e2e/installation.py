@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from e2e.cluster import Cluster
 from e2e.command import ROOT
@@ -38,9 +39,8 @@ class Release:
         # What is ready may still be what was there before: first of all the new operator has to replace the gateways.
         operator = self.tags["operator"]
         eventually(lambda: _agent_images(cluster), lambda images: images == [operator] * len(REGIONS), seconds=120)
-        for namespace in (SYSTEM, MODELS):
-            # A gateway that goes waits for its calls.
-            cluster.kubectl("rollout", "status", "deployments", "-n", namespace, "--timeout=400s", timeout=420)
+        # A gateway that goes waits for its calls.
+        settle(cluster, SYSTEM, MODELS)
         ready = ("--for=condition=Ready", "--timeout=240s")
         cluster.kubectl("wait", "regions", "--all", *ready, timeout=260)
         cluster.kubectl("wait", "modeldeployments.tomoul.ai", "-n", MODELS, "--all", *ready, timeout=260)
@@ -53,6 +53,26 @@ class Platform:
     cluster: Cluster
     release: Release
     gateways: Mapping[str, Gateway]
+
+
+def settle(cluster: Cluster, *namespaces: str) -> None:
+    """Wait until no Deployment of these namespaces is being rolled out.
+
+    `kubectl rollout status` waits in vain for one that goes meanwhile, such as a pool that is not needed any more.
+    """
+
+    def unsettled() -> list[str]:
+        found = [each for namespace in namespaces for each in cluster.list("deployments", "-n", namespace)]
+        return [each["metadata"]["name"] for each in found if not _settled(each)]
+
+    eventually(unsettled, lambda names: names == [], seconds=400)
+
+
+def _settled(deployment: Mapping[str, Any]) -> bool:
+    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+    if status.get("observedGeneration") != deployment["metadata"]["generation"]:
+        return False
+    return all(status.get(name, 0) == wanted for name in ("replicas", "updatedReplicas", "availableReplicas"))
 
 
 def install(cluster: Cluster, progress: Progress) -> Platform:

@@ -9,7 +9,7 @@ import pytest
 from e2e.cluster import Cluster
 from e2e.command import ROOT
 from e2e.gateway import CHAT, Gateway, gateway_of
-from e2e.installation import MODELS, Platform
+from e2e.installation import MODELS, Platform, settle
 from e2e.pods import engine_pods, metrics_of
 from e2e.progress import Progress
 from e2e.waiting import eventually
@@ -83,7 +83,7 @@ def policy_is(cluster: Cluster, mode: str, pools: int) -> None:
         return bool(current and ready.get("Ready") == "True" and row["cachePolicy"]["mode"] == mode)
 
     eventually(told, bool, seconds=240)
-    cluster.kubectl("rollout", "status", "deployments", "-n", MODELS, "--timeout=240s", timeout=260)
+    settle(cluster, MODELS)
 
     def pods() -> int:
         return len(engine_pods(cluster, f"tomoul.ai/region={REGION},tomoul.ai/model-deployment=tiny-chat"))
