@@ -15,6 +15,7 @@ from tomoul.api.rollout import RolloutStatus
 from tomoul.api.routingtable import ModelRoute, RoutingTable
 from tomoul.plan.model import ModelPlan, plan_model
 from tomoul.plan.podfact import PodFact
+from tomoul.plan.promptcache import cache_of
 from tomoul.plan.revision import revision_of
 from tomoul.plan.settings import Settings
 from tomoul.plan.world import CallCounts, CanaryFact, DeploymentFact, Facts, Key, Manifest, NodeFact, World
@@ -68,6 +69,7 @@ class Deployment:
             revision=self.revision,
             surge=self.surge,
             template=json.dumps(self.template),
+            prompt_cache=cache_of(self.template),
         )
 
 

@@ -14,6 +14,7 @@ from tomoul.api.routingtable import GatewayAcknowledgement
 from tomoul.plan.model import plan_model
 from tomoul.plan.naming import gateway_name
 from tomoul.plan.podfact import PodFact
+from tomoul.plan.promptcache import cache_of
 from tomoul.plan.revision import revision_of
 from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Facts, Key, World
@@ -27,7 +28,9 @@ def running(old: ModelDeployment, prompt_cache: str) -> World:
     bare = world(old)
     template = pod_template(old, bare.regions["eu-west"], "default", bare.settings)
     revision = revision_of(template)
-    fact = DeploymentFact(1, 1, 1, 1, 1, 1, revision=revision, template=json.dumps(template))
+    fact = DeploymentFact(
+        1, 1, 1, 1, 1, 1, revision=revision, template=json.dumps(template), prompt_cache=cache_of(template)
+    )
     pod = PodFact("p", "n", "Running", ready=True, scheduled=True, revision=revision, prompt_cache=prompt_cache)
     live = [PodFact(name, "n", "Running", ready=True, scheduled=True) for name in ("a", "b")]
     found = replace(bare, facts=Facts(deployments={POOL: fact}, pods={POOL: [pod], GATEWAYS: live}))

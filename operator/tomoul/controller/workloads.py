@@ -10,6 +10,7 @@ from tomoul.controller.children import MANAGER, Child, child_of
 from tomoul.controller.fields import applied_fields, owned
 from tomoul.controller.pods import pool_of, revision_label
 from tomoul.kube.client import Object
+from tomoul.plan.promptcache import cache_of
 from tomoul.plan.revision import revision_of
 from tomoul.plan.world import AutoscalerFact, DeploymentFact
 
@@ -20,6 +21,7 @@ def deployment(item: Object) -> Child[DeploymentFact]:
     """A Deployment."""
     status = item.get("status", {})
     generation, observed = item["metadata"].get("generation", 0), status.get("observedGeneration", 0)
+    template = applied_template(item)
     fact = DeploymentFact(
         generation=generation,
         observed_generation=observed,
@@ -37,7 +39,8 @@ def deployment(item: Object) -> Child[DeploymentFact]:
             entry["type"] == "Progressing" and entry.get("reason") == "ProgressDeadlineExceeded"
             for entry in status.get("conditions", ())
         ),
-        template=applied_template(item),
+        template=template,
+        prompt_cache=_prompt_cache(template),
     )
     return child_of(item, fact)
 
@@ -47,6 +50,7 @@ def leader_worker_set(item: Object) -> Child[DeploymentFact]:
     spec, status = item["spec"], item.get("status") or {}
     groups = spec.get("leaderWorkerTemplate", {})
     generation = item["metadata"].get("generation", 0)
+    template = applied_template(item, "leaderWorkerTemplate")
     fact = DeploymentFact(
         generation=generation,
         # LeaderWorkerSet tells it from 0.9 on.
@@ -58,7 +62,8 @@ def leader_worker_set(item: Object) -> Child[DeploymentFact]:
         revision=revision_of(groups),
         surge=_surges({"rollingUpdate": spec.get("rolloutStrategy", {}).get("rollingUpdateConfiguration", {})}),
         size=groups.get("size", 1),
-        template=applied_template(item, "leaderWorkerTemplate"),
+        template=template,
+        prompt_cache=_prompt_cache(template),
     )
     return child_of(item, fact, pool_of(item["metadata"]))
 
@@ -90,6 +95,10 @@ def applied_template(item: Object, field: str = "template") -> str:
     """The field of the spec with the template of pods, as JSON, without what others have added; empty if not ours."""
     template = applied_fields(item, MANAGER).get("f:spec", {}).get(f"f:{field}")
     return orjson.dumps(owned(template, item["spec"][field])).decode() if template else ""
+
+
+def _prompt_cache(template: str) -> str:
+    return cache_of(orjson.loads(template)) if template else ""
 
 
 def _refused(conditions: Sequence[Mapping[str, Any]]) -> str:

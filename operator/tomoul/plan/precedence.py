@@ -5,9 +5,6 @@ a salt, and `no-store` calls as if nothing were cached. The other way round the 
 `plan/promptcache.py`.
 """
 
-import json
-from collections.abc import Callable
-
 from tomoul.api.conditions import Reason
 from tomoul.api.modeldeployment import ModelDeployment
 from tomoul.api.region import Region
@@ -17,12 +14,10 @@ from tomoul.plan.engines.registry import engine_of
 from tomoul.plan.gateways import programmed
 from tomoul.plan.promptcache import cache_of
 from tomoul.plan.refused import said_of
+from tomoul.plan.rollout import Awaits
 from tomoul.plan.routing import model_route
 from tomoul.plan.world import DeploymentFact, Manifest, World
 from tomoul.plan.written import written_route
-
-Awaits = Callable[[Manifest, DeploymentFact], str]
-"""What the template of a pool's next revision waits for, in words; empty if it need not."""
 
 
 def awaited_gateways(world: World, model: ModelDeployment, region: Region, claims: Claims) -> Awaits:
@@ -50,4 +45,4 @@ def _asks_more(model: ModelDeployment, last: ModelRoute, template: Manifest, fac
         return False
     salt = engine_of(model.spec).body_fields(model.spec).salt
     renamed = new == "salted" and (last.cache.salt_field != salt or bool(last.cache.former_salt_fields))
-    return renamed or new != cache_of(json.loads(fact.template))
+    return renamed or new != fact.prompt_cache

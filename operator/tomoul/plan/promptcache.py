@@ -1,6 +1,5 @@
 """Prompt caches: whether the pods that exist are those that a promise to `no-store` callers rests on."""
 
-import json
 from collections.abc import Collection
 
 from tomoul.api.cache import CacheMode, CachePolicyStatus, NoStore
@@ -42,7 +41,8 @@ def truthful(
     """
     if not unkept(world, key, region, cache):
         return cache
-    # The strictest mode of a model that has a cache: the gateway refuses `no-store` calls and salts all others.
+    # The strictest mode of a model that has a cache: without such a pool the gateway refuses `no-store` calls, and it
+    # salts all others.
     no_store = NoStore.NOT_STORED if own_pool else NoStore.REFUSE
     return cache.model_copy(update={"mode": CacheMode.TENANT, "no_store": no_store, "salt_field": salt_field})
 
@@ -88,7 +88,7 @@ def _others(world: World, key: Key, region: str, pool: PoolName, wanted: Collect
     # A pod of it that is lost comes again, and may be ready before gateways hear of it.
     facts, own = world.facts, Key(key.namespace, name)
     for fact in (facts.deployments.get(own), facts.group_sets.get(own)):
-        if fact is not None and fact.template and cache_of(json.loads(fact.template)) not in wanted:
+        if fact is not None and fact.template and fact.prompt_cache not in wanted:
             return f"`{name}` still makes pods with another prompt cache"
     return ""
 

@@ -23,6 +23,8 @@ from tomoul.plan.template import pod_template
 from tomoul.plan.world import DeploymentFact, Key, Manifest, World
 
 CANARY: PoolName = "canary"
+Awaits = Callable[[Manifest, DeploymentFact], str]
+"""What the template of a pool's next revision waits for, given what there is of it, in words; empty if it need not."""
 _NOT_BEGUN = "Chosen once the revision takes over; this is how the old pods came"
 
 
@@ -56,12 +58,9 @@ def region_rollout(
     region: Region,
     names: tuple[PoolName, ...],
     said: ModelDeploymentStatus,
-    awaits: Callable[[Manifest, DeploymentFact], str],
+    awaits: Awaits,
 ) -> RegionRollout:
-    """How the pools `names` of a model get its newest revision; `said` is what was told of it last.
-
-    `awaits` tells what a template waits for, given what there is of its pool; empty if it need not wait.
-    """
+    """How the pools `names` of a model get its newest revision; `said` is what was told of it last."""
     facts = world.facts
     before = next((row.rollout for row in said.regions if row.name == region.metadata.name), None)
     keys = {pool: _key(model, region, pool) for pool in names}

@@ -49,6 +49,8 @@ class DeploymentFact:
     """Whether its deadline has passed without progress, as its condition Progressing says."""
     template: str = ""
     """What the operator has applied as the template of its pods, or of its groups of pods, as JSON."""
+    prompt_cache: str = ""
+    """What pods of that template do with prompts, by their label."""
 
 
 class Taint(NamedTuple):
