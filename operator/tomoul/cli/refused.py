@@ -30,9 +30,7 @@ def forbidden(before: World, after: World) -> Forbidden:
 def errors_of(files: Files, unchangeable: Forbidden) -> list[str]:
     """All that an API server, by what is `unchangeable` too, or the operator refuses of `files`."""
     changed = [
-        f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.namespace}/{key.name}: {error}"
-        for key, errors in unchangeable.items()
-        for error in errors
+        f"{_where(files, 'ModelDeployment', key)}: {error}" for key, errors in unchangeable.items() for error in errors
     ]
     return [*changed, *_refused(files), *_refused_tenants(files)]
 
@@ -42,7 +40,7 @@ def remarks_on(files: Files) -> list[str]:
     owners = claims(files.world.models)
     found = []
     for key, model in sorted(files.world.models.items()):
-        where = f"{files.origins['ModelDeployment', key]}: ModelDeployment {key.namespace}/{key.name}"
+        where = _where(files, "ModelDeployment", key)
         if version := contradiction(model.spec):
             found.append(f"{where}: {version}")
         found += [
@@ -68,6 +66,10 @@ def unknown_hosted(hosted: Sequence[str], *worlds: World) -> list[str]:
     ]
 
 
+def _where(files: Files, kind: str, key: Key) -> str:
+    return f"{files.origins[kind, key]}: {kind} {key.namespace}/{key.name}"
+
+
 def _refused(files: Files) -> list[str]:
     """Models that no operator would accept."""
     owners = claims(files.world.models)
@@ -75,10 +77,7 @@ def _refused(files: Files) -> list[str]:
     for key in sorted(files.world.models):
         for refusal in refusals(files.world, key, owners).values():
             if refusal is not None and refusal.reason is not Reason.REGION_DISABLED:
-                origin = files.origins["ModelDeployment", key]
-                found[f"{origin}: ModelDeployment {key.namespace}/{key.name}: {refusal.field}: {refusal.message}"] = (
-                    None
-                )
+                found[f"{_where(files, 'ModelDeployment', key)}: {refusal.field}: {refusal.message}"] = None
     return list(found)
 
 
@@ -89,5 +88,5 @@ def _refused_tenants(files: Files) -> list[str]:
     for key in sorted(files.world.tenants):
         accepted = tenant_accepted(files.world, key, owners)
         if accepted.status != "True":
-            found.append(f"{files.origins['Tenant', key]}: Tenant {key.namespace}/{key.name}: {accepted.message}")
+            found.append(f"{_where(files, 'Tenant', key)}: {accepted.message}")
     return found
