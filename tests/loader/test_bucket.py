@@ -252,6 +252,18 @@ def test_keys_whose_secret_ends_with_a_line_are_those_keys_and_of_other_characte
 
 
 @contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The URL of a server that answers as `handler` does."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
 def pod_identity_agent(keys: Keys, token: str) -> Iterator[str]:
     """What gives a pod on EKS the keys of its ServiceAccount's role, as the nodes' agent does. Its URL."""
 
@@ -269,13 +281,8 @@ def pod_identity_agent(keys: Keys, token: str) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1/credentials"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler) as url:
+        yield f"{url}/v1/credentials"
 
 
 def test_without_keys_the_pods_own_identity_is_asked_for_some(
@@ -309,13 +316,8 @@ def answering(status: int, body: str) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler) as url:
+        yield url
 
 
 def said(code: str, message: str) -> str:
