@@ -71,11 +71,10 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
         try text.quoted(allocator, code),
         options.more,
     );
-    var headers: [8 + admission.allowance_headers]abi.Pair = undefined;
+    var headers: [5 + common_headers]abi.Pair = undefined;
     var digits: [3]u8 = undefined;
-    headers[0] = .of("content-type", "application/json");
-    headers[1] = .of("x-tomoul-region", call.document.source.region);
-    var count: usize = 2;
+    const waits = options.retry_after or options.wait != null;
+    var count = (try commonHeaders(call, status, waits, headers[0..common_headers])).len;
     if (options.allow) |allow| {
         headers[count] = .of("allow", allow);
         count += 1;
@@ -84,17 +83,9 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
         headers[count] = .of("www-authenticate", "Bearer");
         count += 1;
     }
-    if (options.retry_after or options.wait != null) {
+    if (waits) {
         const seconds = if (options.wait) |wait| std.fmt.bufPrint(&digits, "{d}", .{wait}) catch unreachable else retry_after_seconds;
         headers[count] = .of("retry-after", seconds);
-        count += 1;
-    } else if (!worthAnotherTry(status)) {
-        headers[count] = .of("x-should-retry", "false");
-        count += 1;
-    }
-    var left: [admission.allowance_headers]abi.Pair = undefined;
-    for (try admission.allowanceHeaders(call, &left)) |header| {
-        headers[count] = header;
         count += 1;
     }
     call.code = code;
@@ -108,6 +99,25 @@ pub fn refuse(call: *Call, status: u16, code: []const u8, options: Options, comp
         call.stream.respondPlainly(headers[0 .. count + 2], if (how == .whole) made else "");
     } else call.stream.respond(status, headers[0..count], made, "tomoul");
     return error.Refused;
+}
+
+pub const common_headers = 3 + admission.allowance_headers;
+
+/// Headers of all errors that this gateway makes, into `made`, the content type first; `waits`: one more says when to try again.
+pub fn commonHeaders(call: *Call, status: u16, waits: bool, made: *[common_headers]abi.Pair) ![]abi.Pair {
+    made[0] = .of("content-type", "application/json");
+    made[1] = .of("x-tomoul-region", call.document.source.region);
+    var count: usize = 2;
+    if (!waits and !worthAnotherTry(status)) {
+        made[count] = .of("x-should-retry", "false");
+        count += 1;
+    }
+    var left: [admission.allowance_headers]abi.Pair = undefined;
+    for (try admission.allowanceHeaders(call, &left)) |header| {
+        made[count] = header;
+        count += 1;
+    }
+    return made[0..count];
 }
 
 /// Whether the same call could fare better later, as OpenAI's SDKs see it.

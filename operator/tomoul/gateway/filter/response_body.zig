@@ -2,7 +2,6 @@
 
 const std = @import("std");
 const abi = @import("abi.zig");
-const admission = @import("admission.zig");
 const bad_gateway = @import("bad_gateway.zig");
 const bodies = @import("body.zig");
 const completion = @import("completion.zig");
@@ -111,20 +110,8 @@ pub fn silence(call: *Call, event: u64) !void {
 fn answerAtOnce(call: *Call) !void {
     call.watch.stop();
     call.answer = .passes;
-    var left: [admission.allowance_headers]abi.Pair = undefined;
-    var headers: [3 + admission.allowance_headers]abi.Pair = undefined;
-    headers[0] = .of("content-type", "application/json");
-    headers[1] = .of("x-tomoul-region", call.document.source.region);
-    var count: usize = 2;
-    if (!errors.worthAnotherTry(call.status)) {
-        headers[count] = .of("x-should-retry", "false");
-        count += 1;
-    }
-    for (try admission.allowanceHeaders(call, &left)) |header| {
-        headers[count] = header;
-        count += 1;
-    }
-    call.stream.respond(call.status, headers[0..count], call.replacement, "tomoul");
+    var headers: [errors.common_headers]abi.Pair = undefined;
+    call.stream.respond(call.status, try errors.commonHeaders(call, call.status, false, &headers), call.replacement, "tomoul");
 }
 
 /// Ends an answer that has begun, and its engine's work.
