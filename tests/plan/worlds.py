@@ -31,6 +31,7 @@ from tomoul.plan.isolation import isolated
 from tomoul.plan.jurisdiction import allowed_jurisdictions
 from tomoul.plan.naming import gateway_name, pool_name
 from tomoul.plan.podfact import ContainerFact, PodFact, Termination
+from tomoul.plan.promptcache import cache_of
 from tomoul.plan.revision import revision_of
 from tomoul.plan.routing import model_route, route_hash
 from tomoul.plan.settings import Settings
@@ -165,7 +166,8 @@ def _revised(fact: Mapping[str, Any], name: str, world: World) -> Mapping[str, A
     of: PoolName = "no-store" if pool == "no-store" else "default"
     template = pool_template(found, world.regions[region], of, world.settings)
     fact["revision"] = revision_of(template)
-    return fact | ({"template": json.dumps(template)} if "updated" in fact else {})
+    applied = {"template": json.dumps(template), "prompt_cache": cache_of(template)}
+    return fact | (applied if "updated" in fact else {})
 
 
 def _table(
